@@ -1,1 +1,3 @@
-//! gateway
+//! The DDP/SockJS front door: sockets, sessions, streams.
+
+pub mod config;

@@ -1,0 +1,93 @@
+//! What a gateway can be told. Plain values with defaults: the environment is read and judged in one place, the binary.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use protocol::limits::Limits;
+
+/// Settings of one gateway process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on; `None` is dual stack `::`, or `0.0.0.0` where IPv6 is off.
+    pub bind: Option<IpAddr>,
+    /// TCP port; 0 picks a free one.
+    pub port: u16,
+    /// Shard threads; by default one per core.
+    pub shards: usize,
+    /// Every bound on what a peer may send or hold.
+    pub limits: Arc<Limits>,
+    /// Trusted proxies in front (`HTTP_FORWARDED_COUNT`): which element of `X-Forwarded-For`, from the end, is the client.
+    pub forwarded_count: usize,
+    /// Open sockets on this node; more get 503 before the upgrade.
+    pub connections_max: usize,
+    /// Sockets without login from one address (IPv6: one /64); only judged when `forwarded_count` > 0.
+    pub anonymous_per_address: usize,
+    /// Websocket handshakes admitted per second; more wait, then get 503 with Retry-After.
+    pub handshakes_per_second: u32,
+    /// Logins passed to the accounts service per second; more wait.
+    pub logins_per_second: u32,
+    /// Header bytes of one HTTP request, and the time it may take to arrive.
+    pub header_bytes: usize,
+    pub header_timeout: Duration,
+    /// Which pages may talk to this gateway.
+    pub origins: Origins,
+    /// Passes `user`/`password` logins on to the accounts service.
+    pub password_login: bool,
+    /// Leaves cookies and authorization in the connection objects that travel on the bus.
+    pub broadcast_secret_headers: bool,
+    /// Publications waiting for one shard, in bytes; more is a gap of that shard.
+    pub mailbox_bytes: usize,
+    /// Events of one key waiting for a look-up.
+    pub hold_events: usize,
+    /// Time over which sockets are closed after a gap.
+    pub resync_over: Duration,
+    /// Time a drain may take, all told.
+    pub drain_within: Duration,
+    /// After a bus outage: the longest wait for the peers before the resync starts.
+    pub resync_wait: Duration,
+    /// Lag of a thread at which it counts as stalled; the bus heartbeat timeout.
+    pub stall_after: Duration,
+    /// The admin's `DDP_Rate_Limit_*` rules apply; off for load tests and trusted clients.
+    pub rate_limits: bool,
+    /// Interval of the sweep that compares grants and tokens with the store.
+    pub sweep_every: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            port: 3000,
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            limits: Arc::new(Limits::default()),
+            forwarded_count: 0,
+            connections_max: 100_000,
+            anonymous_per_address: 200,
+            handshakes_per_second: 2_000,
+            logins_per_second: 1_000,
+            header_bytes: 16 * 1024,
+            header_timeout: Duration::from_secs(10),
+            origins: Origins::Any,
+            password_login: false,
+            broadcast_secret_headers: false,
+            mailbox_bytes: 64 * 1024 * 1024,
+            hold_events: 1_024,
+            resync_over: Duration::from_secs(10),
+            drain_within: Duration::from_secs(25),
+            resync_wait: Duration::from_secs(5),
+            stall_after: Duration::from_secs(30),
+            rate_limits: true,
+            sweep_every: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Which `Host` and `Origin` a request may carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Any, as the original.
+    Any,
+    /// Exactly these origins (`https://chat.example.org`), or none at all.
+    List(Vec<String>),
+    /// Loopback names and addresses with our own port only, `Host` included: the sandbox. `null` is refused.
+    Loopback,
+}

@@ -1,0 +1,209 @@
+//! What crosses between the bus thread and the shards, and nothing else does.
+//!
+//! ```text
+//!   shard ── ToBus (unbounded in count, bounded by one running call per session) ──▶ bus thread
+//!   shard ◀── ToShard (the mailbox: publications bounded in bytes, the rest always passes) ── bus thread
+//! ```
+//!
+//! The bus thread is the only writer of the mailboxes after accept; one message per (batch, shard).
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    ddp,
+    outbox::{Class, Frame},
+    session::SubKey,
+    sockjs::Framing,
+};
+
+/// The way back of an answer: slots are reused, so a slot alone is not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) shard: u16,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// Counts the calls of one entry: an answer that comes after its call was given up is dropped.
+    pub(crate) seq: u32,
+}
+
+/// One client connection as the rest of the workspace knows it (gateway.md 1.8).
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// UUID that travels in broadcasts; never the DDP session id, which is a secret.
+    pub(crate) id: String,
+    /// UUID of this process' DDP server, the same for all connections.
+    pub(crate) instance: Arc<str>,
+    /// By `HTTP_FORWARDED_COUNT`; `None` where the header does not carry enough hops.
+    pub(crate) address: Option<IpAddr>,
+    /// Lower-case names and values as a raw JSON object, secrets removed unless configured; interned.
+    pub(crate) headers: Arc<str>,
+    /// Where this connection lives.
+    pub(crate) shard: u16,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Who is logged in on a connection.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) id: Arc<str>,
+    /// base64 SHA-256 of the resume token, as `accounts.login` answered it.
+    pub(crate) hashed_token: String,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) user: Option<Arc<User>>,
+}
+
+/// The key under which the shards find the subscribers of a publication.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Topic {
+    /// Everything about one room; the second part names stream and event: `room-messages`, `room-data`,
+    /// `notify-room/<event>`, `livechat-room`.
+    Room(Arc<str>, Arc<str>),
+    /// Everything addressed to one user: `notify-user/<event>`.
+    User(Arc<str>, Arc<str>),
+    /// Stream (or publication) name and event name.
+    Global(Arc<str>, Arc<str>),
+    /// Watchers of one user's presence (`user-presence`).
+    Presence(Arc<str>),
+}
+
+/// Something for all subscribers of a topic. Shared by every shard; encoded at most once per framing.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) topic: Topic,
+    pub(crate) body: Body,
+    /// The connection that caused it (typing), which does not get its own event back: (shard, slot, generation).
+    pub(crate) exclude: Option<(u16, u32, u32)>,
+    pub(crate) class: Class,
+    /// When the event reached the bus thread; for the fan-out latency histogram.
+    pub(crate) received: Instant,
+    pub(crate) raw: OnceLock<Frame>,
+    pub(crate) sockjs: OnceLock<Frame>,
+}
+
+/// What a publication says.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// A `changed` message of a stream: stream name without `stream-`, event name, raw JSON array.
+    Stream { stream: Arc<str>, event: Arc<str>, args: Bytes },
+    /// A finished DDP message (documents of the publications that are not streams).
+    Message(Bytes),
+    /// `<uid>/rooms-changed` for each user in the list who has a subscriber here: only the user id differs, the
+    /// arguments stay shared (`Frame::Spliced`). `topic` is not used.
+    RoomsChanged { users: Arc<[Arc<str>]>, args: Bytes },
+}
+
+impl Publication {
+    /// The finished websocket frame of a `Stream` or `Message` body in this framing, built on first use.
+    pub(crate) fn frame(&self, framing: Framing) -> Frame {
+        let cell = match framing {
+            Framing::Raw => &self.raw,
+            Framing::SockJs => &self.sockjs,
+        };
+        cell.get_or_init(|| {
+            Frame::Shared(match &self.body {
+                Body::Stream { stream, event, args } => {
+                    framing.frame(&ddp::encode::stream_changed(stream, event, args))
+                }
+                Body::Message(text) => framing.frame(&String::from_utf8_lossy(text)),
+                Body::RoomsChanged { args, .. } => framing.frame(&String::from_utf8_lossy(args)),
+            })
+        })
+        .clone()
+    }
+}
+
+/// From the bus thread (and, for `Accept`, the acceptor) to one shard.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    /// A socket fresh from `accept`, set to non-blocking, with its peer address.
+    Accept(std::net::TcpStream, IpAddr),
+    /// The answer to a `ToBus` message that carried this ticket.
+    Answer(Ticket, Answer),
+    /// One batch of publications; the only kind that counts against the mailbox bound.
+    Publish(Arc<[Publication]>),
+    /// More text for one connection, outside its queue: the `users` document after a login. Finished DDP messages.
+    Documents { ticket: Ticket, messages: Vec<String> },
+    /// Subscriptions that a rule no longer allows.
+    Revoke(Revocation),
+    /// Closes the sockets of a user: all of them, or one bus connection id, or those with one token hash.
+    CloseUser { user: Arc<str>, connection: Option<String>, hashed_token: Option<String>, reason: CloseReason },
+    /// Something may have been missed: close the sockets in scope with `RESYNC`, jittered over this time.
+    Resync { scope: Scope, over: Duration },
+    /// Close everything with `Draining`, jittered over this time.
+    Drain { over: Duration },
+}
+
+/// Which subscriptions end, and whether the client is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Revocation {
+    pub(crate) user: Arc<str>,
+    /// All `Topic::Room` subscriptions of this room.
+    pub(crate) room: Arc<str>,
+    /// `true`: silently (removal from a room); `false`: `nosub` with `not-allowed`.
+    pub(crate) silently: bool,
+}
+
+/// Whose events may have been missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Room(Arc<str>),
+    User(Arc<str>),
+}
+
+/// What the bus thread found out for a session.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Ends the running call.
+    Method { outcome: Result<Option<Bytes>, ddp::Error>, then: Effect },
+    /// Ends the running subscription: live under these topics after these documents, or refused.
+    Subscription { outcome: Result<Subscribed, ddp::Error> },
+}
+
+/// A subscription that was allowed.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribed {
+    /// Entered into the topic table before `ready` is written.
+    pub(crate) topics: Vec<Topic>,
+    /// `added` messages that precede `ready`.
+    pub(crate) documents: Vec<String>,
+}
+
+/// What a method's answer does to the connection besides its result.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Nothing,
+    LoggedIn(Arc<User>),
+    /// Flush, then close with this reason (logout, a login that cannot be judged). With `Err` outcomes nothing is
+    /// written first when the reason is `TryAgain`.
+    Close(CloseReason),
+}
+
+/// From a shard to the bus thread.
+#[derive(Debug)]
+pub(crate) enum ToBus {
+    /// A websocket is open: `socket.connected`.
+    Opened(Arc<Connection>),
+    /// It is gone: `socket.disconnected`, presence, grants of this connection.
+    Closed { caller: Caller, reason: CloseReason },
+    /// A method; answered by `Answer::Method`.
+    Method { ticket: Ticket, caller: Caller, name: String, params: Bytes },
+    /// A subscription that `streams::judge` could not decide alone; answered by `Answer::Subscription`.
+    Subscribe { ticket: Ticket, caller: Caller, sub: SubKey, name: String, params: Bytes },
+    /// A granted subscription is over by `unsub`; its grant goes.
+    Unsubscribed { caller: Caller, topics: Vec<Topic> },
+    /// A message arrived from a logged-in client, at most once per 30 s (`presence.updateConnection`).
+    Activity(Caller),
+}
