@@ -1,0 +1,103 @@
+//! Our own binary as a process.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::process::{PATIENCE, Process};
+
+/// A running `ddp-edge`.
+pub struct Edge {
+    process: Process,
+}
+
+impl Edge {
+    /// Starts the binary, whose path a test of its package has from `env!("CARGO_BIN_EXE_ddp-edge")`.
+    ///
+    /// Only `environment` and `PATH` are set: a developer's own variables must not change a test.
+    #[must_use]
+    pub fn start(binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let process = Process::start("ddp-edge", binary, |command| {
+            command
+                .args(arguments)
+                .env_clear()
+                .env("PATH", path)
+                .envs(environment.iter().copied());
+        });
+        Self { process }
+    }
+
+    /// Waits until `GET <path>` on a loopback port answers 200: `/readyz` when it can serve, `/livez` when it listens.
+    ///
+    /// # Panics
+    ///
+    /// When the process ends before that, or it does not come in a minute.
+    pub fn wait_for_ok(&mut self, port: u16, path: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while get(port, path) != Some(200) {
+            assert!(
+                self.process.runs(),
+                "ddp-edge ended:\n{}",
+                self.process.tail()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "{path} never answered 200:\n{}",
+                self.process.tail()
+            );
+            // Polling, because another process has no event to wait for.
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for a line of its output that contains `text`, printed at any time, and returns it.
+    #[must_use]
+    pub fn wait_for_line(&self, text: &str) -> String {
+        self.process.wait_for_line(text)
+    }
+
+    /// Everything it has printed so far, both streams in the order of arrival.
+    #[must_use]
+    pub fn output(&self) -> Vec<String> {
+        self.process.output()
+    }
+
+    /// Its process id, to look at memory and threads in `/proc`.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends a signal such as `TERM` or `STOP`.
+    pub fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it without notice.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        self.process.wait_for_end()
+    }
+}
+
+/// The status of a `GET` over a connection of its own; `None` when nobody listens or the answer is not HTTP.
+fn get(port: u16, path: &str) -> Option<u16> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = Vec::new();
+    socket.take(64 * 1024).read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer);
+    text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+}

@@ -1,0 +1,19 @@
+//! Real parts for the tests: servers, Node peers and our own binary, each on a free loopback port and ended with the
+//! value that stands for it.
+//!
+//! Tools are found by their place in the tree, where `scripts/tools` puts them, or by an environment variable
+//! ([`tool`]). Everything blocks and waits for a condition, never for a time; a wait that lasts longer than its limit
+//! panics with what the process has printed so far.
+
+mod edge;
+mod mongo;
+mod nats;
+mod node;
+mod place;
+mod process;
+
+pub use edge::Edge;
+pub use mongo::{MongoServer, unverified_on_mongod};
+pub use nats::NatsServer;
+pub use node::NodeProcess;
+pub use place::{chromium, free_port, node_script, root, tool};

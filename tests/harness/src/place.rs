@@ -1,0 +1,90 @@
+//! Where things are: the repository, the installed tools, a free port.
+
+use std::env;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// The repository's root folder.
+#[must_use]
+pub fn root() -> PathBuf {
+    // This crate stands two folders below it.
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("tests/harness has two parents")
+        .to_path_buf()
+}
+
+/// The path of an installed tool: `nats-server`, `kosoku`, `secantusd` or `python`.
+///
+/// An environment variable wins: `DDP_EDGE_TEST_NATS_SERVER`, `_KOSOKU`, `_SECANTUS`, `_PYTHON`.
+///
+/// # Panics
+///
+/// When the tool is not there, saying how to install it.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    let (variable, place) = match name {
+        "nats-server" => ("DDP_EDGE_TEST_NATS_SERVER", "target/tools/bin/nats-server"),
+        "kosoku" => ("DDP_EDGE_TEST_KOSOKU", "target/tools/bin/kosoku"),
+        "secantusd" => ("DDP_EDGE_TEST_SECANTUS", "target/tools/bin/secantusd"),
+        "python" => ("DDP_EDGE_TEST_PYTHON", "target/tools/venv/bin/python"),
+        _ => panic!("{name} is not a tool that scripts/tools installs"),
+    };
+    installed(name, variable, root().join(place))
+}
+
+/// The path of Chromium: `DDP_EDGE_TEST_CHROMIUM`, or Debian's place.
+///
+/// # Panics
+///
+/// When it is not there.
+#[must_use]
+pub fn chromium() -> PathBuf {
+    installed(
+        "Chromium",
+        "DDP_EDGE_TEST_CHROMIUM",
+        PathBuf::from("/usr/bin/chromium"),
+    )
+}
+
+/// The path of a script in `tests/node`, such as `monolith.js` or `clients/simpleddp.js`.
+///
+/// # Panics
+///
+/// When it is not there, or the packages it needs are not installed.
+#[must_use]
+pub fn node_script(name: &str) -> PathBuf {
+    let folder = root().join("tests/node");
+    assert!(
+        folder.join("node_modules/moleculer").exists(),
+        "npm packages are missing: run scripts/tools once"
+    );
+    let script = folder.join(name);
+    assert!(script.exists(), "{} does not exist", script.display());
+    script
+}
+
+/// A loopback port that was free a moment ago.
+///
+/// # Panics
+///
+/// When no port can be bound at all.
+#[must_use]
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .port()
+}
+
+fn installed(name: &str, variable: &str, place: PathBuf) -> PathBuf {
+    let path = env::var_os(variable).map_or(place, PathBuf::from);
+    assert!(
+        path.exists(),
+        "{name} is missing at {}: run scripts/tools once",
+        path.display()
+    );
+    path
+}
