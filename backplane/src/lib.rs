@@ -1,1 +1,27 @@
-//! backplane
+//! How we reach the other processes: one narrow [`Bus`], over Moleculer v4 on NATS or inside one process.
+//!
+//! What it promises (backplane.md 5.12, design.md 4):
+//!
+//! - A message is delivered at most once. Events of one node to one node keep their order; nothing else does.
+//! - Nothing is queued for later: while the bus is away, calls fail at once and events are dropped.
+//! - A call always ends: with a result, an error, or its deadline.
+//! - What may have been missed is reported as a [`Gap`], to every inbox.
+//! - Values cross as raw JSON (EJSON text), byte for byte.
+
+mod bus;
+mod calls;
+mod config;
+mod error;
+mod inbox;
+mod nats;
+mod registry;
+mod stats;
+
+pub use bus::{Bus, Service, Status};
+pub use calls::{CallOptions, Context};
+pub use config::Config;
+pub use error::{Code, Error, ErrorKind, MeteorError, RemoteError, ServiceError};
+pub use inbox::{Event, Gap, GapCause, GapScope, Inbox, Incoming, Request};
+pub use nats::Driver;
+pub use registry::NodeInfo;
+pub use stats::Stats;

@@ -1,0 +1,156 @@
+//! Why a call failed, and how errors of handlers cross the bus in both directions.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// A call that has no result, or a message that could not be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// What was called.
+    pub action: String,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, action: &str) -> Self {
+        Self {
+            kind,
+            action: action.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.kind {
+            ErrorKind::Timeout => "no answer in time",
+            ErrorKind::NotFound => "no node offers this action",
+            ErrorKind::Unavailable => "the node was lost before it answered",
+            ErrorKind::Refused(remote) => {
+                return write!(f, "{}: refused by {}", self.action, remote.name);
+            }
+            ErrorKind::Disconnected => "not connected to the bus",
+            ErrorKind::Malformed => "the answer makes no sense",
+            ErrorKind::TooLarge => "larger than the bus carries",
+            ErrorKind::TooDeep => "called through too many levels",
+        };
+        write!(f, "{}: {what}", self.action)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What went wrong, and whose fault it was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ErrorKind {
+    /// The deadline passed; the handler may still be at work.
+    Timeout,
+    /// No available node (or not the named one) offers the action; nothing was sent.
+    NotFound,
+    /// The node went away while the call was under way.
+    Unavailable,
+    /// The handler answered with an error.
+    Refused(Box<RemoteError>),
+    /// There is no connection to the bus now, or it was lost while the call was under way.
+    Disconnected,
+    /// The answer is no usable response packet, or our params are no JSON array.
+    Malformed,
+    /// The packet would exceed what the bus carries (`max_payload`) or what may wait to be sent.
+    TooLarge,
+    /// The call would be nested deeper than 100 levels (backplane.md 5.3, `level`).
+    TooDeep,
+}
+
+/// The error object of a response (backplane.md 5.6).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteError {
+    /// Class name, such as `Error`, `TypeError`, `ServiceNotFoundError`.
+    pub name: String,
+    pub message: String,
+    /// Moleculer's code (`404`, `MAX_PAYLOAD_EXCEEDED`); never the code of a Meteor error.
+    pub code: Option<String>,
+    /// Moleculer's `type`, such as `SERVICE_NOT_FOUND`.
+    pub kind: Option<String>,
+    pub is_client_safe: bool,
+    /// `Meteor.Error` for Meteor errors.
+    pub error_type: Option<String>,
+    pub reason: Option<String>,
+    /// Raw JSON.
+    pub details: Option<Bytes>,
+}
+
+impl RemoteError {
+    /// The Meteor error as it was thrown: the code is taken from the last `[..]` of the message (gateway.md 3.6).
+    ///
+    /// `None` unless `errorType` says that this is a Meteor error.
+    pub fn meteor(&self) -> Option<MeteorError> {
+        if self.error_type.as_deref() != Some("Meteor.Error") {
+            return None;
+        }
+        let code = self
+            .message
+            .strip_suffix(']')
+            .and_then(|rest| Some(&rest[rest.rfind('[')? + 1..]))
+            .unwrap_or(&self.message);
+        Some(MeteorError {
+            error: Code::from_text(code),
+            reason: self.reason.clone(),
+            details: self.details.clone(),
+        })
+    }
+}
+
+/// A `Meteor.Error`, the same in both directions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeteorError {
+    pub error: Code,
+    pub reason: Option<String>,
+    /// Raw JSON.
+    pub details: Option<Bytes>,
+}
+
+impl MeteorError {
+    /// What Meteor shows: `reason [code]`, or `[code]` without a reason.
+    pub fn message(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("{reason} [{}]", self.error),
+            None => format!("[{}]", self.error),
+        }
+    }
+}
+
+/// The `error` member of a Meteor error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Code {
+    Number(i64),
+    Text(String),
+}
+
+impl Code {
+    /// All digits are a number: its type is lost on the bus.
+    fn from_text(text: &str) -> Self {
+        match text.parse() {
+            Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What a handler answers when it has no result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceError {
+    /// Crosses as the original's shape (`errorType` `Meteor.Error`).
+    Meteor(MeteorError),
+    /// Any other error: class name and message.
+    Plain { name: String, message: String },
+}
