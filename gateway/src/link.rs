@@ -148,11 +148,20 @@ pub(crate) enum ToShard {
 /// Which subscriptions end, and whether the client is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Revocation {
-    pub(crate) user: Arc<str>,
-    /// All `Topic::Room` subscriptions of this room.
-    pub(crate) room: Arc<str>,
+    /// Whose: `None` is every connection without a login (guests, anonymous readers).
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) ended: Ended,
     /// `true`: silently (removal from a room); `false`: `nosub` with `not-allowed`.
     pub(crate) silently: bool,
+}
+
+/// The reach of a [`Revocation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All `Topic::Room` subscriptions of this room.
+    Room(Arc<str>),
+    /// Exactly this topic.
+    Topic(Topic),
 }
 
 /// Whose events may have been missed.
