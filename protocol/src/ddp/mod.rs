@@ -1,0 +1,10 @@
+//! DDP's messages under DDP's names; what they carry stays raw JSON.
+
+pub mod decode;
+pub mod ejson;
+pub mod encode;
+mod error;
+mod message;
+
+pub use error::{Error, ErrorCode};
+pub use message::{ClientMessage, Refused};
