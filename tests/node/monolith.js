@@ -1,0 +1,101 @@
+// Plays the Rocket.Chat monolith beside ddp-edge: a real Moleculer process that judges and writes the same database.
+//
+//   TRANSPORTER=nats://.. MONGO_URL=mongodb://.. node monolith.js [--seed] [--services settings,license,..] [--node-id ID]
+//
+// Prints JSON lines: {"ready":{"nodeID":..}}, then {"call":name,"args":..,"from":node} and
+// {"event":name,"args":..,"from":node} for what other nodes send, and {"reply":cmd,..} for each command.
+// Reads commands as JSON lines, one of COMMANDS below: {"cmd":"broadcast","event":"user.activity","args":[..]}.
+// Arguments and documents are EJSON in both directions. Ends with its standard input.
+
+const { parseArgs } = require("node:util");
+const readline = require("node:readline");
+const EJSON = require("ejson");
+
+const { createBroker, service } = require("./monolith/moleculer");
+const { open } = require("./monolith/database");
+const accounts = require("./monolith/accounts");
+const authorization = require("./monolith/authorization");
+const presence = require("./monolith/presence");
+const messages = require("./monolith/messages");
+const meteor = require("./monolith/meteor");
+const commands = require("./monolith/commands");
+const { seed } = require("./workspace");
+
+// Standard output carries only our lines; Moleculer's logger would write there.
+console.log = console.error;
+
+const SERVICES = ["settings", "license", "accounts", "authorization", "presence", "meteor"];
+
+async function main() {
+  const { values: flags } = parseArgs({
+    options: { seed: { type: "boolean" }, services: { type: "string" }, "node-id": { type: "string" } },
+  });
+  const database = await open(process.env.MONGO_URL);
+  if (flags.seed) await seed(database);
+
+  const broker = createBroker(process.env, flags["node-id"]);
+  const broadcast = (event, ...args) => broker.broadcast(event, args);
+  const received = [];
+  const observed = (kind, name, args, from) => {
+    if (from === broker.nodeID) return;
+    const line = { [kind]: name, args: EJSON.toJSONValue(args), from };
+    received.push(line);
+    print(line);
+  };
+
+  const license = { valid: true };
+  const judge = authorization(database);
+  const { canAccessRoomId, hasPermission } = judge.methods;
+  const rooms = messages(database, canAccessRoomId, hasPermission, broadcast);
+  const definitions = {
+    settings: {
+      dependencies: [],
+      methods: { get: async (_id) => (await database.settings.findOne({ _id }))?.value },
+    },
+    license: {
+      dependencies: ["settings"],
+      methods: {
+        hasValidLicense: () => license.valid,
+        hasLicense: () => license.valid,
+        hasModule: () => license.valid,
+        isEnterprise: () => license.valid,
+        getGuestPermissions: () => ["view-d-room", "view-joined-room", "view-p-room", "start-discussion"],
+      },
+    },
+    accounts: accounts(database),
+    authorization: judge,
+    presence: presence(database, broadcast),
+    meteor: meteor(database, rooms.methods),
+  };
+  const hosted = flags.services?.split(",") ?? SERVICES;
+  for (const name of hosted) broker.createService(service(name, definitions[name], observed));
+
+  await broker.start();
+  await broker.waitForServices(hosted);
+  print({ ready: { nodeID: broker.nodeID, services: hosted } });
+
+  const run = commands({ broker, database, rooms, license, received, broadcast });
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const { cmd, ...parameters } = EJSON.parse(line);
+    try {
+      print({ reply: cmd, ...EJSON.toJSONValue((await run[cmd](parameters)) ?? {}) });
+    } catch (error) {
+      print({ reply: cmd, error: error.message });
+    }
+    if (cmd === "stop") break;
+  }
+  await broker.stop();
+  await database.client.close();
+}
+
+function print(line) {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,48 @@
+// Service `accounts` (services.md 2): resume login and logout.
+
+const { MeteorError } = require("./moleculer");
+const { hashToken } = require("./database");
+
+const DAY = 24 * 60 * 60 * 1000;
+
+function accounts(database) {
+  return {
+    methods: {
+      async login({ resume }) {
+        if (!resume) return false;
+        const hashedToken = hashToken(resume);
+        const user = await database.users.findOne(
+          { "services.resume.loginTokens.hashedToken": hashedToken },
+          { projection: { "services.resume.loginTokens": 1 } },
+        );
+        if (!user) return false;
+        const stored = user.services.resume.loginTokens.find((token) => token.hashedToken === hashedToken);
+        const result = { uid: user._id, token: resume, hashedToken, type: "resume" };
+        // A personal access token has no date and does not expire.
+        if (!stored.when) return result;
+        const tokenExpires = new Date(new Date(stored.when).getTime() + (await loginExpirationDays()) * DAY);
+        if (new Date() >= tokenExpires) {
+          throw new MeteorError(403, "Your session has expired. Please log in again.");
+        }
+        return { ...result, tokenExpires };
+      },
+
+      async logout({ userId, token }) {
+        await database.users.updateOne(
+          { _id: userId },
+          {
+            $pull: { "services.resume.loginTokens": { $or: [{ hashedToken: token }, { token }] } },
+            $set: { _updatedAt: new Date() },
+          },
+        );
+      },
+    },
+  };
+
+  async function loginExpirationDays() {
+    const days = (await database.settings.findOne({ _id: "Accounts_LoginExpiration" }))?.value;
+    return typeof days === "number" && days > 0 ? days : 90;
+  }
+}
+
+module.exports = accounts;

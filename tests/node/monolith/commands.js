@@ -1,0 +1,109 @@
+// What a test can make the monolith do. Each command takes one object and returns what its reply carries.
+
+const { MeteorError } = require("./moleculer");
+
+function commands({ broker, database, rooms, license, received, broadcast }) {
+  return {
+    /** Any event to every node that lists it. */
+    broadcast: ({ event, args = [] }) => broadcast(event, ...args),
+
+    /** Many events at once, numbered in the message text: {count, rid, size?}. */
+    burst({ count, rid, size = 0 }) {
+      const u = { _id: "burst", username: "burst" };
+      for (let number = 0; number < count; number++) {
+        const ts = new Date();
+        const message = { _id: `burst-${number}`, rid, msg: `${number} ${"x".repeat(size)}`, ts, u, _updatedAt: ts };
+        broadcast("watch.messages", { message });
+      }
+    },
+
+    /** Calls an action on another node: {action, params, nodeID?}. */
+    async call({ action, params = [], nodeID }) {
+      return { result: await broker.call(action, params, nodeID ? { nodeID } : {}) };
+    },
+
+    /** Everything that other nodes have sent so far. */
+    received: () => ({ received }),
+
+    /** Waits until services are known, wherever they run: {names}. */
+    async waitForServices({ names }) {
+      await broker.waitForServices(names, 60_000, 50);
+    },
+
+    /** Every node known, with the names of its services. */
+    nodes: () => ({
+      nodes: broker.registry.nodes.list({ withServices: true }).map(({ id, available, services }) => ({
+        id,
+        available,
+        services: (services ?? []).map(({ name }) => name),
+      })),
+    }),
+
+    /** Runs a method as a user, as a REST call would: {username, method, args}. */
+    async method({ username, method, args }) {
+      return { result: await rooms.methods[method](await user(username), ...args) };
+    },
+
+    addMember: async ({ rid, username }) => rooms.addMember(rid, await user(username)),
+
+    removeMember: async ({ rid, username }) => rooms.removeMember(rid, (await user(username))._id),
+
+    /** Changes fields of a room and announces it: {rid, set}. */
+    async setRoom({ rid, set }) {
+      await database.rooms.updateOne({ _id: rid }, { $set: { ...set, _updatedAt: new Date() } });
+      await rooms.roomChanged(rid, "updated");
+    },
+
+    /** Changes fields of a user and announces them; some lines send no diff: {username, set, diff?}. */
+    async setUser({ username, set, diff = true }) {
+      const { _id } = await user(username);
+      await database.users.updateOne({ _id }, { $set: { ...set, _updatedAt: new Date() } });
+      broadcast("watch.users", { clientAction: "updated", id: _id, ...(diff && { diff: set }), unset: {} });
+    },
+
+    /** Deactivates a user: no login token is left. */
+    async deactivate({ username }) {
+      const { _id } = await user(username);
+      const diff = { active: false, "services.resume.loginTokens": [] };
+      await database.users.updateOne({ _id }, { $set: { ...diff, _updatedAt: new Date() } });
+      broadcast("watch.users", { clientAction: "updated", id: _id, diff, unset: {} });
+    },
+
+    /** Ends one session of a user, or all of them: {username, sessionId?}. */
+    async forceLogout({ username, sessionId }) {
+      const { _id } = await user(username);
+      broadcast("user.forceLogout", ...(sessionId ? [_id, sessionId] : [_id]));
+    },
+
+    /** Gives a permission to exactly these roles: {permission, roles}. */
+    async setPermission({ permission, roles }) {
+      await database.permissions.updateOne({ _id: permission }, { $set: { roles, _updatedAt: new Date() } }, { upsert: true });
+      broadcast("permission.changed", { clientAction: "updated", data: { _id: permission, roles } });
+    },
+
+    async setSetting({ setting, value }) {
+      const set = { $set: { value, _updatedAt: new Date() } };
+      await database.settings.updateOne({ _id: setting }, set, { upsert: true });
+      broadcast("watch.settings", { clientAction: "updated", setting: await database.settings.findOne({ _id: setting }) });
+    },
+
+    /** What the license service answers from now on: {valid}. */
+    license: ({ valid }) => void (license.valid = valid),
+
+    /** Reads the database: {collection, filter}, the collection by its name in MongoDB. */
+    async find({ collection, filter = {} }) {
+      return { documents: await database.db.collection(collection).find(filter).toArray() };
+    },
+
+    /** Leaves the network politely and ends. */
+    stop() {},
+  };
+
+  async function user(username) {
+    const found = await database.users.findOne({ username });
+    if (!found) throw new MeteorError("error-invalid-user", `no user ${username}`);
+    return found;
+  }
+}
+
+module.exports = commands;
