@@ -1,1 +1,163 @@
-//! store
+//! What the services remember: typed reads, typed writes and a change feed, over MongoDB or an embedded database.
+//!
+//! ```text
+//!   users  rooms  messages  presence  workspace      typed operations, written once (one file per noun)
+//!          │ Lookup (which documents)  │ Edit (what happens to them)
+//!          ▼                           ▼
+//!   embedded/  redb, one process            mongo/  the official driver
+//! ```
+//!
+//! Inside, values are BSON; what leaves for the wire is Meteor's EJSON text ([`ejson`]). There is no query language:
+//! an operation that is missing is added as a [`Lookup`](lookup::Lookup) or an [`Edit`](edit::Edit), in both stores.
+//!
+//! Guarantees, the same for both stores (`tests/contract/` checks them):
+//! - A write is acknowledged after it is durable: embedded after its fsync, MongoDB by the write concern of its URL.
+//! - Each operation touches one document atomically; operations on several documents say so.
+//! - Every update moves `_updatedAt`, except on `usersSessions`, `instances` and in [`Store::set_user_status`]
+//!   (services.md 1.4).
+//! - An operation fails closed with an [`Error`]; "not there" is `None`, `false` or an empty list, never an error.
+
+mod collection;
+mod edit;
+pub mod ejson;
+mod embedded;
+mod error;
+mod feed;
+mod fields;
+mod lookup;
+mod messages;
+mod mongo;
+mod presence;
+mod rooms;
+mod users;
+mod workspace;
+
+use std::path::Path;
+
+use ::bson::{Document, RawDocumentBuf};
+
+use crate::collection::Collection;
+use crate::edit::Edit;
+use crate::embedded::Embedded;
+use crate::lookup::Lookup;
+use crate::mongo::Mongo;
+
+pub use crate::edit::Update;
+pub use crate::error::{Error, ErrorKind};
+pub use crate::feed::{Change, ChangeKind, Feed};
+pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
+pub use crate::mongo::{MongoConfig, unsupported_options};
+pub use crate::presence::{Connection, Instance};
+pub use crate::rooms::{Room, Subscription};
+pub use crate::users::{LoginToken, PasswordHash, TokenOwner, User};
+pub use crate::workspace::{Permission, Role};
+pub use ::bson;
+
+/// A cheap handle on the one database of this process; clone it freely.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Embedded(Embedded),
+    Mongo(Mongo),
+}
+
+impl Store {
+    /// Prepares a client for MongoDB and returns without waiting for the server: while it is away, operations fail
+    /// with [`ErrorKind::Unavailable`] or [`ErrorKind::Timeout`] and work again when it is back.
+    pub async fn mongo(config: MongoConfig) -> Result<Self, Error> {
+        Ok(Self {
+            backend: Backend::Mongo(Mongo::connect(config).await?),
+        })
+    }
+
+    /// Opens the embedded store in the folder `path`, made if it does not exist, or in memory for `None`.
+    ///
+    /// A folder that holds something else, was written by a newer format, cannot be written or is open in another
+    /// process is refused and left as it is.
+    pub fn embedded(path: Option<&Path>) -> Result<Self, Error> {
+        Ok(Self {
+            backend: Backend::Embedded(Embedded::open(path)?),
+        })
+    }
+
+    /// Whether the database answers now; for readiness.
+    pub async fn ping(&self) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Embedded(_) => Ok(()),
+            Backend::Mongo(mongo) => mongo.ping().await,
+        }
+    }
+
+    /// The embedded store's changes behind sequence number `after`, or from now on for `None`, in the order of their
+    /// commits. Fails with [`ErrorKind::HistoryLost`] if changes behind `after` are no longer kept, and with
+    /// [`ErrorKind::Unsupported`] on MongoDB.
+    pub fn changes(&self, after: Option<u64>) -> Result<Feed, Error> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.changes(after),
+            Backend::Mongo(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the change feed of MongoDB",
+            )),
+        }
+    }
+
+    /// The documents that `lookup` names, in its order, cut to `fields` (all of them if empty; `_id` always comes).
+    async fn find(
+        &self,
+        lookup: Lookup<'_>,
+        fields: &'static [&'static str],
+    ) -> Result<Vec<RawDocumentBuf>, Error> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.find(lookup, fields),
+            Backend::Mongo(mongo) => mongo.find(lookup, fields).await,
+        }
+    }
+
+    async fn find_one(
+        &self,
+        lookup: Lookup<'_>,
+        fields: &'static [&'static str],
+    ) -> Result<Option<RawDocumentBuf>, Error> {
+        Ok(self.find(lookup, fields).await?.into_iter().next())
+    }
+
+    /// Adds a document and returns its `_id`; gives it a random `_id` and an `_updatedAt` where they are missing.
+    async fn insert(
+        &self,
+        collection: Collection,
+        mut document: Document,
+    ) -> Result<String, Error> {
+        let id = collection.complete(&mut document)?;
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.insert(collection, document).await?,
+            Backend::Mongo(mongo) => mongo.insert(collection, document).await?,
+        }
+        Ok(id)
+    }
+
+    async fn edit(&self, lookup: Lookup<'_>, edit: Edit) -> Result<Edited, Error> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.edit(lookup, edit).await,
+            Backend::Mongo(mongo) => mongo.edit(lookup, edit).await,
+        }
+    }
+
+    /// Removes the one document that `lookup` names; whether it was there.
+    async fn remove(&self, lookup: Lookup<'_>) -> Result<bool, Error> {
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.remove(lookup).await,
+            Backend::Mongo(mongo) => mongo.remove(lookup).await,
+        }
+    }
+}
+
+/// How many documents an [`Edit`] found, and how many of them it changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Edited {
+    found: u64,
+    changed: u64,
+}

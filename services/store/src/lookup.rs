@@ -1,0 +1,87 @@
+//! Which documents an operation is about, in a form that both stores find by an index.
+
+use crate::collection::Collection;
+
+/// Names documents of one collection. Every variant but the whole-collection ones has an index behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'a> {
+    All(Collection),
+    Id(Collection, &'a str),
+    Ids(Collection, &'a [String]),
+    UserByTokenHash(&'a str),
+    /// Active users that hold one of these token hashes.
+    UsersByTokenHashes(&'a [&'a str]),
+    /// The user with this id, if they hold the token with this hash (or legacy clear text).
+    UserWithToken {
+        user: &'a str,
+        hashed: &'a str,
+    },
+    UserByUsername(&'a str),
+    /// Users that have one of these roles, by username.
+    UsersWithRoles(&'a [String]),
+    RoomByName(&'a str),
+    /// The direct room of exactly these users is not a lookup of its own: its id is made of theirs.
+    SubscriptionOf {
+        room: &'a str,
+        user: &'a str,
+    },
+    SubscriptionsOfUser(&'a str),
+    SubscriptionsOfRoom(&'a str),
+    SubscriptionsOfRoomExcept {
+        room: &'a str,
+        user: &'a str,
+    },
+    TeamMember {
+        team: &'a str,
+        user: &'a str,
+    },
+    /// Shown messages of a room before a time, newest first.
+    MessagesBefore {
+        room: &'a str,
+        before: i64,
+        limit: u32,
+    },
+    /// Shown messages of a room after a time, oldest first.
+    MessagesAfter {
+        room: &'a str,
+        after: i64,
+        limit: u32,
+    },
+    ConnectionOf {
+        user: &'a str,
+        session: &'a str,
+    },
+    SessionsOfNode(&'a str),
+    /// Users with a connection whose node is not listed and that was last touched before this time.
+    SessionsOfNodesExcept {
+        live: &'a [String],
+        before: bson::DateTime,
+    },
+    NewestStatistics,
+}
+
+impl Lookup<'_> {
+    pub(crate) fn collection(&self) -> Collection {
+        match self {
+            Self::All(collection) | Self::Id(collection, _) | Self::Ids(collection, _) => {
+                *collection
+            }
+            Self::UserByTokenHash(_)
+            | Self::UsersByTokenHashes(_)
+            | Self::UserWithToken { .. }
+            | Self::UserByUsername(_)
+            | Self::UsersWithRoles(_) => Collection::Users,
+            Self::RoomByName(_) => Collection::Rooms,
+            Self::SubscriptionOf { .. }
+            | Self::SubscriptionsOfUser(_)
+            | Self::SubscriptionsOfRoom(_)
+            | Self::SubscriptionsOfRoomExcept { .. } => Collection::Subscriptions,
+            Self::TeamMember { .. } => Collection::TeamMembers,
+            Self::MessagesBefore { .. } | Self::MessagesAfter { .. } => Collection::Messages,
+            Self::ConnectionOf { .. }
+            | Self::SessionsOfNode(_)
+            | Self::SessionsOfNodesExcept { .. } => Collection::Sessions,
+            Self::NewestStatistics => Collection::Statistics,
+        }
+    }
+}
