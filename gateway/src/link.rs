@@ -96,7 +96,11 @@ pub(crate) struct Publication {
 #[derive(Debug)]
 pub(crate) enum Body {
     /// A `changed` message of a stream: stream name without `stream-`, event name, raw JSON array.
-    Stream { stream: Arc<str>, event: Arc<str>, args: Bytes },
+    Stream {
+        stream: Arc<str>,
+        event: Arc<str>,
+        args: Bytes,
+    },
     /// A finished DDP message (documents of the publications that are not streams).
     Message(Bytes),
     /// `<uid>/rooms-changed` for each user in the list who has a subscriber here: only the user id differs, the
@@ -113,9 +117,11 @@ impl Publication {
         };
         cell.get_or_init(|| {
             Frame::Shared(match &self.body {
-                Body::Stream { stream, event, args } => {
-                    framing.frame(&ddp::encode::stream_changed(stream, event, args))
-                }
+                Body::Stream {
+                    stream,
+                    event,
+                    args,
+                } => framing.frame(&ddp::encode::stream_changed(stream, event, args)),
                 Body::Message(text) => framing.frame(&String::from_utf8_lossy(text)),
                 Body::RoomsChanged { args, .. } => framing.frame(&String::from_utf8_lossy(args)),
             })
@@ -134,11 +140,19 @@ pub(crate) enum ToShard {
     /// One batch of publications; the only kind that counts against the mailbox bound.
     Publish(Arc<[Publication]>),
     /// More text for one connection, outside its queue: the `users` document after a login. Finished DDP messages.
-    Documents { ticket: Ticket, messages: Vec<String> },
+    Documents {
+        ticket: Ticket,
+        messages: Vec<String>,
+    },
     /// Subscriptions that a rule no longer allows.
     Revoke(Revocation),
     /// Closes the sockets of a user: all of them, or one bus connection id, or those with one token hash.
-    CloseUser { user: Arc<str>, connection: Option<String>, hashed_token: Option<String>, reason: CloseReason },
+    CloseUser {
+        user: Arc<str>,
+        connection: Option<String>,
+        hashed_token: Option<String>,
+        reason: CloseReason,
+    },
     /// Something may have been missed: close the sockets in scope with `RESYNC`, jittered over this time.
     Resync { scope: Scope, over: Duration },
     /// Close everything with `Draining`, jittered over this time.
@@ -176,9 +190,14 @@ pub(crate) enum Scope {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Ends the running call.
-    Method { outcome: Result<Option<Bytes>, ddp::Error>, then: Effect },
+    Method {
+        outcome: Result<Option<Bytes>, ddp::Error>,
+        then: Effect,
+    },
     /// Ends the running subscription: live under these topics after these documents, or refused.
-    Subscription { outcome: Result<Subscribed, ddp::Error> },
+    Subscription {
+        outcome: Result<Subscribed, ddp::Error>,
+    },
 }
 
 /// A subscription that was allowed.
@@ -208,9 +227,20 @@ pub(crate) enum ToBus {
     /// It is gone: `socket.disconnected`, presence, grants of this connection.
     Closed { caller: Caller, reason: CloseReason },
     /// A method; answered by `Answer::Method`.
-    Method { ticket: Ticket, caller: Caller, name: String, params: Bytes },
+    Method {
+        ticket: Ticket,
+        caller: Caller,
+        name: String,
+        params: Bytes,
+    },
     /// A subscription that `streams::judge` could not decide alone; answered by `Answer::Subscription`.
-    Subscribe { ticket: Ticket, caller: Caller, sub: SubKey, name: String, params: Bytes },
+    Subscribe {
+        ticket: Ticket,
+        caller: Caller,
+        sub: SubKey,
+        name: String,
+        params: Bytes,
+    },
     /// A granted subscription is over by `unsub`; its grant goes.
     Unsubscribed { caller: Caller, topics: Vec<Topic> },
     /// A message arrived from a logged-in client, at most once per 30 s (`presence.updateConnection`).

@@ -1,0 +1,3 @@
+//! One thread's share of the clients.
+
+pub(crate) mod mailbox;
