@@ -1,1 +1,296 @@
-fn main() {}
+//! A load generator for DDP gateways: a sequence-checked swarm of clients, a stand-in backend that publishes over a real
+//! nats-server, and a floor server, so that every figure is a ratio of the same run.
+//!
+//! `scenario` says what is measured, `swarm` runs one scenario against one server, `compare` runs several in turn.
+//! Client sockets, websocket frames and NATS are written here from scratch: sharing code with the product would mean
+//! sharing its mistakes.
+
+mod backend;
+mod client;
+mod compare;
+mod nats;
+mod node;
+mod peers;
+mod probe;
+mod process;
+mod report;
+mod scenario;
+mod sequence;
+mod swarm;
+mod sys;
+mod tally;
+mod traffic;
+mod ws;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::{Parser, Subcommand};
+
+use crate::backend::Names;
+use crate::client::Target;
+use crate::compare::Comparison;
+use crate::peers::floor::{self, Mode};
+use crate::scenario::{Interest, Load, Scenario};
+use crate::swarm::Plan;
+
+#[derive(Parser)]
+#[command(
+    name = "loadtest",
+    about = "Loads a DDP gateway on loopback and measures it",
+    version
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the scenarios
+    List,
+    /// Run one scenario against a running gateway
+    Swarm(Box<SwarmArgs>),
+    /// Play the backend for a gateway, without a swarm
+    Backend {
+        /// The nats-server's host:port
+        #[arg(long)]
+        nats: SocketAddr,
+        #[command(flatten)]
+        names: Names,
+        /// Ends after this many seconds
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
+    },
+    /// Serve as the floor
+    Floor {
+        /// The nats-server's host:port
+        #[arg(long)]
+        nats: SocketAddr,
+        /// Port on 127.0.0.1; 0 takes a free one
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        #[arg(long, value_enum, default_value = "one-send")]
+        mode: Mode,
+        /// Ends after this many seconds
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
+    },
+    /// Run scenarios alternately against the floor and other servers, each started afresh
+    Compare(Box<CompareArgs>),
+}
+
+#[derive(clap::Args)]
+struct SwarmArgs {
+    /// Where the gateway listens, ws://host:port[/path]
+    #[arg(long)]
+    url: String,
+    /// Use SockJS framing
+    #[arg(long)]
+    sockjs: bool,
+    /// What to run; see `list`
+    #[arg(long, default_value = "w1")]
+    scenario: String,
+    /// Publish through this nats-server, and play the backend there; without it the swarm only listens
+    #[arg(long)]
+    nats: Option<SocketAddr>,
+    /// Number of clients, instead of the scenario's
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Number of users that the clients share; one each if not given
+    #[arg(long)]
+    users: Option<usize>,
+    /// Number of rooms, instead of the scenario's
+    #[arg(long)]
+    rooms: Option<usize>,
+    /// Rooms that each client subscribes to
+    #[arg(long)]
+    rooms_each: Option<usize>,
+    /// Messages published and not yet read by all, instead of the scenario's load
+    #[arg(long, conflicts_with = "rate")]
+    in_flight: Option<u32>,
+    /// Events per second, instead of the scenario's load
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Measured seconds
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// The gateway's process, for CPU time and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Stay on this CPU
+    #[arg(long)]
+    cpu: Option<usize>,
+    /// Write the report as JSON here
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    names: Names,
+}
+
+#[derive(clap::Args)]
+struct CompareArgs {
+    /// A server under test as name=command; {port} and {nats} (host:port) are filled in, PORT and TRANSPORTER are set
+    #[arg(long = "server", value_name = "NAME=COMMAND", value_parser = parse_pair)]
+    servers: Vec<(String, String)>,
+    /// An environment variable for the servers, as NAME=VALUE
+    #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    env: Vec<(String, String)>,
+    /// Scenarios to run, all if not given
+    #[arg(long = "scenario")]
+    scenarios: Vec<String>,
+    #[arg(long = "floor", value_enum, default_values = ["one-send", "coalesce"])]
+    floors: Vec<Mode>,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
+    rounds: u8,
+    /// Measured seconds of each run, instead of the scenario's
+    #[arg(long)]
+    seconds: Option<f64>,
+    #[arg(long, default_value = "target/tools/bin/nats-server")]
+    nats_server: PathBuf,
+    /// Where the servers' output goes
+    #[arg(long, default_value = "target/loadtest")]
+    logs: PathBuf,
+    #[arg(long, default_value_t = 0)]
+    server_cpu: usize,
+    #[arg(long, default_value_t = 1)]
+    generator_cpu: usize,
+    /// Use SockJS framing against the servers under test (the floor speaks raw only)
+    #[arg(long)]
+    sockjs: bool,
+    /// Write everything as JSON here
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    names: Names,
+}
+
+fn main() -> Result<ExitCode> {
+    let good = match Cli::parse().command {
+        Action::List => {
+            for scenario in scenario::all() {
+                println!(
+                    "{:<10} {} [{}]",
+                    scenario.name,
+                    scenario.title,
+                    scenario.figure.unit()
+                );
+            }
+            true
+        }
+        Action::Swarm(args) => run_swarm(*args)?,
+        Action::Backend {
+            nats,
+            names,
+            seconds,
+        } => {
+            backend::serve(nats, names, seconds)?;
+            true
+        }
+        Action::Floor {
+            nats,
+            port,
+            mode,
+            seconds,
+        } => {
+            sys::raise_file_limit()?;
+            floor::serve(nats, port, mode, seconds)?;
+            true
+        }
+        Action::Compare(args) => run_compare(*args)?,
+    };
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn run_swarm(args: SwarmArgs) -> Result<bool> {
+    sys::raise_file_limit()?;
+    if let Some(cpu) = args.cpu {
+        sys::run_on(&[cpu])?;
+    }
+    let mut scenario = find(&args.scenario)?;
+    if let Some(connections) = args.connections {
+        scenario.connections = connections;
+    }
+    if let Interest::Rooms { rooms, each } = &mut scenario.interest {
+        *rooms = args.rooms.unwrap_or(*rooms).max(1);
+        *each = args.rooms_each.unwrap_or(*each).min(*rooms);
+    }
+    if let Some(in_flight) = args.in_flight {
+        scenario.load = Load::InFlight(in_flight);
+    }
+    if let Some(rate) = args.rate {
+        scenario.load = Load::PerSecond(rate);
+    }
+    if let Some(seconds) = args.seconds {
+        scenario.measure = Duration::try_from_secs_f64(seconds)?;
+    }
+    let report = swarm::run(&Plan {
+        server: args.url.clone(),
+        target: Target::parse(&args.url, args.sockjs)?,
+        nats: args.nats,
+        names: args.names,
+        users: args.users.unwrap_or(scenario.connections).max(1),
+        pid: args.pid,
+        scenario,
+    })?;
+    print!("machine {}\n{report}", process::machine());
+    if let Some(path) = &args.json {
+        compare::write_json(path, &report)?;
+    }
+    Ok(!report.faults.any())
+}
+
+fn run_compare(args: CompareArgs) -> Result<bool> {
+    sys::raise_file_limit()?;
+    let mut scenarios = if args.scenarios.is_empty() {
+        scenario::all()
+    } else {
+        args.scenarios
+            .iter()
+            .map(|name| find(name))
+            .collect::<Result<_>>()?
+    };
+    if let Some(seconds) = args.seconds {
+        let measure = Duration::try_from_secs_f64(seconds)?;
+        scenarios
+            .iter_mut()
+            .for_each(|scenario| scenario.measure = measure);
+    }
+    let outcome = Comparison {
+        scenarios,
+        floors: args.floors,
+        servers: args.servers,
+        env: args.env,
+        rounds: args.rounds.into(),
+        nats_server: args.nats_server,
+        logs: args.logs,
+        server_cpu: args.server_cpu,
+        generator_cpu: args.generator_cpu,
+        sockjs: args.sockjs,
+        names: args.names,
+    }
+    .run()?;
+    if let Some(path) = &args.json {
+        compare::write_json(path, &outcome)?;
+    }
+    Ok(!outcome.any_fault())
+}
+
+fn find(name: &str) -> Result<Scenario> {
+    let found = scenario::all()
+        .into_iter()
+        .find(|scenario| scenario.name == name);
+    found.ok_or_else(|| anyhow!("no scenario {name}; see `loadtest list`"))
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,372 @@
+//! Runs scenarios against several servers in turn, so that every figure has its ratio from the same session.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+
+use crate::backend::Names;
+use crate::client::Target;
+use crate::peers::floor::Mode;
+use crate::process;
+use crate::report::{Report, Spread, short};
+use crate::scenario::{Figure, Scenario};
+use crate::swarm::{self, Plan};
+use crate::sys;
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What to compare; see the command's help.
+pub(crate) struct Comparison {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) floors: Vec<Mode>,
+    /// Commands of the servers under test by name; `{port}` and `{nats}` are filled in.
+    pub(crate) servers: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) rounds: usize,
+    pub(crate) nats_server: PathBuf,
+    pub(crate) logs: PathBuf,
+    pub(crate) server_cpu: usize,
+    pub(crate) generator_cpu: usize,
+    pub(crate) sockjs: bool,
+    pub(crate) names: Names,
+}
+
+/// The result of a comparison.
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    machine: String,
+    commit: String,
+    rounds: usize,
+    scenarios: Vec<Rows>,
+}
+
+#[derive(Serialize)]
+struct Rows {
+    name: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    message_bytes: usize,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    server: String,
+    figure: Option<Spread>,
+    /// The medians' ratio to each floor.
+    ratios: Vec<(String, f64)>,
+    reports: Vec<Report>,
+}
+
+/// A child that does not outlive its run.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server to start: its name and its command line.
+struct Candidate {
+    name: String,
+    command: Vec<String>,
+    floor: bool,
+}
+
+impl Comparison {
+    /// Runs everything and prints each scenario's table as soon as it is complete.
+    pub(crate) fn run(&self) -> Result<Outcome> {
+        let commit = commit();
+        println!(
+            "machine {}\ncommit  {commit}\nrounds  {}, median (min-max)\n",
+            process::machine(),
+            self.rounds
+        );
+        let candidates = self.candidates()?;
+        let mut scenarios = Vec::new();
+        for scenario in &self.scenarios {
+            let mut reports: Vec<Vec<Report>> = candidates.iter().map(|_| Vec::new()).collect();
+            for round in 0..self.rounds {
+                // Every other round the other way round, so that a drift of the machine hits all alike.
+                let mut order: Vec<usize> = (0..candidates.len()).collect();
+                if round % 2 == 1 {
+                    order.reverse();
+                }
+                for index in order {
+                    let candidate = &candidates[index];
+                    let report = self.run_once(scenario, candidate).with_context(|| {
+                        format!(
+                            "{} against {} (logs in {})",
+                            scenario.name,
+                            candidate.name,
+                            self.logs.display()
+                        )
+                    })?;
+                    reports[index].push(report);
+                }
+            }
+            let rows = rows(scenario, &candidates, reports);
+            print!("{}", table(&rows));
+            scenarios.push(rows);
+        }
+        Ok(Outcome {
+            machine: process::machine(),
+            commit,
+            rounds: self.rounds,
+            scenarios,
+        })
+    }
+
+    fn candidates(&self) -> Result<Vec<Candidate>> {
+        let own = env::current_exe()?.display().to_string();
+        let floors = self.floors.iter().map(|mode| Candidate {
+            name: format!("floor {}", mode.name()),
+            command: [
+                &own,
+                "floor",
+                "--nats",
+                "{nats}",
+                "--port",
+                "{port}",
+                "--mode",
+                mode.name(),
+            ]
+            .map(String::from)
+            .into(),
+            floor: true,
+        });
+        let servers = self.servers.iter().map(|(name, command)| Candidate {
+            name: name.clone(),
+            command: command.split_whitespace().map(str::to_owned).collect(),
+            floor: false,
+        });
+        Ok(floors.chain(servers).collect())
+    }
+
+    /// One run with a nats-server and a server of its own.
+    fn run_once(&self, scenario: &Scenario, candidate: &Candidate) -> Result<Report> {
+        fs::create_dir_all(&self.logs)?;
+        let cpus: Vec<usize> = (0..thread::available_parallelism()?
+            .get()
+            .max(self.server_cpu.max(self.generator_cpu) + 1))
+            .collect();
+        sys::run_on(&cpus)?;
+        let nats_port = free_port()?;
+        let mut command = Command::new(&self.nats_server);
+        command.args(["-a", "127.0.0.1", "-p", &nats_port.to_string()]);
+        let mut nats = self.spawn(command, "nats-server")?;
+        let nats_addr = SocketAddr::from((Ipv4Addr::LOCALHOST, nats_port));
+        wait_for_port(nats_addr, &mut nats)?;
+
+        let port = free_port()?;
+        let fill = |text: &str| {
+            text.replace("{port}", &port.to_string())
+                .replace("{nats}", &nats_addr.to_string())
+        };
+        let (program, arguments) = candidate
+            .command
+            .split_first()
+            .ok_or_else(|| anyhow!("an empty command"))?;
+        let mut command = Command::new(fill(program));
+        command.args(arguments.iter().map(|argument| fill(argument)));
+        command
+            .env("PORT", port.to_string())
+            .env("TRANSPORTER", format!("nats://{nats_addr}"));
+        command.envs(self.env.iter().map(|(name, value)| (name, fill(value))));
+        sys::run_on(&[self.server_cpu])?;
+        let mut server = self.spawn(command, &candidate.name.replace(' ', "-"))?;
+        sys::run_on(&[self.generator_cpu])?;
+        wait_for_port(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)?;
+
+        swarm::run(&Plan {
+            scenario: *scenario,
+            server: candidate.name.clone(),
+            target: Target::parse(
+                &format!("ws://127.0.0.1:{port}"),
+                self.sockjs && !candidate.floor,
+            )?,
+            nats: Some(nats_addr),
+            names: self.names.clone(),
+            users: scenario.connections,
+            pid: Some(server.0.id()),
+        })
+    }
+
+    fn spawn(&self, mut command: Command, name: &str) -> Result<Process> {
+        let log = File::create(self.logs.join(format!("{name}.log")))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        Ok(Process(child))
+    }
+}
+
+impl Outcome {
+    /// Whether any message went missing, came twice, or out of order or place.
+    pub(crate) fn any_fault(&self) -> bool {
+        let mut reports = self
+            .scenarios
+            .iter()
+            .flat_map(|rows| &rows.rows)
+            .flat_map(|row| &row.reports);
+        reports.any(|report| report.faults.any())
+    }
+}
+
+/// The figure that a scenario is about.
+fn figure(figure: Figure, report: &Report) -> Option<f64> {
+    match figure {
+        Figure::CpuPerDelivery => report.cpu_us_per_delivery,
+        Figure::CpuPerEvent => report.cpu_us_per_event,
+        Figure::CpuPerConnection => report.cpu_us_per_connection,
+        Figure::RssPerConnection => report.rss_bytes_per_connection,
+        Figure::PingP99 => report.ping_ms.map(|ping| ping.p99),
+        Figure::LatencyP99 => report.latency_ms.map(|latency| latency.p99),
+    }
+}
+
+fn rows(scenario: &Scenario, candidates: &[Candidate], reports: Vec<Vec<Report>>) -> Rows {
+    let spread = |reports: &[Report]| {
+        Spread::of(
+            reports
+                .iter()
+                .filter_map(|report| figure(scenario.figure, report)),
+        )
+    };
+    let floors: Vec<(String, f64)> = candidates
+        .iter()
+        .zip(&reports)
+        .filter(|(candidate, _)| candidate.floor)
+        .filter_map(|(candidate, reports)| Some((candidate.name.clone(), spread(reports)?.median)))
+        .collect();
+    let rows = candidates.iter().zip(reports).map(|(candidate, reports)| {
+        let figure = spread(&reports);
+        let ratio = |(name, floor): &(String, f64)| Some((name.clone(), figure?.median / floor));
+        Row {
+            server: candidate.name.clone(),
+            figure,
+            ratios: floors.iter().filter_map(ratio).collect(),
+            reports,
+        }
+    });
+    Rows {
+        name: scenario.name,
+        title: scenario.title,
+        unit: scenario.figure.unit(),
+        message_bytes: scenario.message_bytes,
+        rows: rows.collect(),
+    }
+}
+
+fn table(rows: &Rows) -> String {
+    let mut text = format!(
+        "{}: {} ({}, documents of {} bytes)\n",
+        rows.name, rows.title, rows.unit, rows.message_bytes
+    );
+    text += &format!(
+        "  {:<16} {:<22} {:<24} {:<20} {:>6} {:>6} {:>8} {:>8} {:>8}  faults\n",
+        "server",
+        "median (min-max)",
+        "x floor(s)",
+        "deliveries/s",
+        "share",
+        "m/read",
+        "p50 ms",
+        "p99 ms",
+        "rss MiB"
+    );
+    for Row {
+        server,
+        figure,
+        ratios,
+        reports,
+    } in &rows.rows
+    {
+        let middle = |value: fn(&Report) -> Option<f64>| {
+            Spread::of(reports.iter().filter_map(value))
+                .map_or_else(|| "-".into(), |spread| short(spread.median))
+        };
+        let ratios: Vec<_> = ratios.iter().map(|(_, ratio)| short(*ratio)).collect();
+        let rate = Spread::of(reports.iter().map(|report| report.deliveries_per_second));
+        let faults: Vec<_> = reports
+            .iter()
+            .filter(|report| report.faults.any())
+            .map(|report| &report.faults)
+            .collect();
+        text += &format!(
+            "  {server:<16} {:<22} {:<24} {:<20} {:>6} {:>6} {:>8} {:>8} {:>8}  {}\n",
+            figure.map_or_else(|| "-".into(), |figure| figure.to_string()),
+            ratios.join(" / "),
+            rate.map_or_else(|| "-".into(), |rate| rate.to_string()),
+            middle(|report| report.cpu_share),
+            middle(|report| Some(report.messages_per_read)),
+            middle(|report| Some(report.latency_ms?.p50)),
+            middle(|report| Some(report.latency_ms?.p99)),
+            middle(|report| Some(report.rss_end_bytes? as f64 / 1_048_576.0)),
+            if faults.is_empty() {
+                "none".to_owned()
+            } else {
+                format!("{faults:?}")
+            },
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
+
+fn wait_for_port(addr: SocketAddr, process: &mut Process) -> Result<()> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_err() {
+        if let Some(status) = process.0.try_wait()? {
+            bail!("the server ended at its start: {status}");
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "nothing listens on {addr} after {} s",
+                START_TIMEOUT.as_secs()
+            );
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn commit() -> String {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
+    let text = output
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| output.stdout);
+    text.map_or_else(
+        || "unknown".into(),
+        |text| String::from_utf8_lossy(&text).trim().to_owned(),
+    )
+}
+
+/// Writes `value` as JSON to `path`.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

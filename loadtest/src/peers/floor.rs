@@ -1,0 +1,515 @@
+//! The floor: the least that a server can do to bring an event from NATS to a websocket. One thread, epoll, no JSON
+//! parsing of events, no limits, no rules. It is a limit to measure against, not a product: it trusts its peers.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::nats::Nats;
+use crate::node::{self, Node, service};
+use crate::sys::{Epoll, Interest, Ready};
+use crate::ws;
+
+const BACKPLANE: u64 = u64::MAX;
+const LISTENER: u64 = u64::MAX - 1;
+const BACKLOG: i32 = 4096;
+const IO_SLICES_MAX: usize = 1024;
+const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// When frames are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// One `send` per delivery, as soon as the event is seen
+    OneSend,
+    /// A queue per connection, written once per batch of events
+    Coalesce,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OneSend => "one-send",
+            Self::Coalesce => "coalesce",
+        }
+    }
+}
+
+/// Serves until `seconds` have passed or the nats-server goes away.
+pub(crate) fn serve(nats: SocketAddr, port: u16, mode: Mode, seconds: u64) -> Result<()> {
+    let mut floor = Floor::bind(nats, port, mode)?;
+    eprintln!(
+        "floor ({}) on {}",
+        mode.name(),
+        floor.listener.local_addr()?
+    );
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut ready = Vec::new();
+    while Instant::now() < end {
+        floor.epoll.wait(&mut ready, Duration::from_secs(1))?;
+        for ready in ready.drain(..) {
+            match ready.token {
+                BACKPLANE => floor.handle_backplane(ready)?,
+                LISTENER => floor.accept()?,
+                _ => floor.handle_connection(ready)?,
+            }
+        }
+        floor.node.handle_timeout(&mut floor.nats, Instant::now());
+        floor.nats.flush(&floor.epoll)?;
+    }
+    Ok(())
+}
+
+struct Floor {
+    epoll: Epoll,
+    listener: TcpListener,
+    nats: Nats,
+    node: Node,
+    mode: Mode,
+    fanout: Fanout,
+    free: Vec<u32>,
+    topics: HashMap<String, u32>,
+    scratch: Vec<u8>,
+}
+
+/// What a delivery touches.
+#[derive(Default)]
+struct Fanout {
+    connections: Vec<Option<Connection>>,
+    subscribers: Vec<Vec<u32>>,
+    /// The frames of this batch; the buffers are used again for the next one.
+    frames: Vec<Vec<u8>>,
+    frame_count: usize,
+    dirty: Vec<u32>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    upgraded: bool,
+    input: Vec<u8>,
+    topics: Vec<u32>,
+    /// Indices of this batch's frames.
+    queue: Vec<u32>,
+    /// What the socket refused.
+    unsent: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct ClientMessage {
+    msg: String,
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    params: Vec<Value>,
+}
+
+impl Floor {
+    fn bind(nats: SocketAddr, port: u16, mode: Mode) -> Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let epoll = Epoll::new()?;
+        epoll.add(&listener, LISTENER, Interest::Read)?;
+        let mut nats = Nats::connect(nats, "floor")?;
+        nats.register(&epoll, BACKPLANE)?;
+        let services = json!([service(
+            "streamer",
+            &[],
+            &["watch.messages", "notify.desktop"]
+        )]);
+        let node = Node::join(&mut nats, "floor", services);
+        nats.flush(&epoll)?;
+        let scratch = vec![0; 64 * 1024];
+        let fanout = Fanout::default();
+        Ok(Self {
+            epoll,
+            listener,
+            nats,
+            node,
+            mode,
+            fanout,
+            free: Vec::new(),
+            topics: HashMap::new(),
+            scratch,
+        })
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            let connections = &mut self.fanout.connections;
+            let slot = self.free.pop().unwrap_or_else(|| {
+                connections.push(None);
+                connections.len() as u32 - 1
+            });
+            self.epoll.add(&stream, slot.into(), Interest::Read)?;
+            connections[slot as usize] = Some(Connection {
+                stream,
+                upgraded: false,
+                input: Vec::new(),
+                topics: Vec::new(),
+                queue: Vec::new(),
+                unsent: Vec::new(),
+            });
+        }
+    }
+
+    fn handle_backplane(&mut self, ready: Ready) -> Result<()> {
+        if ready.readable {
+            self.nats.fill()?;
+            let mut life_cycle = Vec::new();
+            self.nats.drain(|message| {
+                if message.sid != node::EVENT {
+                    life_cycle.push((message.sid, message.payload.to_vec()));
+                } else if let Some((event, document)) = slice_event(message.payload)
+                    && let Some(&topic) = self.topics.get(&event)
+                {
+                    self.fanout
+                        .publish(self.mode, topic, &event, document, &self.epoll);
+                }
+            })?;
+            for (sid, payload) in life_cycle {
+                self.node.handle_packet(&mut self.nats, sid, &payload);
+            }
+            self.fanout.flush(&self.epoll);
+        }
+        self.nats.flush(&self.epoll)
+    }
+
+    fn handle_connection(&mut self, ready: Ready) -> Result<()> {
+        let slot = ready.token as u32;
+        if ready.writable && !self.fanout.write_unsent(slot, &self.epoll) {
+            self.close(slot);
+        }
+        if ready.readable && self.read(slot).is_err() {
+            self.close(slot);
+        }
+        Ok(())
+    }
+
+    /// Reads once and answers everything whole with one write.
+    fn read(&mut self, slot: u32) -> Result<()> {
+        let Some(connection) = self.fanout.connections[slot as usize].as_mut() else {
+            return Ok(());
+        };
+        let count = connection.stream.read(&mut self.scratch)?;
+        if count == 0 {
+            bail!("closed");
+        }
+        let mut input = std::mem::take(&mut connection.input);
+        input.extend_from_slice(&self.scratch[..count]);
+        let mut out = Vec::new();
+        let mut at = 0;
+        if !connection.upgraded {
+            let Some(end) = memmem::find(&input, b"\r\n\r\n") else {
+                connection.input = input;
+                return Ok(());
+            };
+            at = end + 4;
+            connection.upgraded = true;
+            out.extend_from_slice(
+                format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: {}\r\n\r\n",
+                    ws::ACCEPT
+                )
+                .as_bytes(),
+            );
+            ws::push_server_frame(&mut out, ws::TEXT, br#"{"server_id":"0"}"#);
+        }
+        while let Some(frame) = ws::parse(&input[at..])? {
+            if frame.mask != Some([0; 4]) {
+                bail!("only our own clients are understood");
+            }
+            if frame.opcode == ws::TEXT {
+                let message: ClientMessage = serde_json::from_slice(frame.payload)?;
+                self.answer(slot, &message, &mut out);
+            }
+            at += frame.len;
+        }
+        let connection = self.fanout.connections[slot as usize]
+            .as_mut()
+            .ok_or_else(|| anyhow!("closed"))?;
+        if at < input.len() {
+            input.drain(..at);
+            connection.input = input;
+        }
+        connection.stream.write_all(&out)?;
+        Ok(())
+    }
+
+    fn answer(&mut self, slot: u32, message: &ClientMessage, out: &mut Vec<u8>) {
+        let id = &message.id;
+        let mut reply = |text: String| ws::push_server_frame(out, ws::TEXT, text.as_bytes());
+        match message.msg.as_str() {
+            "connect" => reply(json!({"msg":"connected","session":slot.to_string()}).to_string()),
+            "method" => {
+                let token = &message.params[0]["resume"];
+                reply(json!({"msg":"result","id":id,"result":{"id":"user","token":token,"type":"resume"}}).to_string());
+                reply(json!({"msg":"updated","methods":[id]}).to_string());
+            }
+            "sub" => {
+                let event = message.params[0].as_str().unwrap_or_default();
+                self.subscribe(slot, event);
+                reply(json!({"msg":"ready","subs":[id]}).to_string());
+            }
+            "ping" => reply(json!({"msg":"pong","id":id}).to_string()),
+            _ => {}
+        }
+    }
+
+    fn subscribe(&mut self, slot: u32, event: &str) {
+        let topic = match self.topics.get(event) {
+            Some(&topic) => topic,
+            None => {
+                let topic = self.fanout.subscribers.len() as u32;
+                self.fanout.subscribers.push(Vec::new());
+                self.topics.insert(event.to_owned(), topic);
+                topic
+            }
+        };
+        self.fanout.subscribers[topic as usize].push(slot);
+        if let Some(connection) = &mut self.fanout.connections[slot as usize] {
+            connection.topics.push(topic);
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        let Some(connection) = self.fanout.connections[slot as usize].take() else {
+            return;
+        };
+        for topic in connection.topics {
+            self.fanout.subscribers[topic as usize].retain(|&subscriber| subscriber != slot);
+        }
+        self.free.push(slot);
+    }
+}
+
+impl Fanout {
+    /// Builds the frame once and brings it to all subscribers, or to their queues.
+    fn publish(&mut self, mode: Mode, topic: u32, event: &str, document: &[u8], epoll: &Epoll) {
+        if self.frame_count == self.frames.len() {
+            self.frames.push(Vec::new());
+        }
+        let frame = &mut self.frames[self.frame_count];
+        frame.clear();
+        push_changed(frame, event, document);
+        for &slot in &self.subscribers[topic as usize] {
+            let Some(connection) = &mut self.connections[slot as usize] else {
+                continue;
+            };
+            match mode {
+                Mode::OneSend => connection.send(slot, frame, epoll),
+                Mode::Coalesce => {
+                    if connection.queue.is_empty() {
+                        self.dirty.push(slot);
+                    }
+                    connection.queue.push(self.frame_count as u32);
+                }
+            }
+        }
+        if mode == Mode::Coalesce {
+            self.frame_count += 1;
+        }
+    }
+
+    /// Writes every queue of the batch, each with one vectored write.
+    fn flush(&mut self, epoll: &Epoll) {
+        let mut slices = Vec::with_capacity(IO_SLICES_MAX);
+        for slot in self.dirty.drain(..) {
+            let Some(connection) = &mut self.connections[slot as usize] else {
+                continue;
+            };
+            for chunk in connection.queue.chunks(IO_SLICES_MAX) {
+                slices.clear();
+                slices.extend(
+                    chunk
+                        .iter()
+                        .map(|&index| IoSlice::new(&self.frames[index as usize])),
+                );
+                send_slices(
+                    &mut connection.stream,
+                    &mut connection.unsent,
+                    slot,
+                    &slices,
+                    epoll,
+                );
+            }
+            connection.queue.clear();
+        }
+        self.frame_count = 0;
+    }
+
+    /// Writes what a socket refused earlier; false if the connection is lost.
+    fn write_unsent(&mut self, slot: u32, epoll: &Epoll) -> bool {
+        let Some(connection) = &mut self.connections[slot as usize] else {
+            return true;
+        };
+        match connection.stream.write(&connection.unsent) {
+            Ok(count) => connection.unsent.drain(..count),
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if connection.unsent.is_empty() {
+            connection.unsent = Vec::new();
+            return epoll
+                .modify(&connection.stream, slot.into(), Interest::Read)
+                .is_ok();
+        }
+        true
+    }
+}
+
+impl Connection {
+    fn send(&mut self, slot: u32, frame: &[u8], epoll: &Epoll) {
+        if self.unsent.is_empty() {
+            let written = self.stream.write(frame).unwrap_or(0);
+            if written == frame.len() {
+                return;
+            }
+            keep_unsent(
+                &self.stream,
+                &mut self.unsent,
+                slot,
+                &frame[written..],
+                epoll,
+            );
+        } else if self.unsent.len() < UNSENT_BYTES_MAX {
+            self.unsent.extend_from_slice(frame);
+        }
+    }
+}
+
+/// Writes `slices`; what does not fit goes to `unsent`. A broken socket is found by the next read.
+fn send_slices(
+    stream: &mut TcpStream,
+    unsent: &mut Vec<u8>,
+    slot: u32,
+    slices: &[IoSlice<'_>],
+    epoll: &Epoll,
+) {
+    let mut written = if unsent.is_empty() {
+        stream.write_vectored(slices).unwrap_or(0)
+    } else {
+        0
+    };
+    for slice in slices {
+        let skipped = written.min(slice.len());
+        written -= skipped;
+        if skipped < slice.len() && unsent.len() < UNSENT_BYTES_MAX {
+            keep_unsent(stream, unsent, slot, &slice[skipped..], epoll);
+        }
+    }
+}
+
+fn keep_unsent(stream: &TcpStream, unsent: &mut Vec<u8>, slot: u32, bytes: &[u8], epoll: &Epoll) {
+    if unsent.is_empty() {
+        // A socket that cannot be awaited is broken, which its next read tells.
+        let _ = epoll.modify(stream, slot.into(), Interest::ReadWrite);
+    }
+    unsent.extend_from_slice(bytes);
+}
+
+/// The event name that clients subscribed to, and the document, cut out of an EVENT packet of our own publisher.
+fn slice_event(packet: &[u8]) -> Option<(String, &[u8])> {
+    let name = after(packet, br#""event":""#)?;
+    let name_end = memchr::memchr(b'"', name)?;
+    let data = after(&name[name_end..], br#""data":"#)?;
+    let data = &data[..memmem::rfind(data, br#","broadcast":"#)?];
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    match &name[..name_end] {
+        b"watch.messages" => {
+            let document = data.strip_prefix(br#"[{"message":"#)?.strip_suffix(b"}]")?;
+            let room = after(document, br#""rid":""#)?;
+            Some((text(&room[..memchr::memchr(b'"', room)?])?, document))
+        }
+        b"notify.desktop" => {
+            let rest = data.strip_prefix(br#"[""#)?.strip_suffix(b"]")?;
+            let user_end = memchr::memchr(b'"', rest)?;
+            let document = rest[user_end..].strip_prefix(br#"","#)?;
+            Some((text(&rest[..user_end])? + "/notification", document))
+        }
+        _ => None,
+    }
+}
+
+fn after<'a>(bytes: &'a [u8], needle: &[u8]) -> Option<&'a [u8]> {
+    memmem::find(bytes, needle).map(|at| &bytes[at + needle.len()..])
+}
+
+fn push_changed(out: &mut Vec<u8>, event: &str, document: &[u8]) {
+    let stream = if event.ends_with("/notification") {
+        "stream-notify-user"
+    } else {
+        "stream-room-messages"
+    };
+    let parts: [&[u8]; 6] = [
+        br#"{"msg":"changed","collection":""#,
+        stream.as_bytes(),
+        br#"","id":"id","fields":{"eventName":""#,
+        event.as_bytes(),
+        br#"","args":["#,
+        document,
+    ];
+    let tail = br"]}}";
+    ws::push_server_text_head(
+        out,
+        parts.iter().map(|part| part.len()).sum::<usize>() + tail.len(),
+    );
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(tail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_sliced_verbatim_into_the_frame_of_its_stream() {
+        let check = |event: &str, data: &str, stream: &str, key: &str, document: &str| {
+            let packet = format!(
+                r#"{{"id":"x","event":"{event}","data":{data},"broadcast":true,"sender":"s"}}"#
+            );
+            let (name, slice) = slice_event(packet.as_bytes()).unwrap();
+            assert_eq!((name.as_str(), slice), (key, document.as_bytes()));
+            let mut out = Vec::new();
+            push_changed(&mut out, &name, slice);
+            let frame = ws::parse(&out).unwrap().unwrap();
+            let message: Value = serde_json::from_slice(frame.payload).unwrap();
+            assert_eq!(message["collection"], stream);
+            assert_eq!(message["fields"]["eventName"], key);
+            assert_eq!(message["fields"]["args"][0]["n"], 1);
+        };
+        let document = r#"{"_id":"m","rid":"room-1","n":1}"#;
+        check(
+            "watch.messages",
+            &format!(r#"[{{"message":{document}}}]"#),
+            "stream-room-messages",
+            "room-1",
+            document,
+        );
+        let document = r#"{"n":1,"title":"]"}"#;
+        let data = format!(r#"["user-1",{document}]"#);
+        check(
+            "notify.desktop",
+            &data,
+            "stream-notify-user",
+            "user-1/notification",
+            document,
+        );
+        assert!(slice_event(br#"{"event":"watch.rooms","data":[],"broadcast":true}"#).is_none());
+    }
+}
