@@ -1,0 +1,29 @@
+//! RFC 6455 for a server, without IO and without extensions: handshake, frames in, frames out.
+
+mod decode;
+mod encode;
+mod handshake;
+
+pub use self::{
+    decode::{Decoder, Message},
+    encode::{binary_frame, close_frame, frame_header, pong_frame, text_frame},
+    handshake::{Accepted, HandshakeError, accept_key, handshake},
+};
+
+/// What a frame carries (RFC 6455 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// More of the message that an earlier frame began.
+    Continuation = 0x0,
+    /// UTF-8 text.
+    Text = 0x1,
+    /// Any bytes.
+    Binary = 0x2,
+    /// The end of the connection.
+    Close = 0x8,
+    /// To be answered with a pong of the same body.
+    Ping = 0x9,
+    /// The answer to a ping, or unasked.
+    Pong = 0xA,
+}
