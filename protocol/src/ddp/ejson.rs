@@ -1,36 +1,211 @@
 //! Reading raw JSON without a tree: what rules need to see of `params` and `args`.
 //!
 //! Everything here takes text that has been checked to be JSON; on anything else the answers are of no use, but
-//! nothing panics.
+//! nothing panics. Every function is linear in the length of its text.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
+
+use memchr::memmem;
+
+use super::{
+    message::Refused,
+    scan::{self, Scanner},
+};
 
 /// The elements of a raw JSON array as raw JSON; none where `raw` is no array.
 pub fn elements(raw: &str) -> impl Iterator<Item = &str> {
-    let _ = raw;
-    std::iter::empty()
+    let mut scanner = Scanner::new(raw);
+    let mut more = scanner.eat(b'[');
+    iter::from_fn(move || {
+        let element = if more { scanner.value() } else { None };
+        more = element.is_some() && scanner.eat(b',');
+        element
+    })
 }
 
 /// The members of a raw JSON object as key and raw JSON; none where `raw` is no object.
 pub fn fields(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-    let _ = raw;
-    std::iter::empty()
+    let mut scanner = Scanner::new(raw);
+    let mut more = scanner.eat(b'{');
+    iter::from_fn(move || {
+        let member = if more {
+            scanner.key().zip(scanner.value())
+        } else {
+            None
+        };
+        more = member.is_some() && scanner.eat(b',');
+        member
+    })
 }
 
 /// The value of one key as raw JSON; the last one where the key occurs twice, as in JavaScript.
 pub fn field<'a>(raw: &'a str, key: &str) -> Option<&'a str> {
-    let _ = (raw, key);
-    todo!()
+    fields(raw)
+        .filter(|(name, _)| name == key)
+        .last()
+        .map(|(_, value)| value)
 }
 
 /// The text of a raw JSON string; `None` where `raw` is something else, or holds half of a surrogate pair.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
-    let _ = raw;
-    todo!()
+    scan::string(raw)
 }
 
-/// Appends `text` as a JSON string, quotes included.
-pub fn push_string(out: &mut String, text: &str) {
-    let _ = (out, text);
-    todo!()
+/// Whether `params` can go to any peer: an array without custom types.
+pub(super) fn check_params(raw: &str) -> Result<&str, Refused> {
+    if !raw.starts_with('[') {
+        return Err(Refused::ParamsNotAnArray);
+    }
+    // An ASCII letter that is escaped starts with \u00; without either there is nothing to walk for.
+    let suspicious = memmem::find(raw.as_bytes(), b"$type").is_some()
+        || memmem::find(raw.as_bytes(), br"\u00").is_some();
+    if suspicious {
+        let custom = custom_types(&mut Scanner::new(raw));
+        if custom.here || custom.below {
+            return Err(Refused::UnknownType);
+        }
+    }
+    Ok(raw)
+}
+
+/// Where a value holds `{"$type":..,"$value":..}`, which names a type that nobody registers (gateway.md 2.4).
+#[derive(Clone, Copy, Default)]
+struct CustomTypes {
+    here: bool,
+    below: bool,
+}
+
+/// Walks one value. Recursion is as deep as the text, which `decode` has bounded.
+fn custom_types(scanner: &mut Scanner<'_>) -> CustomTypes {
+    let mut below = false;
+    if scanner.eat(b'[') {
+        while !matches!(scanner.peek(), None | Some(b']')) {
+            let element = custom_types(scanner);
+            below |= element.here || element.below;
+            scanner.eat(b',');
+        }
+        scanner.eat(b']');
+        return CustomTypes { here: false, below };
+    }
+    if !scanner.eat(b'{') {
+        scanner.value();
+        return CustomTypes::default();
+    }
+    let (mut has_type, mut has_value, mut has_escape, mut has_other) = (false, false, false, false);
+    let mut escaped = CustomTypes::default();
+    while let Some(key) = scanner.key() {
+        let member = custom_types(scanner);
+        match key.as_ref() {
+            "$type" => has_type = true,
+            "$value" => has_value = true,
+            "$escape" => has_escape = true,
+            _ => has_other = true,
+        }
+        if key == "$escape" {
+            escaped = member;
+        } else {
+            below |= member.here || member.below;
+        }
+        scanner.eat(b',');
+    }
+    scanner.eat(b'}');
+    // What `$escape` holds is data that only looks like a type; what lies deeper counts again.
+    let is_escape = has_escape && !has_type && !has_value && !has_other;
+    below |= escaped.below || (escaped.here && !is_escape);
+    CustomTypes {
+        here: has_type && has_value && !has_escape && !has_other,
+        below,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_an_array_into_raw_elements() {
+        let check = |raw, expected: &[&str]| {
+            assert_eq!(elements(raw).collect::<Vec<_>>(), expected, "{raw}")
+        };
+        check("[]", &[]);
+        check(
+            " [ 1 , \"a,]\" ,{\"b\":[2, 3]},null ] ",
+            &["1", "\"a,]\"", "{\"b\":[2, 3]}", "null"],
+        );
+        check(r#"["\\","\"",[]]"#, &[r#""\\""#, r#""\"""#, "[]"]);
+        check("{\"a\":1}", &[]);
+        check("5", &[]);
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_wins() {
+        assert_eq!(
+            field(r#"{"a":1,"b":2,"a":{"c":3}}"#, "a"),
+            Some(r#"{"c":3}"#)
+        );
+        assert_eq!(field(r#"{"\u0061" : true }"#, "a"), Some("true"));
+        assert_eq!(field(r#"{"a":1}"#, "b"), None);
+        assert_eq!(field("[1]", "a"), None);
+    }
+
+    #[test]
+    fn reads_strings_and_nothing_else() {
+        assert_eq!(string(r#""a\n\u00e9""#).as_deref(), Some("a\né"));
+        assert!(matches!(string(r#""plain""#), Some(Cow::Borrowed("plain"))));
+        for other in ["5", "null", "\"", r#""\ud800""#, r#""a"b""#, ""] {
+            assert_eq!(string(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn broken_text_neither_panics_nor_hangs() {
+        let text = r#"[{"a":["é\u0061",1,{"$type":"x","$value":[2]}]},"b\""]"#;
+        for (end, _) in text.char_indices() {
+            for (start, _) in text.char_indices().take_while(|&(start, _)| start <= end) {
+                let part = &text[start..end];
+                let _ = (
+                    elements(part).count(),
+                    fields(part).count(),
+                    check_params(part),
+                    string(part),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_custom_types_where_a_node_peer_would_throw() {
+        let check = |params, expected: Result<(), Refused>| {
+            assert_eq!(check_params(params).map(drop), expected, "{params}");
+        };
+        check("[]", Ok(()));
+        check(r#"["$type","$value"]"#, Ok(()));
+        check(r#"[{"$type":"oid"}]"#, Ok(()));
+        check(r#"[{"$type":"oid","$value":"1","more":2}]"#, Ok(()));
+        check(
+            r#"[{"$type":"oid","$value":"1"}]"#,
+            Err(Refused::UnknownType),
+        );
+        check(
+            r#"[{"a":[{"$value":"1","$type":"oid"}]}]"#,
+            Err(Refused::UnknownType),
+        );
+        check(
+            r#"[{"\u0024typ\u0065":"oid","$value":"1"}]"#,
+            Err(Refused::UnknownType),
+        );
+        check(r#"[{"$escape":{"$type":"oid","$value":"1"}}]"#, Ok(()));
+        check(
+            r#"[{"$escape":{"$type":"oid","$value":"1"},"a":1}]"#,
+            Err(Refused::UnknownType),
+        );
+        check(
+            r#"[{"$escape":{"a":{"$type":"oid","$value":"1"}}}]"#,
+            Err(Refused::UnknownType),
+        );
+        check(r#"[{"$date":1},{"$binary":"AQ=="},{"$InfNaN":0}]"#, Ok(()));
+        check("{}", Err(Refused::ParamsNotAnArray));
+        check("null", Err(Refused::ParamsNotAnArray));
+        check("\"[]\"", Err(Refused::ParamsNotAnArray));
+    }
 }

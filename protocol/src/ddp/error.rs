@@ -2,6 +2,8 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
+use super::encode::{push_raw, push_string};
+
 /// A `Meteor.Error` as it stands on the wire (gateway.md 2.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -23,79 +25,187 @@ pub enum ErrorCode {
 impl Error {
     /// An error with a textual code.
     pub fn new(code: impl Into<Cow<'static, str>>, reason: Option<Cow<'static, str>>) -> Self {
-        let _ = (code.into(), reason);
-        todo!()
+        Self {
+            error: ErrorCode::Text(code.into()),
+            reason,
+            details: None,
+        }
     }
 
     /// 500 `Internal server error`: anything that is no Meteor error.
     pub fn internal() -> Self {
-        todo!()
+        Self::numbered(500, "Internal server error".into())
     }
 
     /// 400 with this reason.
     pub fn bad_request(reason: impl Into<Cow<'static, str>>) -> Self {
-        let _ = reason.into();
-        todo!()
+        Self::numbered(400, reason.into())
     }
 
     /// 403 as `login` answers a token that is not known (gateway.md 2.6).
     pub fn logged_out() -> Self {
-        todo!()
+        Self::forbidden("You've been logged out by the server. Please log in again")
     }
 
     /// 403 with this reason.
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
-        let _ = reason.into();
-        todo!()
+        Self::numbered(403, reason.into())
     }
 
     /// `not-allowed` without a reason: a stream's read rule said no.
     pub fn not_allowed() -> Self {
-        todo!()
+        Self::new("not-allowed", None)
     }
 
     /// `invalid-event-name` without a reason: a stream subscription with an empty event name.
     pub fn invalid_event_name() -> Self {
-        todo!()
+        Self::new("invalid-event-name", None)
     }
 
     /// 404 `Method 'x' not found`.
     pub fn method_not_found(name: &str) -> Self {
-        let _ = name;
-        todo!()
+        Self::numbered(404, format!("Method '{name}' not found").into())
     }
 
     /// 404 `Subscription 'x' not found`.
     pub fn subscription_not_found(name: &str) -> Self {
-        let _ = name;
-        todo!()
+        Self::numbered(404, format!("Subscription '{name}' not found").into())
     }
 
-    /// `error-too-many-subscriptions` (design.md 6).
+    /// `error-too-many-subscriptions`, for live subscriptions and for watched users (design.md 6).
     pub fn too_many_subscriptions() -> Self {
-        todo!()
+        Self::new(
+            "error-too-many-subscriptions",
+            Some("Too many subscriptions".into()),
+        )
     }
 
-    /// `too-many-requests` with `details.timeToReset` in milliseconds.
+    /// `too-many-requests` with `details.timeToReset` in milliseconds, worded as Meteor's limiter words it.
     pub fn too_many_requests(time_to_reset: Duration) -> Self {
-        let _ = time_to_reset;
-        todo!()
+        // Rounded up: who waits as long as told must not be refused again.
+        let milliseconds = time_to_reset.as_micros().div_ceil(1_000);
+        let seconds = milliseconds.div_ceil(1_000);
+        let reason = format!(
+            "Error, too many requests. Please slow down. You must wait {seconds} seconds before trying again."
+        );
+        let details = format!(r#"{{"timeToReset":{milliseconds}}}"#);
+        Self {
+            details: Some(details.into()),
+            ..Self::new("too-many-requests", Some(reason.into()))
+        }
     }
 
     /// An error that crossed the backplane: its code as text, which of the two kinds it was, and the rest unchanged
-    /// (gateway.md 3.6).
+    /// (gateway.md 3.6). `details` is raw JSON.
     pub fn recovered(
         code: &str,
         is_number: bool,
         reason: Option<String>,
         details: Option<Bytes>,
     ) -> Self {
-        let _ = (code, is_number, reason, details);
-        todo!()
+        let number = if is_number { code.parse().ok() } else { None };
+        let error = match number {
+            Some(number) => ErrorCode::Number(number),
+            None => ErrorCode::Text(code.to_owned().into()),
+        };
+        Self {
+            error,
+            reason: reason.map(Cow::Owned),
+            details,
+        }
     }
 
     /// `reason [code]`, or `[code]` without a reason.
     pub fn message(&self) -> String {
-        todo!()
+        let code: &dyn std::fmt::Display = match &self.error {
+            ErrorCode::Number(number) => number,
+            ErrorCode::Text(text) => text,
+        };
+        match self.reason.as_deref() {
+            Some(reason) if !reason.is_empty() => format!("{reason} [{code}]"),
+            _ => format!("[{code}]"),
+        }
+    }
+
+    /// Appends the object of gateway.md 2.6, in Meteor's key order.
+    pub(super) fn push_json(&self, out: &mut String) {
+        out.push_str(r#"{"isClientSafe":true,"errorType":"Meteor.Error","error":"#);
+        match &self.error {
+            ErrorCode::Number(number) => out.push_str(&number.to_string()),
+            ErrorCode::Text(text) => push_string(out, text),
+        }
+        if let Some(reason) = &self.reason {
+            out.push_str(r#","reason":"#);
+            push_string(out, reason);
+        }
+        if let Some(details) = &self.details {
+            out.push_str(r#","details":"#);
+            push_raw(out, details);
+        }
+        out.push_str(r#","message":"#);
+        push_string(out, &self.message());
+        out.push('}');
+    }
+
+    fn numbered(code: i64, reason: Cow<'static, str>) -> Self {
+        Self {
+            error: ErrorCode::Number(code),
+            reason: Some(reason),
+            details: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: &Error, expected: &str) {
+        let mut out = String::new();
+        error.push_json(&mut out);
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn an_error_reads_as_meteor_writes_it() {
+        check(
+            &Error::logged_out(),
+            r#"{"isClientSafe":true,"errorType":"Meteor.Error","error":403,"reason":"You've been logged out by the server. Please log in again","message":"You've been logged out by the server. Please log in again [403]"}"#,
+        );
+        check(
+            &Error::invalid_event_name(),
+            r#"{"isClientSafe":true,"errorType":"Meteor.Error","error":"invalid-event-name","message":"[invalid-event-name]"}"#,
+        );
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_milliseconds_rounded_up() {
+        let error = Error::too_many_requests(Duration::from_micros(1_000_001));
+        assert_eq!(
+            error.details.as_deref(),
+            Some(br#"{"timeToReset":1001}"#.as_slice())
+        );
+        assert_eq!(
+            error.reason.as_deref(),
+            Some(
+                "Error, too many requests. Please slow down. You must wait 2 seconds before trying again."
+            )
+        );
+    }
+
+    #[test]
+    fn a_recovered_code_keeps_its_kind() {
+        let number = Error::recovered("403", true, Some("No".into()), None);
+        assert_eq!(
+            (number.error.clone(), number.message()),
+            (ErrorCode::Number(403), "No [403]".into())
+        );
+        let text = Error::recovered("403", false, None, None);
+        assert_eq!(
+            (text.error.clone(), text.message()),
+            (ErrorCode::Text("403".into()), "[403]".into())
+        );
+        let odd = Error::recovered("4x", true, None, None);
+        assert_eq!(odd.error, ErrorCode::Text("4x".into()));
     }
 }

@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use super::Error;
+
 /// One message from a client (gateway.md 2.2), borrowed from its text.
 ///
 /// An `id` is raw JSON: whatever truthy value the client sent goes back byte for byte, so that two spellings of one
@@ -45,4 +47,14 @@ pub enum Refused {
     ParamsNotAnArray,
     /// `params` holds a custom EJSON type, at which a Node peer would drop the whole packet: error 400.
     UnknownType,
+}
+
+impl Refused {
+    /// What the call or subscription is answered.
+    pub fn error(self) -> Error {
+        match self {
+            Self::ParamsNotAnArray => Error::internal(),
+            Self::UnknownType => Error::bad_request("Unknown EJSON type"),
+        }
+    }
 }

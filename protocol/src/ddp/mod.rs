@@ -5,6 +5,7 @@ pub mod ejson;
 pub mod encode;
 mod error;
 mod message;
+mod scan;
 
 pub use error::{Error, ErrorCode};
 pub use message::{ClientMessage, Refused};

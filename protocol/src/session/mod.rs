@@ -1,17 +1,59 @@
 //! [`Session`]: one client's rules — handshake, heartbeats, order, live subscriptions, what waits.
 
-use std::{sync::Arc, time::Instant};
+mod live;
+mod timers;
+mod version;
+mod waiting;
+
+use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use crate::{close::CloseReason, ddp, limits::Limits, outbox::Outbox, sockjs::Framing};
+use self::{
+    live::Live,
+    timers::{Due, Timers, Waits},
+    waiting::{Call, Waiting},
+};
+use crate::{
+    close::CloseReason,
+    ddp::{self, ClientMessage, decode, encode},
+    limits::Limits,
+    outbox::{Class, Frame, Outbox},
+    sockjs::{self, Framing},
+    ws,
+};
 
 /// Everything that the protocol remembers about one client.
+///
+/// Inputs (`handle_*`) and commands change it, `poll_*` tell what follows:
+///
+/// 1. After *one* input or command call `poll_event` until it is `None` (answering an event at once is fine), then
+///    `poll_frame` until it is `false`, then sleep until `poll_timeout` at the latest.
+/// 2. `now` never goes backwards.
+/// 3. An `Err(CloseReason)` is final: drain once more, queue the close frame, close. From then on nothing has an
+///    effect; a late answer is dropped.
+///
+/// `method`, `sub` and `unsub` run strictly one after another in the order of their arrival; everything else is done
+/// at once (gateway.md 2.5).
+///
+/// Memory: 1,000 subscriptions of at most a kilobyte of id each, what waits (`Limits::pending_bytes` and
+/// `pending_messages`), the running call, and what one input has queued until it is polled.
 #[derive(Debug)]
 pub struct Session {
     id: Box<str>,
-    framing: Framing,
     limits: Arc<Limits>,
+    framing: Framing,
+    stage: Stage,
+    is_logged_in: bool,
+    timers: Timers,
+    running: Option<Running>,
+    waiting: Waiting,
+    live: Live,
+    /// The next subscription's; four billion of one connection may share a key with one another, not with a live one
+    /// in any life a connection has.
+    next_key: SubKey,
+    events: VecDeque<Event>,
+    frames: VecDeque<Outgoing>,
 }
 
 /// The session's own name of a subscription, valid from `Event::Subscribe` until the subscription is over.
@@ -27,113 +69,212 @@ pub enum Event {
     Method { name: String, params: Bytes },
     /// The running subscription, answered by exactly one `subscription_ready` or `subscription_failed`; `params` is a
     /// raw JSON array.
-    Subscribe {
-        sub: SubKey,
-        name: String,
-        params: Bytes,
-    },
+    Subscribe { sub: SubKey, name: String, params: Bytes },
     /// The client ended this subscription: forget its topics. Its `nosub` is queued already.
     Unsubscribe { sub: SubKey },
     /// A message arrived from a client that is logged in; at most once per 30 s (gateway.md 1.6).
     Activity,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing but `connect` is welcome.
+    Opening,
+    Connected,
+    Closed,
+}
+
+/// The call that everything behind it waits for.
+#[derive(Debug)]
+enum Running {
+    Method { id: Box<str> },
+    Sub { id: Box<str>, key: SubKey },
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    /// SockJS' `o`.
+    Open,
+    /// Counts for resumption (resumption.md 1.4).
+    Counted(String),
+    /// Heartbeats, and the greeting, which has no `msg`.
+    Uncounted(String),
+}
+
 impl Session {
     /// A session whose transport has just opened; `id` is the secret that `connected` will name.
     pub fn new(id: String, framing: Framing, limits: Arc<Limits>, now: Instant) -> Self {
-        let _ = now;
+        let mut frames = VecDeque::new();
+        if framing == Framing::SockJs {
+            frames.push_back(Outgoing::Open);
+        }
+        frames.push_back(Outgoing::Uncounted(GREETING.to_owned()));
         Self {
             id: id.into(),
-            framing,
             limits,
+            framing,
+            stage: Stage::Opening,
+            is_logged_in: false,
+            timers: Timers::new(now),
+            running: None,
+            waiting: Waiting::default(),
+            live: Live::default(),
+            next_key: SubKey(0),
+            events: VecDeque::new(),
+            frames,
         }
     }
 
-    /// Takes one text frame.
+    /// Takes one text frame, whose size the transport has bounded. Its cost is linear in that size.
     ///
     /// # Errors
     ///
     /// The connection ends with this reason after what is queued.
     pub fn handle_frame(&mut self, payload: &str, now: Instant) -> Result<(), CloseReason> {
-        let _ = (payload, now, &self.limits);
-        todo!()
+        if self.stage == Stage::Closed {
+            return Ok(());
+        }
+        self.timers.heard(now);
+        if self.is_logged_in && self.timers.is_active_again(now) {
+            self.events.push_back(Event::Activity);
+        }
+        let outcome = self.read_frame(payload);
+        if outcome.is_err() {
+            self.close();
+        }
+        outcome
     }
 
-    /// Takes a binary message, which DDP does not have.
+    /// Takes a binary message, which DDP does not have: the connection ends with this reason.
     pub fn handle_binary(&mut self) -> CloseReason {
-        todo!()
+        self.close();
+        CloseReason::UnsupportedData
     }
 
-    /// Does what is due at `now`.
+    /// Does what is due at `now`; nothing if it comes too early.
     ///
     /// # Errors
     ///
     /// The connection ends with this reason.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let _ = now;
-        todo!()
+        while self.stage != Stage::Closed {
+            let (at, due) = self.timers.next(self.waits(), &self.limits);
+            if now < at {
+                break;
+            }
+            let reason = match due {
+                Due::Ping => {
+                    self.timers.pinged(now);
+                    self.frames.push_back(Outgoing::Uncounted(encode::ping()));
+                    continue;
+                }
+                Due::IdleClose => CloseReason::IdleTimeout,
+                Due::ConnectDeadline => CloseReason::ConnectDeadline,
+                Due::LoginDeadline => CloseReason::LoginDeadline,
+            };
+            self.close();
+            return Err(reason);
+        }
+        Ok(())
     }
 
-    /// Answers the running call: `result`, then `updated`; `Ok(None)` is a result without a value.
+    /// Answers the running call: `result`, then `updated`; `Ok(None)` is a result without a value, `Ok(Some)` raw JSON.
     pub fn method_result(&mut self, outcome: Result<Option<Bytes>, ddp::Error>) {
-        let _ = outcome;
-        todo!()
+        if let Some(Running::Method { id }) = self.running.take_if(|running| matches!(running, Running::Method { .. })) {
+            self.answer_method(&id, outcome.as_ref().map(Option::as_deref));
+        }
     }
 
     /// The running subscription is live.
     pub fn subscription_ready(&mut self) {
-        todo!()
+        if let Some((id, key)) = self.take_running_sub() {
+            self.send(encode::ready(&id));
+            self.live.insert(id, key);
+        }
     }
 
     /// The running subscription is refused, or has ended by itself where there is no error.
     pub fn subscription_failed(&mut self, error: Option<&ddp::Error>) {
-        let _ = error;
-        todo!()
+        if let Some((id, _)) = self.take_running_sub() {
+            self.send(encode::nosub(&id, error));
+        }
     }
 
     /// A live subscription is over without the client's doing: silently where `None`, else with a `nosub`.
     pub fn subscription_ended(&mut self, sub: SubKey, error: Option<Option<ddp::Error>>) {
-        let _ = (sub, error);
-        todo!()
+        let Some(id) = self.live.remove_key(sub) else {
+            return;
+        };
+        self.subscription_over();
+        if let Some(error) = error {
+            self.send(encode::nosub(&id, error.as_ref()));
+        }
     }
 
     /// Queues an `added`, `changed` or `removed` made by [`ddp::encode`].
     pub fn document(&mut self, message: String) {
-        let _ = message;
-        todo!()
+        if self.stage == Stage::Connected {
+            self.send(message);
+        }
     }
 
-    /// The client is logged in: its limits rise, the login deadline is off.
-    pub fn logged_in(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+    /// The client is logged in: more may wait, and the login deadline is off.
+    pub fn logged_in(&mut self, _now: Instant) {
+        self.is_logged_in = true;
     }
 
-    /// The client is anonymous again.
+    /// The client is anonymous again, and has as long as a new one to log in.
     pub fn logged_out(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        self.is_logged_in = false;
+        self.timers.lingering_since = Some(now);
     }
 
     /// The driver ends the connection: what waits is dropped, what is queued can still be polled.
+    ///
+    /// Between a `method_result` and the next `poll_event` it comes before the next call starts, as `logout` needs it.
     pub fn close(&mut self) {
-        todo!()
+        self.stage = Stage::Closed;
+        self.running = None;
+        self.waiting = Waiting::default();
+        self.live = Live::default();
     }
 
     /// The next thing to be done by the driver; the queue of calls goes on here.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        if self.events.is_empty() {
+            self.advance();
+        }
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
-    /// Moves the next message into `out`; `false` when there is none.
+    /// Moves the next message into `out` as a finished frame; `false` when there is none.
+    ///
+    /// All of them are replies, which an outbox never refuses: whoever asks much and reads nothing is found by the
+    /// outbox' size and age.
     pub fn poll_frame(&mut self, out: &mut Outbox, now: Instant) -> bool {
-        let _ = (out, now);
-        todo!()
+        self.timers.lingering_since.get_or_insert(now);
+        let Some(next) = self.frames.pop_front() else {
+            return false;
+        };
+        if self.frames.is_empty() {
+            self.frames = VecDeque::new();
+        }
+        let (frame, counted) = match next {
+            Outgoing::Open => (ws::text_frame(sockjs::OPEN_FRAME.as_bytes()), false),
+            Outgoing::Counted(message) => (self.framing.frame(&message), true),
+            Outgoing::Uncounted(message) => (self.framing.frame(&message), false),
+        };
+        out.push(Frame::Shared(frame), Class::Reply, counted, now);
+        true
     }
 
     /// When `handle_timeout` is due at the latest.
     pub fn poll_timeout(&self) -> Instant {
-        todo!()
+        self.timers.next(self.waits(), &self.limits).0
     }
 
     /// How messages travel.
@@ -143,16 +284,170 @@ impl Session {
 
     /// Whether a version has been agreed on and the session has not ended.
     pub fn is_connected(&self) -> bool {
-        todo!()
+        self.stage == Stage::Connected
     }
 
-    /// Live subscriptions.
+    /// How many subscriptions are live.
     pub fn subscriptions(&self) -> usize {
-        todo!()
+        self.live.len()
     }
 
-    /// The secret that `connected` named.
+    /// The secret that `connected` names.
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    fn read_frame(&mut self, payload: &str) -> Result<(), CloseReason> {
+        // The text decides, not the framing (gateway.md 1.4), but only SockJS knows messages that are none.
+        let mut is_empty = true;
+        for message in sockjs::decode_batch(payload)? {
+            is_empty = false;
+            self.handle_message(&message)?;
+        }
+        if is_empty && self.framing == Framing::Raw {
+            return Err(CloseReason::UnsupportedData);
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, text: &str) -> Result<(), CloseReason> {
+        let message = decode::decode(text, &self.limits);
+        if self.stage == Stage::Opening {
+            return match message {
+                Ok(ClientMessage::Connect { version, support, has_session, has_count }) => {
+                    self.connect(version.as_deref(), support.as_deref())?;
+                    self.events.push_back(Event::Connected { has_session, has_count });
+                    Ok(())
+                }
+                Ok(_) | Err(CloseReason::MalformedMessage) => Err(CloseReason::NotConnectFirst),
+                Err(reason) => Err(reason),
+            };
+        }
+        let call = match message? {
+            ClientMessage::Method { id, name, params } => {
+                Call::Method { id: id.into(), name: name.into_owned(), params: params.map(copy) }
+            }
+            ClientMessage::Sub { id, name, params } => {
+                Call::Sub { id: id.into(), name: name.into_owned(), params: params.map(copy) }
+            }
+            ClientMessage::Unsub { id } => Call::Unsub { id: id.into() },
+            ClientMessage::Ping { id } => {
+                self.frames.push_back(Outgoing::Uncounted(encode::pong(id)));
+                return Ok(());
+            }
+            ClientMessage::Disconnect => return Err(CloseReason::Disconnect),
+            ClientMessage::Connect { .. } | ClientMessage::Pong | ClientMessage::Other => return Ok(()),
+        };
+        self.waiting.push(call, text.len());
+        self.advance();
+        let limits = &self.limits;
+        let bytes_max = if self.is_logged_in { limits.pending_bytes } else { limits.pending_bytes_before_login };
+        if self.waiting.len() > limits.pending_messages || self.waiting.bytes() > bytes_max {
+            return Err(CloseReason::TooManyPending);
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, version: Option<&str>, support: Option<&[Cow<'_, str>]>) -> Result<(), CloseReason> {
+        match version::negotiate(version, support) {
+            Ok(()) => {
+                self.stage = Stage::Connected;
+                self.send(encode::connected(&self.id));
+                Ok(())
+            }
+            Err(best) => {
+                self.send(encode::failed(best));
+                Err(CloseReason::VersionRefused)
+            }
+        }
+    }
+
+    /// Begins what waits until something runs.
+    fn advance(&mut self) {
+        while self.running.is_none()
+            && let Some(call) = self.waiting.pop()
+        {
+            match call {
+                Call::Method { id, name, params } => self.begin_method(id, name, params),
+                Call::Sub { id, name, params } => self.begin_sub(id, name, params),
+                Call::Unsub { id } => self.unsub(&id),
+            }
+        }
+    }
+
+    fn begin_method(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
+        match params {
+            Ok(params) => {
+                self.running = Some(Running::Method { id });
+                self.events.push_back(Event::Method { name, params });
+            }
+            Err(refused) => self.answer_method(&id, Err(&refused.error())),
+        }
+    }
+
+    fn begin_sub(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
+        if self.live.contains(&id) {
+            // Re-sent after a second login; some clients wait for the answer (gateway.md 2.7).
+            self.send(encode::ready(&id));
+            return;
+        }
+        if self.live.len() >= self.limits.subscriptions {
+            self.send(encode::nosub(&id, Some(&ddp::Error::too_many_subscriptions())));
+            return;
+        }
+        match params {
+            Ok(params) => {
+                let key = self.next_key;
+                self.next_key = SubKey(key.0.wrapping_add(1));
+                self.running = Some(Running::Sub { id, key });
+                self.events.push_back(Event::Subscribe { sub: key, name, params });
+            }
+            Err(refused) => self.send(encode::nosub(&id, Some(&refused.error()))),
+        }
+    }
+
+    fn unsub(&mut self, id: &str) {
+        if let Some(sub) = self.live.remove(id) {
+            self.subscription_over();
+            self.events.push_back(Event::Unsubscribe { sub });
+        }
+        self.send(encode::nosub(id, None));
+    }
+
+    fn subscription_over(&mut self) {
+        if self.live.is_empty() {
+            self.timers.lingering_since = None;
+        }
+    }
+
+    fn take_running_sub(&mut self) -> Option<(Box<str>, SubKey)> {
+        match self.running.take_if(|running| matches!(running, Running::Sub { .. }))? {
+            Running::Sub { id, key } => Some((id, key)),
+            Running::Method { .. } => None,
+        }
+    }
+
+    fn answer_method(&mut self, id: &str, outcome: Result<Option<&[u8]>, &ddp::Error>) {
+        self.send(encode::result(id, outcome));
+        self.send(encode::updated(id));
+    }
+
+    fn send(&mut self, message: String) {
+        self.frames.push_back(Outgoing::Counted(message));
+    }
+
+    fn waits(&self) -> Waits {
+        match self.stage {
+            Stage::Opening => Waits::ForConnect,
+            Stage::Connected if !self.is_logged_in && self.live.is_empty() => Waits::ForLogin,
+            Stage::Connected | Stage::Closed => Waits::ForNothing,
+        }
+    }
 }
+
+fn copy(raw: &str) -> Bytes {
+    Bytes::copy_from_slice(raw.as_bytes())
+}
+
+/// Without `msg`, so that no client counts it (resumption.md 1.5).
+const GREETING: &str = r#"{"server_id":"0"}"#;
