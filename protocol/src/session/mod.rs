@@ -11,16 +11,15 @@ use bytes::Bytes;
 
 use self::{
     live::Live,
-    timers::{Due, Timers, Waits},
+    timers::{Awaited, Due, Timers},
     waiting::{Call, Waiting},
 };
 use crate::{
     close::CloseReason,
     ddp::{self, ClientMessage, decode, encode},
     limits::Limits,
-    outbox::{Class, Frame, Outbox},
+    outbox::{Class, Frame, Outbox, Pushed},
     sockjs::{self, Framing},
-    ws,
 };
 
 /// Everything that the protocol remembers about one client.
@@ -69,7 +68,11 @@ pub enum Event {
     Method { name: String, params: Bytes },
     /// The running subscription, answered by exactly one `subscription_ready` or `subscription_failed`; `params` is a
     /// raw JSON array.
-    Subscribe { sub: SubKey, name: String, params: Bytes },
+    Subscribe {
+        sub: SubKey,
+        name: String,
+        params: Bytes,
+    },
     /// The client ended this subscription: forget its topics. Its `nosub` is queued already.
     Unsubscribe { sub: SubKey },
     /// A message arrived from a client that is logged in; at most once per 30 s (gateway.md 1.6).
@@ -158,7 +161,7 @@ impl Session {
     /// The connection ends with this reason.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
         while self.stage != Stage::Closed {
-            let (at, due) = self.timers.next(self.waits(), &self.limits);
+            let (at, due) = self.timers.next(self.awaited(), &self.limits);
             if now < at {
                 break;
             }
@@ -180,7 +183,10 @@ impl Session {
 
     /// Answers the running call: `result`, then `updated`; `Ok(None)` is a result without a value, `Ok(Some)` raw JSON.
     pub fn method_result(&mut self, outcome: Result<Option<Bytes>, ddp::Error>) {
-        if let Some(Running::Method { id }) = self.running.take_if(|running| matches!(running, Running::Method { .. })) {
+        if let Some(Running::Method { id }) = self
+            .running
+            .take_if(|running| matches!(running, Running::Method { .. }))
+        {
             self.answer_method(&id, outcome.as_ref().map(Option::as_deref));
         }
     }
@@ -264,17 +270,18 @@ impl Session {
             self.frames = VecDeque::new();
         }
         let (frame, counted) = match next {
-            Outgoing::Open => (ws::text_frame(sockjs::OPEN_FRAME.as_bytes()), false),
+            Outgoing::Open => (Bytes::from_static(sockjs::OPEN_FRAME), false),
             Outgoing::Counted(message) => (self.framing.frame(&message), true),
             Outgoing::Uncounted(message) => (self.framing.frame(&message), false),
         };
-        out.push(Frame::Shared(frame), Class::Reply, counted, now);
+        let pushed = out.push(Frame::Shared(frame), Class::Reply, counted, now);
+        debug_assert_eq!(pushed, Pushed::Queued, "an outbox takes every reply");
         true
     }
 
     /// When `handle_timeout` is due at the latest.
     pub fn poll_timeout(&self) -> Instant {
-        self.timers.next(self.waits(), &self.limits).0
+        self.timers.next(self.awaited(), &self.limits).0
     }
 
     /// How messages travel.
@@ -300,7 +307,7 @@ impl Session {
     fn read_frame(&mut self, payload: &str) -> Result<(), CloseReason> {
         // The text decides, not the framing (gateway.md 1.4), but only SockJS knows messages that are none.
         let mut is_empty = true;
-        for message in sockjs::decode_batch(payload)? {
+        for message in sockjs::decode_batch(payload, self.limits.pending_messages + 1)? {
             is_empty = false;
             self.handle_message(&message)?;
         }
@@ -314,9 +321,17 @@ impl Session {
         let message = decode::decode(text, &self.limits);
         if self.stage == Stage::Opening {
             return match message {
-                Ok(ClientMessage::Connect { version, support, has_session, has_count }) => {
+                Ok(ClientMessage::Connect {
+                    version,
+                    support,
+                    has_session,
+                    has_count,
+                }) => {
                     self.connect(version.as_deref(), support.as_deref())?;
-                    self.events.push_back(Event::Connected { has_session, has_count });
+                    self.events.push_back(Event::Connected {
+                        has_session,
+                        has_count,
+                    });
                     Ok(())
                 }
                 Ok(_) | Err(CloseReason::MalformedMessage) => Err(CloseReason::NotConnectFirst),
@@ -324,31 +339,45 @@ impl Session {
             };
         }
         let call = match message? {
-            ClientMessage::Method { id, name, params } => {
-                Call::Method { id: id.into(), name: name.into_owned(), params: params.map(copy) }
-            }
-            ClientMessage::Sub { id, name, params } => {
-                Call::Sub { id: id.into(), name: name.into_owned(), params: params.map(copy) }
-            }
+            ClientMessage::Method { id, name, params } => Call::Method {
+                id: id.into(),
+                name: name.into_owned(),
+                params: params.map(copy),
+            },
+            ClientMessage::Sub { id, name, params } => Call::Sub {
+                id: id.into(),
+                name: name.into_owned(),
+                params: params.map(copy),
+            },
             ClientMessage::Unsub { id } => Call::Unsub { id: id.into() },
             ClientMessage::Ping { id } => {
                 self.frames.push_back(Outgoing::Uncounted(encode::pong(id)));
                 return Ok(());
             }
             ClientMessage::Disconnect => return Err(CloseReason::Disconnect),
-            ClientMessage::Connect { .. } | ClientMessage::Pong | ClientMessage::Other => return Ok(()),
+            ClientMessage::Connect { .. } | ClientMessage::Pong | ClientMessage::Other => {
+                return Ok(());
+            }
         };
         self.waiting.push(call, text.len());
         self.advance();
         let limits = &self.limits;
-        let bytes_max = if self.is_logged_in { limits.pending_bytes } else { limits.pending_bytes_before_login };
+        let bytes_max = if self.is_logged_in {
+            limits.pending_bytes
+        } else {
+            limits.pending_bytes_before_login
+        };
         if self.waiting.len() > limits.pending_messages || self.waiting.bytes() > bytes_max {
             return Err(CloseReason::TooManyPending);
         }
         Ok(())
     }
 
-    fn connect(&mut self, version: Option<&str>, support: Option<&[Cow<'_, str>]>) -> Result<(), CloseReason> {
+    fn connect(
+        &mut self,
+        version: Option<&str>,
+        support: Option<&[Cow<'_, str>]>,
+    ) -> Result<(), CloseReason> {
         match version::negotiate(version, support) {
             Ok(()) => {
                 self.stage = Stage::Connected;
@@ -392,7 +421,10 @@ impl Session {
             return;
         }
         if self.live.len() >= self.limits.subscriptions {
-            self.send(encode::nosub(&id, Some(&ddp::Error::too_many_subscriptions())));
+            self.send(encode::nosub(
+                &id,
+                Some(&ddp::Error::too_many_subscriptions()),
+            ));
             return;
         }
         match params {
@@ -400,7 +432,11 @@ impl Session {
                 let key = self.next_key;
                 self.next_key = SubKey(key.0.wrapping_add(1));
                 self.running = Some(Running::Sub { id, key });
-                self.events.push_back(Event::Subscribe { sub: key, name, params });
+                self.events.push_back(Event::Subscribe {
+                    sub: key,
+                    name,
+                    params,
+                });
             }
             Err(refused) => self.send(encode::nosub(&id, Some(&refused.error()))),
         }
@@ -421,7 +457,10 @@ impl Session {
     }
 
     fn take_running_sub(&mut self) -> Option<(Box<str>, SubKey)> {
-        match self.running.take_if(|running| matches!(running, Running::Sub { .. }))? {
+        match self
+            .running
+            .take_if(|running| matches!(running, Running::Sub { .. }))?
+        {
             Running::Sub { id, key } => Some((id, key)),
             Running::Method { .. } => None,
         }
@@ -436,11 +475,11 @@ impl Session {
         self.frames.push_back(Outgoing::Counted(message));
     }
 
-    fn waits(&self) -> Waits {
+    fn awaited(&self) -> Awaited {
         match self.stage {
-            Stage::Opening => Waits::ForConnect,
-            Stage::Connected if !self.is_logged_in && self.live.is_empty() => Waits::ForLogin,
-            Stage::Connected | Stage::Closed => Waits::ForNothing,
+            Stage::Opening => Awaited::Connect,
+            Stage::Connected if !self.is_logged_in && self.live.is_empty() => Awaited::Login,
+            Stage::Connected | Stage::Closed => Awaited::Nothing,
         }
     }
 }

@@ -16,12 +16,12 @@ pub(super) struct Timers {
     active: Option<Instant>,
 }
 
-/// What the client has reached, as far as deadlines depend on it.
+/// What a deadline runs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waits {
-    ForConnect,
-    ForLogin,
-    ForNothing,
+pub(super) enum Awaited {
+    Connect,
+    Login,
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,12 @@ pub(super) enum Due {
 
 impl Timers {
     pub(super) fn new(now: Instant) -> Self {
-        Self { lingering_since: Some(now), heard: now, pinged: None, active: None }
+        Self {
+            lingering_since: Some(now),
+            heard: now,
+            pinged: None,
+            active: None,
+        }
     }
 
     /// Any message at all, valid or not, shows that the client lives.
@@ -49,7 +54,9 @@ impl Timers {
 
     /// Whether this message is the first for 30 s that counts as activity; remembers that it was told.
     pub(super) fn is_active_again(&mut self, now: Instant) -> bool {
-        let told = self.active.is_some_and(|active| now.duration_since(active) < ACTIVITY_INTERVAL);
+        let told = self
+            .active
+            .is_some_and(|active| now.duration_since(active) < ACTIVITY_INTERVAL);
         if !told {
             self.active = Some(now);
         }
@@ -57,16 +64,18 @@ impl Timers {
     }
 
     /// The next thing to do, and when. Of two at the same time the heartbeat's comes first (design.md 6).
-    pub(super) fn next(&self, waits: Waits, limits: &Limits) -> (Instant, Due) {
+    pub(super) fn next(&self, awaited: Awaited, limits: &Limits) -> (Instant, Due) {
         let heartbeat = match self.pinged {
             None => (self.heard + limits.ping_after, Due::Ping),
             Some(pinged) => (pinged + limits.close_after_ping, Due::IdleClose),
         };
-        let deadline = self.lingering_since.and_then(|since| match waits {
-            Waits::ForConnect => Some((since + limits.connect_deadline, Due::ConnectDeadline)),
-            Waits::ForLogin => Some((since + limits.login_deadline, Due::LoginDeadline)),
-            Waits::ForNothing => None,
+        let deadline = self.lingering_since.and_then(|since| match awaited {
+            Awaited::Connect => Some((since + limits.connect_deadline, Due::ConnectDeadline)),
+            Awaited::Login => Some((since + limits.login_deadline, Due::LoginDeadline)),
+            Awaited::Nothing => None,
         });
-        deadline.filter(|deadline| deadline.0 < heartbeat.0).unwrap_or(heartbeat)
+        deadline
+            .filter(|deadline| deadline.0 < heartbeat.0)
+            .unwrap_or(heartbeat)
     }
 }

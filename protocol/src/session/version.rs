@@ -9,7 +9,10 @@ const SUPPORTED: [&str; 3] = ["1", "pre2", "pre1"];
 /// # Errors
 ///
 /// The version to name in `failed`.
-pub(super) fn negotiate(version: Option<&str>, support: Option<&[Cow<'_, str>]>) -> Result<(), &'static str> {
+pub(super) fn negotiate(
+    version: Option<&str>,
+    support: Option<&[Cow<'_, str>]>,
+) -> Result<(), &'static str> {
     let (Some(version), Some(support)) = (version, support) else {
         return Err(SUPPORTED[0]);
     };
@@ -29,7 +32,11 @@ mod tests {
     fn the_first_common_version_must_be_the_proposed_one() {
         let check = |version, support: &[&'static str], expected| {
             let support: Vec<_> = support.iter().map(|&version| Cow::from(version)).collect();
-            assert_eq!(negotiate(Some(version), Some(&support)), expected, "{version} of {support:?}");
+            assert_eq!(
+                negotiate(Some(version), Some(&support)),
+                expected,
+                "{version} of {support:?}"
+            );
         };
         check("1", &["1", "pre2", "pre1"], Ok(()));
         check("1", &["1"], Ok(()));

@@ -7,9 +7,19 @@ use crate::ddp::Refused;
 /// What takes its turn in a client's queue; `id`s are raw JSON.
 #[derive(Debug)]
 pub(super) enum Call {
-    Method { id: Box<str>, name: String, params: Result<Bytes, Refused> },
-    Sub { id: Box<str>, name: String, params: Result<Bytes, Refused> },
-    Unsub { id: Box<str> },
+    Method {
+        id: Box<str>,
+        name: String,
+        params: Result<Bytes, Refused>,
+    },
+    Sub {
+        id: Box<str>,
+        name: String,
+        params: Result<Bytes, Refused>,
+    },
+    Unsub {
+        id: Box<str>,
+    },
 }
 
 /// The calls that wait for the running one, first in, first out, with the bytes of the messages they came in.
