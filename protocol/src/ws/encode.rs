@@ -34,11 +34,11 @@ pub fn close_frame(code: Option<u16>, text: &str) -> Bytes {
 }
 
 /// Appends the header of an unmasked frame that is a whole message of `payload_len` bytes: 2, 4 or 10 bytes.
-pub fn frame_header(opcode: Opcode, payload_len: usize, out: &mut BytesMut) {
+pub fn frame_header(opcode: Opcode, payload_len: usize, out: &mut impl BufMut) {
     out.put_u8(0x80 | opcode as u8);
-    match payload_len {
-        0..=125 => out.put_u8(payload_len as u8),
-        126..=0xFFFF => {
+    match header_len(payload_len) {
+        2 => out.put_u8(payload_len as u8),
+        4 => {
             out.put_u8(126);
             out.put_u16(payload_len as u16);
         }
@@ -49,8 +49,20 @@ pub fn frame_header(opcode: Opcode, payload_len: usize, out: &mut BytesMut) {
     }
 }
 
+/// Bytes of the header that [`frame_header`] appends for this payload.
+pub fn header_len(payload_len: usize) -> usize {
+    match payload_len {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => HEADER_BYTES_MAX,
+    }
+}
+
+/// Bytes of the longest header of the server.
+pub const HEADER_BYTES_MAX: usize = 10;
+
 fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(10 + payload.len());
+    let mut out = BytesMut::with_capacity(header_len(payload.len()) + payload.len());
     frame_header(opcode, payload.len(), &mut out);
     out.put_slice(payload);
     out.freeze()

@@ -6,7 +6,10 @@ mod handshake;
 
 pub use self::{
     decode::{Decoder, Message},
-    encode::{binary_frame, close_frame, frame_header, pong_frame, text_frame},
+    encode::{
+        HEADER_BYTES_MAX, binary_frame, close_frame, frame_header, header_len, pong_frame,
+        text_frame,
+    },
     handshake::{Accepted, HandshakeError, accept_key, handshake},
 };
 
