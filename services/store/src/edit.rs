@@ -2,7 +2,8 @@
 
 use bson::Document;
 
-/// Changes to one document's fields. Paths may be dotted (`status.text`); a path appears in one of the three only.
+/// Changes to one document's fields. Paths may be dotted and then lead through
+/// sub-documents, not arrays; a path appears in one of the three only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update {
     /// Fields and their new values.
@@ -54,4 +55,11 @@ pub(crate) enum Edit {
     /// Registers or re-registers an instance: `_createdAt` and `_updatedAt` become the database's clock.
     RegisterInstance(Document),
     PingInstance,
+}
+
+impl Edit {
+    /// Whether a missing document is made by this edit.
+    pub(crate) fn makes_the_document(&self) -> bool {
+        matches!(self, Self::PutConnection { .. } | Self::RegisterInstance(_))
+    }
 }

@@ -1,6 +1,6 @@
 //! Which fields of a document leave the store: the contract's projections.
 
-use bson::Document;
+use bson::{Bson, Document};
 
 /// Fields of a room that clients may see: projection R, services.md 7.4.
 pub const ROOM_FIELDS: &[&str] = &[
@@ -153,9 +153,41 @@ pub(crate) const USER_DOCUMENT_FIELDS: &[&str] = &[
     "extension",
 ];
 
-/// The part of `document` that `fields` (dotted paths) name; `_id` always comes. An array on a path is walked into,
-/// as MongoDB does.
+/// The part of `document` that `fields` name; `_id` always comes. A field may be a dotted path through sub-documents
+/// and arrays of them, as in MongoDB. Fields keep the document's order.
 pub fn project(document: &Document, fields: &[&str]) -> Document {
-    let _ = (document, fields);
-    todo!()
+    document
+        .iter()
+        .filter_map(|(key, value)| {
+            if key == "_id" || fields.contains(&key.as_str()) {
+                return Some((key.clone(), value.clone()));
+            }
+            let below: Vec<&str> = fields
+                .iter()
+                .filter_map(|field| field.strip_prefix(key.as_str())?.strip_prefix('.'))
+                .collect();
+            Some((key.clone(), part(value, &below)?))
+        })
+        .collect()
+}
+
+/// The part of a value below which something is wanted; `None` if there can be nothing.
+fn part(value: &Bson, below: &[&str]) -> Option<Bson> {
+    match value {
+        _ if below.is_empty() => None,
+        Bson::Document(inner) => {
+            let mut inner = project(inner, below);
+            if !below.contains(&"_id") {
+                inner.remove("_id");
+            }
+            Some(Bson::Document(inner))
+        }
+        Bson::Array(elements) => Some(Bson::Array(
+            elements
+                .iter()
+                .filter_map(|element| part(element, below))
+                .collect(),
+        )),
+        _ => None,
+    }
 }

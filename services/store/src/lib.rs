@@ -28,6 +28,7 @@ mod lookup;
 mod messages;
 mod mongo;
 mod presence;
+mod raw;
 mod rooms;
 mod users;
 mod workspace;

@@ -2,14 +2,15 @@
 
 use crate::collection::Collection;
 
-/// Names documents of one collection. Every variant but the whole-collection ones has an index behind it.
+/// Names documents of one collection. In MongoDB every variant but `All` and `RoomByName` has an index behind it
+/// (`tests/contract/` asks `explain`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lookup<'a> {
     All(Collection),
     Id(Collection, &'a str),
     Ids(Collection, &'a [String]),
     UserByTokenHash(&'a str),
-    /// Active users that hold one of these token hashes.
+    /// Users that hold one of these token hashes.
     UsersByTokenHashes(&'a [&'a str]),
     /// The user with this id, if they hold the token with this hash (or legacy clear text).
     UserWithToken {
@@ -20,7 +21,6 @@ pub(crate) enum Lookup<'a> {
     /// Users that have one of these roles, by username.
     UsersWithRoles(&'a [String]),
     RoomByName(&'a str),
-    /// The direct room of exactly these users is not a lookup of its own: its id is made of theirs.
     SubscriptionOf {
         room: &'a str,
         user: &'a str,

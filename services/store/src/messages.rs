@@ -3,8 +3,9 @@
 use bson::Document;
 
 use crate::collection::Collection;
-use crate::edit::Update;
-use crate::{Error, Store};
+use crate::edit::{Edit, Update};
+use crate::lookup::Lookup;
+use crate::{Error, Store, raw};
 
 impl Store {
     /// Adds a message (`rid`, `ts`, `u`, `msg`, ...) and returns the `_id`, made up if the document has none.
@@ -14,20 +15,23 @@ impl Store {
 
     /// The message with this id.
     pub async fn message(&self, id: &str) -> Result<Option<Document>, Error> {
-        let _ = id;
-        todo!()
+        let message = self
+            .find_one(Lookup::Id(Collection::Messages, id), &[])
+            .await?;
+        message.map(|message| raw::document(&message)).transpose()
     }
 
     /// Changes a message; whether it exists.
     pub async fn update_message(&self, id: &str, update: Update) -> Result<bool, Error> {
-        let _ = (id, update);
-        todo!()
+        let edited = self
+            .edit(Lookup::Id(Collection::Messages, id), Edit::Fields(update))
+            .await?;
+        Ok(edited.found > 0)
     }
 
     /// Deletes a message; whether it existed.
     pub async fn delete_message(&self, id: &str) -> Result<bool, Error> {
-        let _ = id;
-        todo!()
+        self.remove(Lookup::Id(Collection::Messages, id)).await
     }
 
     /// The newest `limit` messages of a room before a time (ms since 1970; `None`: the newest of all), newest first;
@@ -38,8 +42,16 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Document>, Error> {
-        let _ = (room, before, limit);
-        todo!()
+        let lookup = Lookup::MessagesBefore {
+            room,
+            before: before.unwrap_or(i64::MAX),
+            limit,
+        };
+        self.find(lookup, &[])
+            .await?
+            .iter()
+            .map(|message| raw::document(message))
+            .collect()
     }
 
     /// The first `limit` messages of a room after a time (ms since 1970), oldest first; hidden ones are left out.
@@ -49,7 +61,11 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Document>, Error> {
-        let _ = (room, after, limit);
-        todo!()
+        let lookup = Lookup::MessagesAfter { room, after, limit };
+        self.find(lookup, &[])
+            .await?
+            .iter()
+            .map(|message| raw::document(message))
+            .collect()
     }
 }

@@ -1,10 +1,12 @@
 //! Rooms, and who is in them.
 
-use bson::Document;
+use bson::{Document, RawDocument};
 
 use crate::collection::Collection;
-use crate::edit::Update;
-use crate::{Error, Store};
+use crate::edit::{Edit, Update};
+use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS};
+use crate::lookup::Lookup;
+use crate::{Error, Store, ejson, raw};
 
 /// What access rules need to know of a room.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,32 +43,51 @@ pub struct Subscription {
 impl Store {
     /// The room with this id, as far as access rules need it.
     pub async fn room(&self, id: &str) -> Result<Option<Room>, Error> {
-        let _ = id;
-        todo!()
+        Ok(self
+            .find_one(Lookup::Id(Collection::Rooms, id), RULE_FIELDS)
+            .await?
+            .map(|room| Room::of(&room)))
     }
 
     /// A room with exactly this name.
     pub async fn room_by_name(&self, name: &str) -> Result<Option<Room>, Error> {
-        let _ = name;
-        todo!()
+        Ok(self
+            .find_one(Lookup::RoomByName(name), RULE_FIELDS)
+            .await?
+            .map(|room| Room::of(&room)))
     }
 
-    /// The room as clients may see it ([`ROOM_FIELDS`](crate::ROOM_FIELDS)), as EJSON object text.
+    /// The room as clients may see it ([`ROOM_FIELDS`]), as EJSON object text.
     pub async fn room_document(&self, id: &str) -> Result<Option<String>, Error> {
-        let _ = id;
-        todo!()
+        let room = self
+            .find_one(Lookup::Id(Collection::Rooms, id), ROOM_FIELDS)
+            .await?;
+        room.map(|room| ejson::raw_to_text(&room)).transpose()
     }
 
     /// The ids of the rooms a user is in; pending invitations do not count.
     pub async fn rooms_of_user(&self, user: &str) -> Result<Vec<String>, Error> {
-        let _ = user;
-        todo!()
+        let subscriptions = self
+            .find(
+                Lookup::SubscriptionsOfUser(user),
+                &["rid", "invited", "status"],
+            )
+            .await?;
+        let joined = subscriptions
+            .iter()
+            .filter(|subscription| !is_invitation(subscription));
+        Ok(joined
+            .filter_map(|subscription| raw::text(subscription, "rid"))
+            .collect())
     }
 
     /// The rooms of [`rooms_of_user`](Self::rooms_of_user) as clients may see them, as EJSON object texts.
     pub async fn room_documents_of(&self, user: &str) -> Result<Vec<String>, Error> {
-        let _ = user;
-        todo!()
+        let ids = self.rooms_of_user(user).await?;
+        let rooms = self
+            .find(Lookup::Ids(Collection::Rooms, &ids), ROOM_FIELDS)
+            .await?;
+        rooms.iter().map(|room| ejson::raw_to_text(room)).collect()
     }
 
     /// The subscription of a user in a room; a pending invitation is none (services.md 3.8).
@@ -75,31 +96,60 @@ impl Store {
         room: &str,
         user: &str,
     ) -> Result<Option<Subscription>, Error> {
-        let _ = (room, user);
-        todo!()
+        let fields = &["roles", "invited", "status"];
+        let found = self
+            .find_one(Lookup::SubscriptionOf { room, user }, fields)
+            .await?;
+        Ok(found
+            .filter(|subscription| !is_invitation(subscription))
+            .map(|subscription| Subscription {
+                id: raw::text(&subscription, "_id").unwrap_or_default(),
+                room: room.into(),
+                user: user.into(),
+                roles: raw::texts(&subscription, "roles"),
+            }))
     }
 
-    /// A user's subscription in a room as its user may see it ([`SUBSCRIPTION_FIELDS`](crate::SUBSCRIPTION_FIELDS)),
-    /// as EJSON object text.
+    /// A user's subscription in a room as its user may see it ([`SUBSCRIPTION_FIELDS`]), as EJSON object text; a
+    /// pending invitation too.
     pub async fn subscription_document(
         &self,
         room: &str,
         user: &str,
     ) -> Result<Option<String>, Error> {
-        let _ = (room, user);
-        todo!()
+        let subscription = self
+            .find_one(Lookup::SubscriptionOf { room, user }, SUBSCRIPTION_FIELDS)
+            .await?;
+        subscription
+            .map(|subscription| ejson::raw_to_text(&subscription))
+            .transpose()
     }
 
-    /// All subscriptions of a user as they may see them, as EJSON object texts.
+    /// All subscriptions of a user, pending invitations too, as they may see them, as EJSON object texts.
     pub async fn subscription_documents_of(&self, user: &str) -> Result<Vec<String>, Error> {
-        let _ = user;
-        todo!()
+        let subscriptions = self
+            .find(Lookup::SubscriptionsOfUser(user), SUBSCRIPTION_FIELDS)
+            .await?;
+        subscriptions
+            .iter()
+            .map(|subscription| ejson::raw_to_text(subscription))
+            .collect()
     }
 
     /// The ids of the users in a room; pending invitations do not count.
     pub async fn members(&self, room: &str) -> Result<Vec<String>, Error> {
-        let _ = room;
-        todo!()
+        let subscriptions = self
+            .find(
+                Lookup::SubscriptionsOfRoom(room),
+                &["u._id", "invited", "status"],
+            )
+            .await?;
+        let joined = subscriptions
+            .iter()
+            .filter(|subscription| !is_invitation(subscription));
+        Ok(joined
+            .filter_map(|joined| raw::text(joined.get_document("u").ok()?, "_id"))
+            .collect())
     }
 
     /// Adds a room and returns the `_id`, made up if the document has none.
@@ -109,8 +159,10 @@ impl Store {
 
     /// Changes a room; whether it exists.
     pub async fn update_room(&self, id: &str, update: Update) -> Result<bool, Error> {
-        let _ = (id, update);
-        todo!()
+        let edited = self
+            .edit(Lookup::Id(Collection::Rooms, id), Edit::Fields(update))
+            .await?;
+        Ok(edited.found > 0)
     }
 
     /// Adds a subscription (`rid`, `u._id`, ...) and returns the `_id`; a second one of the same user in the same room
@@ -126,24 +178,55 @@ impl Store {
         user: &str,
         update: Update,
     ) -> Result<bool, Error> {
-        let _ = (room, user, update);
-        todo!()
+        let edited = self
+            .edit(Lookup::SubscriptionOf { room, user }, Edit::Fields(update))
+            .await?;
+        Ok(edited.found > 0)
     }
 
-    /// Changes the subscriptions of all users in a room but one (the writer of a message); how many.
+    /// Changes the subscriptions of all users in a room but one (the writer of a message); how many. Several
+    /// documents, not atomic.
     pub async fn update_other_subscriptions(
         &self,
         room: &str,
         except: &str,
         update: Update,
     ) -> Result<u64, Error> {
-        let _ = (room, except, update);
-        todo!()
+        let lookup = Lookup::SubscriptionsOfRoomExcept { room, user: except };
+        Ok(self.edit(lookup, Edit::Fields(update)).await?.found)
     }
 
     /// Ends the subscription of a user in a room; whether there was one.
     pub async fn remove_subscription(&self, room: &str, user: &str) -> Result<bool, Error> {
-        let _ = (room, user);
-        todo!()
+        self.remove(Lookup::SubscriptionOf { room, user }).await
     }
+}
+
+impl Room {
+    fn of(document: &RawDocument) -> Self {
+        Self {
+            id: raw::text(document, "_id").unwrap_or_default(),
+            kind: raw::text(document, "t").unwrap_or_default(),
+            team: raw::text(document, "teamId"),
+            parent: raw::text(document, "prid"),
+            visitor_token: document
+                .get_document("v")
+                .ok()
+                .and_then(|visitor| raw::text(visitor, "token")),
+            name: raw::text(document, "name"),
+            has_abac: document
+                .get_array("abacAttributes")
+                .is_ok_and(|attributes| !attributes.is_empty()),
+        }
+    }
+}
+
+const RULE_FIELDS: &[&str] = &["t", "teamId", "prid", "v.token", "name", "abacAttributes"];
+
+/// Whether the user has not accepted yet. Releases mark this by either field (services.md 3.8).
+fn is_invitation(subscription: &RawDocument) -> bool {
+    matches!(subscription.get("invited"), Ok(Some(_)))
+        || subscription
+            .get_str("status")
+            .is_ok_and(|status| status == "INVITED")
 }

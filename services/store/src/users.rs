@@ -1,12 +1,14 @@
 //! Users and how they prove who they are.
 
-use bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
+use std::collections::HashSet;
+
+use bson::{DateTime, Document, RawBsonRef, RawDocument};
 
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
 use crate::fields::USER_DOCUMENT_FIELDS;
 use crate::lookup::Lookup;
-use crate::{Error, Store, ejson};
+use crate::{Error, Store, ejson, raw};
 
 /// What rules and presence need to know of a user.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,83 +74,244 @@ pub struct PasswordHash {
 impl Store {
     /// Who holds the login token with this hash (services.md 2.3); reads one token, not all of the user's.
     pub async fn user_by_token_hash(&self, hashed: &str) -> Result<Option<TokenOwner>, Error> {
-        let _ = hashed;
-        todo!()
+        let Some(user) = self
+            .find_one(Lookup::UserByTokenHash(hashed), &["active", LOGIN_TOKENS])
+            .await?
+        else {
+            return Ok(None);
+        };
+        let token = login_tokens(&user).find(|token| {
+            token
+                .get_str("hashedToken")
+                .is_ok_and(|found| found == hashed)
+        });
+        Ok(token.map(|token| TokenOwner {
+            user: raw::text(&user, "_id").unwrap_or_default(),
+            active: is_active(&user),
+            token: LoginToken {
+                hashed: hashed.into(),
+                when: token.get("when").ok().flatten().map(issued),
+                kind: raw::text(token, "type"),
+            },
+        }))
     }
 
     /// The user with this id.
     pub async fn user(&self, id: &str) -> Result<Option<User>, Error> {
-        let _ = id;
-        todo!()
+        Ok(self
+            .find_one(Lookup::Id(Collection::Users, id), USER_FIELDS)
+            .await?
+            .map(|user| User::of(&user)))
     }
 
     /// The user with exactly this username, case-sensitive.
     pub async fn user_by_username(&self, username: &str) -> Result<Option<User>, Error> {
-        let _ = username;
-        todo!()
+        Ok(self
+            .find_one(Lookup::UserByUsername(username), USER_FIELDS)
+            .await?
+            .map(|user| User::of(&user)))
     }
 
     /// Every user, in no particular order; for workspaces known to be small.
     pub async fn users(&self) -> Result<Vec<User>, Error> {
-        todo!()
+        let users = self
+            .find(Lookup::All(Collection::Users), USER_FIELDS)
+            .await?;
+        Ok(users.iter().map(|user| User::of(user)).collect())
     }
 
     /// The users that have one of these roles, by username (services.md 3.12).
     pub async fn users_with_roles(&self, roles: &[String]) -> Result<Vec<User>, Error> {
-        let _ = roles;
-        todo!()
+        let users = self
+            .find(Lookup::UsersWithRoles(roles), USER_FIELDS)
+            .await?;
+        Ok(users.iter().map(|user| User::of(user)).collect())
     }
 
     /// The password hash of the user with exactly this username; `None` too if there is no password.
     pub async fn password_hash(&self, username: &str) -> Result<Option<PasswordHash>, Error> {
-        let _ = username;
-        todo!()
+        let fields = &[
+            "active",
+            "services.password.bcrypt",
+            "services.totp.enabled",
+            "services.email2fa.enabled",
+        ];
+        let Some(user) = self
+            .find_one(Lookup::UserByUsername(username), fields)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let service = |name| user.get_document("services").ok()?.get_document(name).ok();
+        let is_enabled = |name| {
+            service(name).is_some_and(|service| service.get_bool("enabled").unwrap_or(false))
+        };
+        Ok(service("password")
+            .and_then(|password| raw::text(password, "bcrypt"))
+            .map(|bcrypt| PasswordHash {
+                user: raw::text(&user, "_id").unwrap_or_default(),
+                active: is_active(&user),
+                bcrypt,
+                has_second_factor: is_enabled("totp") || is_enabled("email2fa"),
+            }))
     }
 
     /// The user's own document as clients get it after login (streams.md 6.3), as EJSON object text with `_id`.
     pub async fn user_document(&self, id: &str) -> Result<Option<String>, Error> {
-        let _ = id;
-        todo!()
+        let user = self
+            .find_one(Lookup::Id(Collection::Users, id), USER_DOCUMENT_FIELDS)
+            .await?;
+        user.map(|user| ejson::raw_to_text(&user)).transpose()
     }
 
     /// The user's login tokens as stored, for the `diff` of `watch.users`.
     pub async fn login_tokens(&self, user: &str) -> Result<Vec<Document>, Error> {
-        let _ = user;
-        todo!()
+        let user = self
+            .find_one(Lookup::Id(Collection::Users, user), &[LOGIN_TOKENS])
+            .await?;
+        user.iter()
+            .flat_map(|user| login_tokens(user))
+            .map(raw::document)
+            .collect()
     }
 
     /// For each (user id, token hash) whether that user still holds that token and is not deactivated.
     pub async fn has_login_token(&self, pairs: &[(&str, &str)]) -> Result<Vec<bool>, Error> {
-        let _ = pairs;
-        todo!()
+        let mut held = HashSet::new();
+        for pairs in pairs.chunks(LOOKUP_CHUNK) {
+            let hashes: Vec<&str> = pairs.iter().map(|(_, hashed)| *hashed).collect();
+            let users = self
+                .find(
+                    Lookup::UsersByTokenHashes(&hashes),
+                    &["active", LOGIN_TOKEN_HASHES],
+                )
+                .await?;
+            for user in users.iter().filter(|user| is_active(user)) {
+                let id = raw::text(user, "_id").unwrap_or_default();
+                let hashes = login_tokens(user).filter_map(|token| raw::text(token, "hashedToken"));
+                held.extend(hashes.map(|hashed| (id.clone(), hashed)));
+            }
+        }
+        let held: HashSet<(&str, &str)> = held
+            .iter()
+            .map(|(user, hashed)| (user.as_str(), hashed.as_str()))
+            .collect();
+        Ok(pairs.iter().map(|pair| held.contains(pair)).collect())
     }
 
     /// Adds a login token; whether the user exists.
     pub async fn push_login_token(&self, user: &str, token: &LoginToken) -> Result<bool, Error> {
-        let _ = (user, token);
-        todo!()
+        let mut document = Document::new();
+        if let Some(when) = token.when {
+            document.insert("when", DateTime::from_millis(when));
+        }
+        document.insert("hashedToken", &token.hashed);
+        if let Some(kind) = &token.kind {
+            document.insert("type", kind);
+        }
+        let edited = self
+            .edit(
+                Lookup::Id(Collection::Users, user),
+                Edit::PushLoginToken(document),
+            )
+            .await?;
+        Ok(edited.found > 0)
     }
 
     /// Removes a login token; whether the user held it.
     pub async fn pull_login_token(&self, user: &str, hashed: &str) -> Result<bool, Error> {
-        let _ = (user, hashed);
-        todo!()
+        let edited = self
+            .edit(
+                Lookup::UserWithToken { user, hashed },
+                Edit::PullLoginToken(hashed.into()),
+            )
+            .await?;
+        Ok(edited.found > 0)
     }
 
     /// Writes presence fields of a user without moving `_updatedAt` (services.md 4.5); whether anything changed.
     pub async fn set_user_status(&self, user: &str, update: Update) -> Result<bool, Error> {
-        let _ = (user, update);
-        todo!()
+        let edited = self
+            .edit(Lookup::Id(Collection::Users, user), Edit::RawFields(update))
+            .await?;
+        Ok(edited.changed > 0)
     }
 
-    /// Adds a user and returns the `_id`, made up if the document has none.
+    /// Adds a user and returns the `_id`, made up if the document has none. A username or a token hash that somebody
+    /// has already is a conflict.
     pub async fn insert_user(&self, document: Document) -> Result<String, Error> {
         self.insert(Collection::Users, document).await
     }
 
     /// Changes a user; whether it exists.
     pub async fn update_user(&self, id: &str, update: Update) -> Result<bool, Error> {
-        let _ = (id, update);
-        todo!()
+        let edited = self
+            .edit(Lookup::Id(Collection::Users, id), Edit::Fields(update))
+            .await?;
+        Ok(edited.found > 0)
+    }
+}
+
+impl User {
+    fn of(document: &RawDocument) -> Self {
+        Self {
+            id: raw::text(document, "_id").unwrap_or_default(),
+            username: raw::text(document, "username"),
+            name: raw::text(document, "name"),
+            kind: raw::text(document, "type"),
+            active: is_active(document),
+            roles: raw::texts(document, "roles"),
+            status: raw::text(document, "status"),
+            status_default: raw::text(document, "statusDefault"),
+            status_text: raw::text(document, "statusText"),
+            status_connection: raw::text(document, "statusConnection"),
+        }
+    }
+}
+
+pub(crate) const LOGIN_TOKENS: &str = "services.resume.loginTokens";
+
+const LOGIN_TOKEN_HASHES: &str = "services.resume.loginTokens.hashedToken";
+
+const USER_FIELDS: &[&str] = &[
+    "username",
+    "name",
+    "type",
+    "active",
+    "roles",
+    "status",
+    "statusDefault",
+    "statusText",
+    "statusConnection",
+];
+
+/// How many token hashes one query asks for: a sweep over 10,000 sockets stays ten small queries.
+const LOOKUP_CHUNK: usize = 1_000;
+
+fn is_active(user: &RawDocument) -> bool {
+    !matches!(user.get("active"), Ok(Some(RawBsonRef::Boolean(false))))
+}
+
+pub(crate) fn login_tokens(user: &RawDocument) -> impl Iterator<Item = &RawDocument> {
+    let tokens = user
+        .get_document("services")
+        .and_then(|services| services.get_document("resume"))
+        .and_then(|resume| resume.get_array("loginTokens"));
+    tokens
+        .ok()
+        .into_iter()
+        .flatten()
+        .filter_map(|token| token.ok()?.as_document())
+}
+
+/// When a token was issued, in ms: a date, or in very old data a number or a text.
+fn issued(when: RawBsonRef<'_>) -> i64 {
+    match when {
+        RawBsonRef::DateTime(date) => date.timestamp_millis(),
+        RawBsonRef::Int32(ms) => ms.into(),
+        RawBsonRef::Int64(ms) => ms,
+        RawBsonRef::Double(ms) => ms as i64,
+        RawBsonRef::String(text) => ejson::parse_date(text).unwrap_or(0),
+        _ => 0,
     }
 }

@@ -1,9 +1,11 @@
 //! Settings, permissions, roles and teams.
 
-use bson::{Bson, Document};
+use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 
 use crate::collection::Collection;
-use crate::{Error, Store};
+use crate::edit::{Edit, Update};
+use crate::lookup::Lookup;
+use crate::{Error, Store, raw};
 
 /// A permission and the roles that have it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,46 +30,86 @@ pub struct Role {
 impl Store {
     /// The value of a setting; `None` if the setting or its value does not exist.
     pub async fn setting(&self, id: &str) -> Result<Option<Bson>, Error> {
-        let _ = id;
-        todo!()
+        let Some(setting) = self
+            .find_one(Lookup::Id(Collection::Settings, id), &["value"])
+            .await?
+        else {
+            return Ok(None);
+        };
+        Ok(raw::document(&setting)?.remove("value"))
     }
 
     /// All settings as stored, secret ones too.
     pub async fn settings(&self) -> Result<Vec<Document>, Error> {
-        todo!()
+        let settings = self.find(Lookup::All(Collection::Settings), &[]).await?;
+        settings
+            .iter()
+            .map(|setting| raw::document(setting))
+            .collect()
     }
 
     /// Changes the value of a setting; whether the setting exists.
     pub async fn set_setting(&self, id: &str, value: Bson) -> Result<bool, Error> {
-        let _ = (id, value);
-        todo!()
+        let update = Update::set(doc! { "value": value });
+        let edited = self
+            .edit(Lookup::Id(Collection::Settings, id), Edit::Fields(update))
+            .await?;
+        Ok(edited.found > 0)
     }
 
     /// All permissions (a few hundred).
     pub async fn permissions(&self) -> Result<Vec<Permission>, Error> {
-        todo!()
+        let permissions = self
+            .find(Lookup::All(Collection::Permissions), &["roles"])
+            .await?;
+        let permission = |permission: &RawDocumentBuf| Permission {
+            id: raw::text(permission, "_id").unwrap_or_default(),
+            roles: raw::texts(permission, "roles"),
+        };
+        Ok(permissions.iter().map(permission).collect())
     }
 
     /// All roles.
     pub async fn roles(&self) -> Result<Vec<Role>, Error> {
-        todo!()
+        let roles = self
+            .find(Lookup::All(Collection::Roles), &["scope", "description"])
+            .await?;
+        let role = |role: &RawDocumentBuf| Role {
+            id: raw::text(role, "_id").unwrap_or_default(),
+            scope: raw::text(role, "scope").unwrap_or_default(),
+            description: raw::text(role, "description").unwrap_or_default(),
+        };
+        Ok(roles.iter().map(role).collect())
     }
 
     /// The `type` of a team: 0 public, 1 private; `None` if there is no such team.
     pub async fn team_kind(&self, id: &str) -> Result<Option<i32>, Error> {
-        let _ = id;
-        todo!()
+        let team = self
+            .find_one(Lookup::Id(Collection::Teams, id), &["type"])
+            .await?;
+        // A team without a usable `type` counts as private.
+        Ok(team.map(|team| match team.get("type") {
+            Ok(Some(RawBsonRef::Int32(kind))) => kind,
+            Ok(Some(RawBsonRef::Int64(0))) => 0,
+            Ok(Some(RawBsonRef::Double(0.0))) => 0,
+            _ => 1,
+        }))
     }
 
     /// Whether a user belongs to a team.
     pub async fn is_team_member(&self, team: &str, user: &str) -> Result<bool, Error> {
-        let _ = (team, user);
-        todo!()
+        Ok(self
+            .find_one(Lookup::TeamMember { team, user }, &["_id"])
+            .await?
+            .is_some())
     }
 
     /// The newest server version the monolith has recorded; `None` where none ever ran.
     pub async fn server_version(&self) -> Result<Option<String>, Error> {
-        todo!()
+        let newest = self
+            .find_one(Lookup::NewestStatistics, &["version"])
+            .await?;
+        Ok(newest.and_then(|statistics| raw::text(&statistics, "version")))
     }
 
     /// Adds a setting (`_id`, `value`, `type`, `public`, ...) and returns its id.

@@ -1,47 +1,115 @@
-//! The embedded store.
+//! The embedded store: redb, BSON documents, one writer.
+//!
+//! Reads run where they are called: they look into redb's page cache, and an embedded store is small enough to stay
+//! there. Writes go through one thread (`writer`) that commits whatever waits in one transaction, because an fsync
+//! costs the same for one write as for a hundred.
+
+mod apply;
+mod changes;
+mod diff;
+mod folder;
+mod read;
+mod tables;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bson::{Document, RawDocumentBuf};
+use redb::{Database, ReadableDatabase};
 
 use crate::collection::Collection;
 use crate::edit::Edit;
+use crate::embedded::read::Reader;
+use crate::embedded::tables::Tables;
+use crate::embedded::writer::Writer;
 use crate::lookup::Lookup;
-use crate::{Change, Edited, Error, Feed};
+use crate::{Edited, Error, ErrorKind, Feed, raw};
+
+pub(crate) use changes::FeedReader;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Embedded;
-
-#[derive(Debug)]
-pub(crate) struct FeedReader;
+pub(crate) struct Embedded {
+    database: Arc<Database>,
+    /// The last handle's drop waits for the thread, so that the folder is free again afterwards.
+    writer: Arc<Writer>,
+}
 
 impl Embedded {
-    pub(crate) fn open(_path: Option<&Path>) -> Result<Self, Error> {
-        todo!()
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Error> {
+        let database = Arc::new(match path {
+            Some(path) => folder::open(path)?,
+            None => folder::in_memory()?,
+        });
+        let writer = Arc::new(Writer::start(Arc::clone(&database))?);
+        Ok(Self { database, writer })
     }
-    pub(crate) fn changes(&self, _after: Option<u64>) -> Result<Feed, Error> {
-        todo!()
+
+    pub(crate) fn changes(&self, after: Option<u64>) -> Result<Feed, Error> {
+        FeedReader::start(Arc::clone(&self.database), self.writer.committed(), after).map(Feed::new)
     }
+
     pub(crate) fn find(
         &self,
-        _l: Lookup<'_>,
-        _f: &'static [&'static str],
+        lookup: Lookup<'_>,
+        fields: &[&str],
     ) -> Result<Vec<RawDocumentBuf>, Error> {
-        todo!()
+        Reader::new(self.database.begin_read().map_err(failed)?).find(lookup, fields)
     }
-    pub(crate) async fn insert(&self, _c: Collection, _d: Document) -> Result<(), Error> {
-        todo!()
+
+    pub(crate) async fn insert(
+        &self,
+        collection: Collection,
+        document: Document,
+    ) -> Result<(), Error> {
+        self.writer
+            .write(move |tables| tables.insert(collection, &document))
+            .await
     }
-    pub(crate) async fn edit(&self, _l: Lookup<'_>, _e: Edit) -> Result<Edited, Error> {
-        todo!()
+
+    pub(crate) async fn edit(&self, lookup: Lookup<'_>, edit: Edit) -> Result<Edited, Error> {
+        let (collection, ids) = (lookup.collection(), self.ids(lookup)?);
+        // What `lookup` says about a document's content is checked again by the edit itself, inside the transaction.
+        let apply = move |tables: &mut Tables<'_>| {
+            let mut sum = Edited::default();
+            for id in &ids {
+                let edited = tables.edit(collection, id, &edit)?;
+                sum.found += edited.found;
+                sum.changed += edited.changed;
+            }
+            Ok(sum)
+        };
+        self.writer.write(apply).await
     }
-    pub(crate) async fn remove(&self, _l: Lookup<'_>) -> Result<bool, Error> {
-        todo!()
+
+    pub(crate) async fn remove(&self, lookup: Lookup<'_>) -> Result<bool, Error> {
+        let (collection, ids) = (lookup.collection(), self.ids(lookup)?);
+        let Some(id) = ids.into_iter().next() else {
+            return Ok(false);
+        };
+        self.writer
+            .write(move |tables| tables.remove(collection, &id))
+            .await
+    }
+
+    fn ids(&self, lookup: Lookup<'_>) -> Result<Vec<String>, Error> {
+        if let Lookup::Id(_, id) = lookup {
+            return Ok(vec![id.to_owned()]);
+        }
+        let found = self.find(lookup, &["_id"])?;
+        Ok(found
+            .iter()
+            .filter_map(|document| raw::text(document, "_id"))
+            .collect())
     }
 }
 
-impl FeedReader {
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
-        todo!()
-    }
+/// What redb reports while the database is open: the disk, or a file that something else has changed.
+fn failed(error: impl Into<redb::Error>) -> Error {
+    let error = error.into();
+    let kind = match error {
+        redb::Error::Corrupted(_) => ErrorKind::Corrupt,
+        _ => ErrorKind::Io,
+    };
+    Error::because(kind, format!("the embedded database ({error})"), error)
 }

@@ -1,0 +1,157 @@
+//! The feed table: how a change is kept, and how it is followed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bson::{Document, RawDocumentBuf, doc};
+use redb::{Database, ReadableDatabase};
+use tokio::sync::watch;
+
+use crate::collection::Collection;
+use crate::embedded::diff::diff;
+use crate::embedded::failed;
+use crate::embedded::tables::FEED;
+use crate::{Change, ChangeKind, Error, ErrorKind, raw};
+
+/// How many changes one step of a reader returns at most.
+const STEP_MAX: usize = 256;
+
+/// A change as the feed table keeps it; its key is the sequence number.
+pub(super) fn encode(
+    collection: Collection,
+    id: &str,
+    before: Option<&Document>,
+    after: Option<&Document>,
+) -> Result<RawDocumentBuf, Error> {
+    let mut entry = doc! { "collection": collection.name(), "id": id };
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let (diff, unset) = diff(before, after);
+            entry.insert("diff", diff);
+            entry.insert("unset", unset);
+            entry.insert("after", after.clone());
+        }
+        (Some(before), None) => {
+            entry.insert("before", before.clone());
+        }
+        (None, after) => {
+            entry.insert("after", after.cloned());
+        }
+    }
+    raw::encode(&entry)
+}
+
+fn decode(seq: u64, bytes: &[u8]) -> Result<Change, Error> {
+    let mut entry = raw::decode(bytes)?;
+    let mut take = |key| entry.remove(key);
+    let corrupt = || Error::new(ErrorKind::Corrupt, format!("change {seq} of the feed"));
+    let collection = take("collection").ok_or_else(corrupt)?;
+    let collection = Collection::ALL
+        .iter()
+        .map(|known| known.name())
+        .find(|name| collection.as_str() == Some(name));
+    let (id, diff, unset) = (take("id"), take("diff"), take("unset"));
+    let (before, after) = (take("before"), take("after"));
+    let kind = match (&before, diff) {
+        (Some(_), _) => ChangeKind::Removed,
+        (None, None) => ChangeKind::Inserted,
+        (None, Some(diff)) => ChangeKind::Updated {
+            diff: diff.as_document().cloned().ok_or_else(corrupt)?,
+            unset: unset
+                .as_ref()
+                .and_then(|unset| unset.as_array())
+                .ok_or_else(corrupt)?
+                .iter()
+                .filter_map(|path| path.as_str().map(str::to_owned))
+                .collect(),
+        },
+    };
+    let Some(bson::Bson::Document(document)) = before.or(after) else {
+        return Err(corrupt());
+    };
+    let id = id
+        .as_ref()
+        .and_then(|id| id.as_str())
+        .ok_or_else(corrupt)?
+        .to_owned();
+    Ok(Change {
+        seq,
+        collection: collection.ok_or_else(corrupt)?,
+        id,
+        kind,
+        document,
+    })
+}
+
+/// A position in the feed. Every step reads the table, live ones too: it is in the page cache then, and there is no
+/// second path that could disagree with it.
+pub(crate) struct FeedReader {
+    database: Arc<Database>,
+    committed: watch::Receiver<u64>,
+    /// The newest change that has been returned.
+    position: u64,
+}
+
+impl FeedReader {
+    pub(super) fn start(
+        database: Arc<Database>,
+        committed: watch::Receiver<u64>,
+        after: Option<u64>,
+    ) -> Result<Self, Error> {
+        let newest = *committed.borrow();
+        let reader = Self {
+            database,
+            committed,
+            position: after.unwrap_or(newest),
+        };
+        if reader.position > newest {
+            return Err(reader.lost());
+        }
+        reader.read(1)?;
+        Ok(reader)
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
+        loop {
+            // Marked as seen before the table is read, so that a commit in between wakes the wait below.
+            self.committed.borrow_and_update();
+            let changes = self.read(STEP_MAX)?;
+            if let Some(last) = changes.last() {
+                self.position = last.seq;
+                return Ok(Some(changes));
+            }
+            if self.committed.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read(&self, limit: usize) -> Result<Vec<Change>, Error> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let feed = read.open_table(FEED).map_err(failed)?;
+        let mut changes = Vec::new();
+        for entry in feed.range(self.position + 1..).map_err(failed)?.take(limit) {
+            let (seq, bytes) = entry.map_err(failed)?;
+            if changes.is_empty() && seq.value() != self.position + 1 {
+                return Err(self.lost());
+            }
+            changes.push(decode(seq.value(), bytes.value())?);
+        }
+        Ok(changes)
+    }
+
+    fn lost(&self) -> Error {
+        Error::new(
+            ErrorKind::HistoryLost,
+            format!("those behind {}", self.position),
+        )
+    }
+}
+
+impl fmt::Debug for FeedReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FeedReader")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}

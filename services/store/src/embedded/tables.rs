@@ -1,0 +1,290 @@
+//! What the database file holds, and how one document's write touches all of it.
+//!
+//! ```text
+//! <collection>     id                  -> BSON document              one table per collection
+//! index.token      token hash          -> user id
+//! index.username   username            -> user id
+//! index.member     (room, user)        -> subscription id
+//! index.joined     (user, room)        -> subscription id
+//! index.history    (room, ms, message) -> ()
+//! feed             sequence number     -> BSON change
+//! ```
+
+use bson::{Bson, DateTime, Document};
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use crate::collection::Collection;
+use crate::edit::Edit;
+use crate::embedded::{apply, changes, failed};
+use crate::{Edited, Error, ErrorKind, raw};
+
+pub(super) const TOKENS: TableDefinition<'_, &str, &str> = TableDefinition::new("index.token");
+pub(super) const USERNAMES: TableDefinition<'_, &str, &str> =
+    TableDefinition::new("index.username");
+pub(super) const MEMBERS: TableDefinition<'_, (&str, &str), &str> =
+    TableDefinition::new("index.member");
+pub(super) const JOINED: TableDefinition<'_, (&str, &str), &str> =
+    TableDefinition::new("index.joined");
+pub(super) const HISTORY: TableDefinition<'_, (&str, i64, &str), ()> =
+    TableDefinition::new("index.history");
+pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
+
+pub(super) fn documents(
+    collection: Collection,
+) -> TableDefinition<'static, &'static str, &'static [u8]> {
+    TableDefinition::new(collection.name())
+}
+
+/// All tables of one write transaction.
+pub(super) struct Tables<'t> {
+    /// In the order of [`Collection::ALL`].
+    documents: Vec<Table<'t, &'static str, &'static [u8]>>,
+    tokens: Table<'t, &'static str, &'static str>,
+    usernames: Table<'t, &'static str, &'static str>,
+    members: Table<'t, (&'static str, &'static str), &'static str>,
+    joined: Table<'t, (&'static str, &'static str), &'static str>,
+    history: Table<'t, (&'static str, i64, &'static str), ()>,
+    feed: Table<'t, u64, &'static [u8]>,
+    /// Sequence number of the newest change.
+    pub(super) seq: u64,
+}
+
+/// Makes every table, so that readers never meet a missing one.
+pub(super) fn create(write: &WriteTransaction) -> Result<(), Error> {
+    Tables::open(write).map(drop)
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(write: &'t WriteTransaction) -> Result<Self, Error> {
+        let documents = Collection::ALL.map(|collection| write.open_table(documents(collection)));
+        let feed = write.open_table(FEED).map_err(failed)?;
+        let seq = feed
+            .last()
+            .map_err(failed)?
+            .map_or(0, |(seq, _)| seq.value());
+        Ok(Self {
+            documents: documents
+                .into_iter()
+                .collect::<Result<_, _>>()
+                .map_err(failed)?,
+            tokens: write.open_table(TOKENS).map_err(failed)?,
+            usernames: write.open_table(USERNAMES).map_err(failed)?,
+            members: write.open_table(MEMBERS).map_err(failed)?,
+            joined: write.open_table(JOINED).map_err(failed)?,
+            history: write.open_table(HISTORY).map_err(failed)?,
+            feed,
+            seq,
+        })
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        collection: Collection,
+        document: &Document,
+    ) -> Result<(), Error> {
+        let id = document
+            .get_str("_id")
+            .expect("Collection::complete gave it a text");
+        if self.document(collection, id)?.is_some() {
+            return Err(conflict(collection, "_id"));
+        }
+        self.replace(collection, id, None, Some(document))
+    }
+
+    pub(super) fn edit(
+        &mut self,
+        collection: Collection,
+        id: &str,
+        edit: &Edit,
+    ) -> Result<Edited, Error> {
+        let before = self.document(collection, id)?;
+        let mut after = match &before {
+            Some(before) => before.clone(),
+            None if edit.makes_the_document() => bson::doc! { "_id": id },
+            None => return Ok(Edited::default()),
+        };
+        if !apply::apply(edit, collection, &mut after, DateTime::now())? {
+            return Ok(Edited::default());
+        }
+        if before.as_ref() == Some(&after) {
+            return Ok(Edited {
+                found: 1,
+                changed: 0,
+            });
+        }
+        self.replace(collection, id, before.as_ref(), Some(&after))?;
+        Ok(Edited {
+            found: 1,
+            changed: 1,
+        })
+    }
+
+    pub(super) fn remove(&mut self, collection: Collection, id: &str) -> Result<bool, Error> {
+        let Some(before) = self.document(collection, id)? else {
+            return Ok(false);
+        };
+        self.replace(collection, id, Some(&before), None)?;
+        Ok(true)
+    }
+
+    /// Drops the oldest changes, so that at most `keep` remain.
+    pub(super) fn trim_feed(&mut self, keep: u64) -> Result<(), Error> {
+        let oldest = self.seq.saturating_sub(keep);
+        loop {
+            let first = self
+                .feed
+                .first()
+                .map_err(failed)?
+                .map(|(seq, _)| seq.value());
+            if first.is_none_or(|seq| seq > oldest) {
+                return Ok(());
+            }
+            self.feed.pop_first().map_err(failed)?;
+        }
+    }
+
+    fn document(&self, collection: Collection, id: &str) -> Result<Option<Document>, Error> {
+        let Some(bytes) = self.documents[collection as usize]
+            .get(id)
+            .map_err(failed)?
+        else {
+            return Ok(None);
+        };
+        raw::decode(bytes.value()).map(Some)
+    }
+
+    /// The one place where a document changes: its bytes, its index entries and the feed move together. An error of
+    /// kind `Conflict` or `Invalid` means that nothing has been touched.
+    fn replace(
+        &mut self,
+        collection: Collection,
+        id: &str,
+        before: Option<&Document>,
+        after: Option<&Document>,
+    ) -> Result<(), Error> {
+        let bytes = after.map(raw::encode).transpose()?;
+        let change = changes::encode(collection, id, before, after)?;
+        let old = before
+            .map(|document| index_keys(collection, document))
+            .unwrap_or_default();
+        let new = after
+            .map(|document| index_keys(collection, document))
+            .unwrap_or_default();
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            self.check_free(collection, key)?;
+        }
+        for key in old.iter().filter(|key| !new.contains(key)) {
+            self.remove_key(key, id)?;
+        }
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            self.insert_key(key, id)?;
+        }
+        let documents = &mut self.documents[collection as usize];
+        match bytes {
+            Some(bytes) => documents.insert(id, bytes.as_bytes()).map(drop),
+            None => documents.remove(id).map(drop),
+        }
+        .map_err(failed)?;
+        self.seq += 1;
+        self.feed
+            .insert(self.seq, change.as_bytes())
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    fn check_free(&self, collection: Collection, key: &IndexKey<'_>) -> Result<(), Error> {
+        let (taken, what) = match *key {
+            IndexKey::Token(hashed) => (
+                self.tokens.get(hashed).map_err(failed)?.is_some(),
+                "login token",
+            ),
+            IndexKey::Username(name) => (
+                self.usernames.get(name).map_err(failed)?.is_some(),
+                "username",
+            ),
+            IndexKey::Member(room, user) => (
+                self.members.get((room, user)).map_err(failed)?.is_some(),
+                "room and user",
+            ),
+            IndexKey::History(..) => (false, ""),
+        };
+        if taken {
+            Err(conflict(collection, what))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn insert_key(&mut self, key: &IndexKey<'_>, id: &str) -> Result<(), Error> {
+        match *key {
+            IndexKey::Token(hashed) => self.tokens.insert(hashed, id).map(drop),
+            IndexKey::Username(name) => self.usernames.insert(name, id).map(drop),
+            IndexKey::Member(room, user) => self
+                .members
+                .insert((room, user), id)
+                .map(drop)
+                .and_then(|()| self.joined.insert((user, room), id).map(drop)),
+            IndexKey::History(room, ms) => self.history.insert((room, ms, id), ()).map(drop),
+        }
+        .map_err(failed)
+    }
+
+    fn remove_key(&mut self, key: &IndexKey<'_>, id: &str) -> Result<(), Error> {
+        match *key {
+            IndexKey::Token(hashed) => self.tokens.remove(hashed).map(drop),
+            IndexKey::Username(name) => self.usernames.remove(name).map(drop),
+            IndexKey::Member(room, user) => self
+                .members
+                .remove((room, user))
+                .map(drop)
+                .and_then(|()| self.joined.remove((user, room)).map(drop)),
+            IndexKey::History(room, ms) => self.history.remove((room, ms, id)).map(drop),
+        }
+        .map_err(failed)
+    }
+}
+
+/// Under what a document can be found besides its id.
+#[derive(PartialEq)]
+enum IndexKey<'d> {
+    Token(&'d str),
+    Username(&'d str),
+    Member(&'d str, &'d str),
+    History(&'d str, i64),
+}
+
+fn index_keys(collection: Collection, document: &Document) -> Vec<IndexKey<'_>> {
+    match collection {
+        Collection::Users => {
+            let tokens = apply::login_tokens(document).into_iter().flatten();
+            let hashes =
+                tokens.filter_map(|token| token.as_document()?.get_str("hashedToken").ok());
+            let mut keys: Vec<_> = hashes.map(IndexKey::Token).collect();
+            keys.extend(document.get_str("username").ok().map(IndexKey::Username));
+            keys
+        }
+        Collection::Subscriptions => {
+            let user = document
+                .get_document("u")
+                .and_then(|user| user.get_str("_id"));
+            match (document.get_str("rid"), user) {
+                (Ok(room), Ok(user)) => vec![IndexKey::Member(room, user)],
+                _ => Vec::new(),
+            }
+        }
+        Collection::Messages => match (document.get_str("rid"), document.get("ts")) {
+            (Ok(room), Some(Bson::DateTime(ts))) => {
+                vec![IndexKey::History(room, ts.timestamp_millis())]
+            }
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn conflict(collection: Collection, what: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!("{what} in `{}`", collection.name()),
+    )
+}
