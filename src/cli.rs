@@ -1,0 +1,75 @@
+//! The command line: a role, and for every variable a flag of the same name.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, Command};
+
+use crate::{
+    Role,
+    config::{Group, VARIABLES},
+};
+
+/// The role and all values: the environment, overridden by flags. Ends the process on `--help` and on bad usage.
+pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
+    let mut matches = command().get_matches();
+    let (role, flags) = match matches.remove_subcommand() {
+        Some((name, flags)) => (Role::ALL.into_iter().find(|role| role.name() == name).unwrap_or(Role::Sandbox), flags),
+        None => (Role::Sandbox, matches),
+    };
+    let mut values: BTreeMap<String, String> = std::env::vars().collect();
+    for variable in VARIABLES {
+        if let Some(value) = flags.get_one::<String>(variable.name) {
+            values.insert(variable.name.to_owned(), value.clone());
+        }
+    }
+    (role, values)
+}
+
+fn command() -> Command {
+    let command = Command::new("ddp-edge")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A DDP gateway and its satellites for Rocket.Chat. Without a command: the sandbox.")
+        .disable_help_subcommand(true)
+        .args(flags(Role::Sandbox));
+    Role::ALL.into_iter().fold(command, |command, role| {
+        command.subcommand(Command::new(role.name()).about(role.about()).args(flags(role)))
+    })
+}
+
+fn flags(role: Role) -> Vec<Arg> {
+    VARIABLES
+        .iter()
+        .filter(|variable| variable.group.concerns(role) && variable.group != Group::Accepted)
+        .map(|variable| {
+            let help = match variable.default {
+                "" => variable.meaning.to_owned(),
+                default => format!("{} [default: {default}]", variable.meaning),
+            };
+            Arg::new(variable.name).long(flag_name(variable.name)).value_name("VALUE").num_args(0..=1).default_missing_value("true").help(help)
+        })
+        .collect()
+}
+
+/// `MS_METRICS_PORT` is `--ms-metrics-port`; our own prefix is left out: `DDP_EDGE_DATA` is `--data`.
+fn flag_name(variable: &str) -> String {
+    let name = variable.strip_prefix("DDP_EDGE_").unwrap_or(variable);
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_name_is_unique() {
+        let mut names: Vec<_> = VARIABLES.iter().map(|variable| flag_name(variable.name)).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), VARIABLES.len());
+    }
+}

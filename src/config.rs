@@ -1,0 +1,226 @@
+//! The environment and the command line, judged in one place: strings in, the crates' plain configurations out.
+
+mod reader;
+mod table;
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use protocol::limits::Limits;
+
+pub(crate) use self::{
+    reader::{effective, mask, unknown},
+    table::{Group, VARIABLES},
+};
+use self::reader::Reader;
+use crate::Role;
+
+/// Everything one process was told, typed.
+pub(crate) struct Settings {
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) metrics_port: Option<u16>,
+    pub(crate) log_level: String,
+    pub(crate) bus: backplane::Config,
+    pub(crate) mongo_url: String,
+    pub(crate) gateway: gateway::config::Config,
+    pub(crate) instance_ping: Duration,
+    pub(crate) license_check: Duration,
+    pub(crate) license_fails: u32,
+    /// The sandbox's folder; `None` keeps nothing.
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads all variables that concern this role.
+    ///
+    /// # Errors
+    /// Every mistake found, one line each.
+    pub(crate) fn read(role: Role, values: &BTreeMap<String, String>) -> Result<Self, Vec<String>> {
+        let mut r = Reader::new(values.clone());
+        let sandbox = role == Role::Sandbox;
+        let bind = bind(&mut r, sandbox);
+        let port = r.number("PORT", role.port(), 0..=u16::MAX);
+        let metrics = r.flag("MS_METRICS", false);
+        let metrics_port = r.number("MS_METRICS_PORT", 9458, 0..=u16::MAX);
+        let bus = bus(&mut r);
+        let settings = Self {
+            bind,
+            port,
+            metrics_port: metrics.then_some(metrics_port),
+            log_level: log_level(&mut r),
+            mongo_url: mongo_url(&mut r),
+            gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
+            instance_ping: r.seconds("MULTIPLE_INSTANCES_PING_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0),
+            license_check: r.seconds("LICENSE_CHECK_INTERVAL", Duration::from_secs(20), 0.1..=86_400.0),
+            license_fails: r.number("MAX_FAILS", 2, 1..=1_000),
+            data: (!r.flag("DDP_EDGE_EPHEMERAL", false)).then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
+            bus,
+        };
+        match r.mistakes() {
+            mistakes if mistakes.is_empty() => Ok(settings),
+            mistakes => Err(mistakes),
+        }
+    }
+}
+
+fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
+    // A page elsewhere must not reach the sandbox, and nobody else on the network either.
+    if sandbox {
+        return Some(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let parsed = r.text("DDP_EDGE_BIND").map(str::parse);
+    parsed?.map_err(|_| r.mistake("DDP_EDGE_BIND", "expected an IP address")).ok()
+}
+
+fn log_level(r: &mut Reader) -> String {
+    match r.text_or("MOLECULER_LOG_LEVEL", "info").to_ascii_lowercase().as_str() {
+        "fatal" | "error" => "error",
+        "warn" => "warn",
+        "info" => "info",
+        "debug" => "debug",
+        "trace" => "trace",
+        _ => {
+            r.mistake("MOLECULER_LOG_LEVEL", "expected fatal, error, warn, info, debug or trace");
+            "info"
+        }
+    }
+    .to_owned()
+}
+
+fn mongo_url(r: &mut Reader) -> String {
+    let url = r.text_or("MONGO_URL", "mongodb://localhost:27017/rocketchat");
+    if !(url.starts_with("mongodb://") || url.starts_with("mongodb+srv://")) {
+        r.mistake("MONGO_URL", "expected mongodb://host/database or mongodb+srv://host/database");
+    }
+    url
+}
+
+fn bus(r: &mut Reader) -> backplane::Config {
+    let transporter = r.text_or("TRANSPORTER", "nats://localhost:4222");
+    if transporter.split(',').any(|server| !server.trim().starts_with("nats://")) {
+        r.mistake("TRANSPORTER", "expected nats://[user:password@]host[:port], comma separated; nothing else is spoken");
+    }
+    for (name, only) in [("SERIALIZER", "EJSON"), ("BROKER", "moleculer")] {
+        if r.text(name).is_some_and(|value| !value.eq_ignore_ascii_case(only)) {
+            r.mistake(name, format_args!("only {only} is spoken"));
+        }
+    }
+    let namespace = r.text("MS_NAMESPACE").map(str::to_owned);
+    if namespace.as_deref().is_some_and(|n| n.contains([' ', '*', '>', '\t']) || n.split('.').any(str::is_empty)) {
+        r.mistake("MS_NAMESPACE", "must be usable in a NATS subject");
+    }
+    let hostname = hostname();
+    backplane::Config {
+        servers: transporter.split(',').map(|server| server.trim().to_owned()).collect(),
+        namespace,
+        node_id: format!("{}-{}", hostname.to_ascii_lowercase(), uuid::Uuid::new_v4()),
+        hostname,
+        request_timeout: r.seconds("REQUEST_TIMEOUT", Duration::from_secs(60), 0.1..=3_600.0),
+        heartbeat_interval: r.seconds("HEARTBEAT_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0),
+        heartbeat_timeout: r.seconds("HEARTBEAT_TIMEOUT", Duration::from_secs(30), 0.3..=3_600.0),
+        prefer_local: r.flag("BALANCE_PREFER_LOCAL", true),
+        ..backplane::Config::default()
+    }
+}
+
+fn gateway(r: &mut Reader, bind: Option<IpAddr>, port: u16, sandbox: bool, stall_after: Duration) -> gateway::config::Config {
+    let defaults = gateway::config::Config::default();
+    let limits = Limits {
+        message_bytes: r.number("DDP_EDGE_MAX_MESSAGE_BYTES", 1_048_576, 65_536..=104_857_600),
+        outbox_bytes: r.number("DDP_MAX_BUFFERED_BYTES", 4_194_304, 65_536..=1_073_741_824),
+        idle_close_code: r.number("DDP_EDGE_IDLE_CLOSE_CODE", 1001, 1000..=4999),
+        ..Limits::default()
+    };
+    if !matches!(limits.idle_close_code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        r.mistake("DDP_EDGE_IDLE_CLOSE_CODE", "not a close code that may be sent");
+    }
+    gateway::config::Config {
+        bind,
+        port,
+        shards: r.number("DDP_EDGE_SHARDS", defaults.shards, 1..=63),
+        limits: Arc::new(limits),
+        forwarded_count: r.number("HTTP_FORWARDED_COUNT", 0, 0..=100),
+        connections_max: r.number("DDP_EDGE_MAX_CONNECTIONS", defaults.connections_max, 1..=10_000_000),
+        anonymous_per_address: r.number("DDP_EDGE_ANONYMOUS_PER_ADDRESS", defaults.anonymous_per_address, 1..=10_000_000),
+        handshakes_per_second: r.number("DDP_EDGE_HANDSHAKES_PER_SECOND", defaults.handshakes_per_second, 1..=1_000_000),
+        logins_per_second: r.number("DDP_EDGE_LOGINS_PER_SECOND", defaults.logins_per_second, 1..=1_000_000),
+        origins: origins(r, sandbox),
+        password_login: r.flag("DDP_EDGE_PASSWORD_LOGIN", sandbox),
+        broadcast_secret_headers: r.flag("DDP_EDGE_BROADCAST_SECRET_HEADERS", false),
+        rate_limits: r.flag("DDP_EDGE_RATE_LIMITS", true),
+        resync_over: r.seconds("DDP_EDGE_RESYNC_SECONDS", defaults.resync_over, 0.0..=3_600.0),
+        drain_within: r.seconds("DDP_EDGE_DRAIN_SECONDS", defaults.drain_within, 0.0..=3_600.0),
+        stall_after,
+        ..defaults
+    }
+}
+
+fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
+    use gateway::config::Origins;
+    if sandbox {
+        return Origins::Loopback;
+    }
+    match r.text_or("DDP_EDGE_ORIGINS", "*").as_str() {
+        "*" => Origins::Any,
+        list => {
+            let origins: Vec<String> = list.split(',').map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase()).collect();
+            if origins.iter().any(|o| !(o.starts_with("https://") || o.starts_with("http://"))) {
+                r.mistake("DDP_EDGE_ORIGINS", "expected * or origins such as https://chat.example.org, comma separated");
+            }
+            Origins::List(origins)
+        }
+    }
+}
+
+/// The host name as the kernel knows it; part of the node id, so that a person recognises the pod.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // The node id is the tail of NATS subjects: nothing in it may split or match.
+    let name: String = name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+    let name = name.trim_matches('.');
+    if name.is_empty() || name.contains("..") { "ddp-edge".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(role: Role, values: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+        Settings::read(role, &values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn nothing_set_gives_the_documented_defaults() {
+        let settings = read(Role::Gateway, &[]).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        assert_eq!(settings.port, 3000);
+        assert_eq!(settings.metrics_port, None);
+        assert_eq!(settings.gateway.limits.outbox_bytes, 4 * 1024 * 1024);
+        assert_eq!(settings.bus.heartbeat_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn mistakes_in_different_parts_are_listed_together() {
+        let wrong = [
+            ("PORT", "70000"),
+            ("TRANSPORTER", "TCP"),
+            ("SERIALIZER", "MsgPack"),
+            ("MONGO_URL", "localhost"),
+            ("DDP_EDGE_ORIGINS", "chat.example.org"),
+            ("DDP_EDGE_IDLE_CLOSE_CODE", "1005"),
+            ("MOLECULER_LOG_LEVEL", "loud"),
+        ];
+        let mistakes = read(Role::Gateway, &wrong).err().unwrap_or_default();
+        for (name, _) in wrong {
+            assert!(mistakes.iter().any(|m| m.starts_with(name)), "{name} is missing in {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_stays_on_loopback_whatever_is_set() {
+        let settings = read(Role::Sandbox, &[("DDP_EDGE_BIND", "0.0.0.0"), ("DDP_EDGE_ORIGINS", "*")]);
+        let settings = settings.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+        assert_eq!(settings.bind, Some(std::net::Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(settings.gateway.origins, gateway::config::Origins::Loopback);
+        assert!(settings.gateway.password_login);
+    }
+}

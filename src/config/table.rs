@@ -1,0 +1,98 @@
+//! Every variable this binary reads, as data: the parser, the flags, the printed configuration and CONFIG.md all follow it.
+
+use crate::Role;
+
+/// One environment variable; `--the-same-name` on the command line overrides it.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    /// The value that applies when it is unset or empty, as one would write it; empty when there is none.
+    pub(crate) default: &'static str,
+    /// Who reads it.
+    pub(crate) group: Group,
+    /// One line for `--help` and CONFIG.md.
+    pub(crate) meaning: &'static str,
+}
+
+/// Which commands a variable concerns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Every role.
+    Process,
+    /// Every role but the sandbox: NATS and MongoDB.
+    Servers,
+    /// Whatever runs the gateway.
+    Gateway,
+    /// The sandbox alone.
+    Sandbox,
+    /// Known from the original and accepted, without an effect here.
+    Accepted,
+}
+
+impl Group {
+    pub(crate) fn concerns(self, role: Role) -> bool {
+        let gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
+        match self {
+            Self::Process => true,
+            Self::Servers | Self::Accepted => role != Role::Sandbox,
+            Self::Gateway => gateway,
+            Self::Sandbox => role == Role::Sandbox,
+        }
+    }
+}
+
+const fn var(name: &'static str, default: &'static str, group: Group, meaning: &'static str) -> Variable {
+    Variable { name, default, group, meaning }
+}
+
+use Group::{Accepted, Gateway, Process, Sandbox, Servers};
+
+pub(crate) const VARIABLES: &[Variable] = &[
+    var("PORT", "by role", Process, "HTTP port; gateway, `all` and sandbox 3000, accounts 3033, authorization 3034, presence 3031, stream-hub 3035"),
+    var("DDP_EDGE_BIND", "", Process, "address to listen on; empty is every address (IPv6 and IPv4), the sandbox always takes 127.0.0.1"),
+    var("MS_METRICS", "false", Process, "serve Prometheus metrics at /metrics"),
+    var("MS_METRICS_PORT", "9458", Process, "port of the metrics"),
+    var("MOLECULER_LOG_LEVEL", "info", Process, "fatal, error, warn, info, debug or trace; RUST_LOG refines it"),
+    var("TRANSPORTER", "nats://localhost:4222", Servers, "NATS servers, comma separated: nats://[user:password@]host[:port]"),
+    var("MS_NAMESPACE", "", Servers, "Moleculer namespace, part of every NATS subject; must equal the monolith's"),
+    var("MONGO_URL", "mongodb://localhost:27017/rocketchat", Servers, "MongoDB; the path names the database"),
+    var("HEARTBEAT_INTERVAL", "10", Servers, "seconds between heartbeats on the bus"),
+    var("HEARTBEAT_TIMEOUT", "30", Servers, "seconds without a heartbeat until a peer counts as lost; also when a stalled thread of ours counts as a gap"),
+    var("REQUEST_TIMEOUT", "60", Servers, "seconds a call on the bus may take"),
+    var("BALANCE_PREFER_LOCAL", "true", Servers, "a service in the same process always gets the call"),
+    var("SERIALIZER", "EJSON", Servers, "only EJSON is spoken"),
+    var("BROKER", "moleculer", Servers, "only moleculer is spoken"),
+    var("LICENSE_CHECK_INTERVAL", "20", Servers, "seconds between two licence checks"),
+    var("MAX_FAILS", "2", Servers, "refused licence checks in a row until the node that the original would end drains and exits"),
+    var("MULTIPLE_INSTANCES_PING_INTERVAL", "10", Servers, "seconds between two updates of this process' document in `instances`"),
+    var("HTTP_FORWARDED_COUNT", "0", Gateway, "trusted proxies in front: which element of X-Forwarded-For, from the end, is the client"),
+    var("DDP_MAX_BUFFERED_BYTES", "4194304", Gateway, "bytes that may wait for one client before it is closed with 1013"),
+    var("DDP_EDGE_SHARDS", "cores", Gateway, "threads that own sockets"),
+    var("DDP_EDGE_MAX_CONNECTIONS", "100000", Gateway, "open sockets on this node; more get 503"),
+    var("DDP_EDGE_ANONYMOUS_PER_ADDRESS", "200", Gateway, "sockets without login from one address (one /64), judged when HTTP_FORWARDED_COUNT > 0"),
+    var("DDP_EDGE_HANDSHAKES_PER_SECOND", "2000", Gateway, "websocket handshakes admitted per second"),
+    var("DDP_EDGE_LOGINS_PER_SECOND", "1000", Gateway, "logins passed on per second"),
+    var("DDP_EDGE_MAX_MESSAGE_BYTES", "1048576", Gateway, "largest message of a logged-in client"),
+    var("DDP_EDGE_IDLE_CLOSE_CODE", "1001", Gateway, "close code of an idle connection; 4000 is the original's, after which the mobile app stays away"),
+    var("DDP_EDGE_PASSWORD_LOGIN", "false", Gateway, "password logins over the socket (bots of old lines); the sandbox turns it on"),
+    var("DDP_EDGE_ORIGINS", "*", Gateway, "pages that may connect: * or a comma separated list of origins; the sandbox takes its own pages only"),
+    var("DDP_EDGE_BROADCAST_SECRET_HEADERS", "false", Gateway, "leave cookies and authorization in the connection objects on the bus, as the original does"),
+    var("DDP_EDGE_RATE_LIMITS", "true", Gateway, "apply the workspace's DDP_Rate_Limit_* settings"),
+    var("DDP_EDGE_RESYNC_SECONDS", "10", Gateway, "time over which sockets are closed after events may have been missed"),
+    var("DDP_EDGE_DRAIN_SECONDS", "25", Gateway, "time a graceful stop may take"),
+    var("DDP_EDGE_DATA", "ddp-edge-data", Sandbox, "folder of the embedded store"),
+    var("DDP_EDGE_EPHEMERAL", "false", Sandbox, "keep nothing on disk"),
+    var("NODE_ENV", "", Accepted, "the original proxies HTTP outside production; nothing is proxied here"),
+    var("CACHE", "", Accepted, "the original's action cache, which nothing uses"),
+    var("BALANCE_STRATEGY", "RoundRobin", Accepted, "calls are balanced round robin"),
+    var("RETRY_ENABLED", "false", Accepted, "calls are never retried"),
+    var("RETRY_RETRIES", "", Accepted, "see RETRY_ENABLED"),
+    var("RETRY_DELAY", "", Accepted, "see RETRY_ENABLED"),
+    var("RETRY_MAX_DELAY", "", Accepted, "see RETRY_ENABLED"),
+    var("RETRY_FACTOR", "", Accepted, "see RETRY_ENABLED"),
+    var("BULKHEAD_ENABLED", "", Accepted, "calls are bounded by their own limits"),
+    var("BULKHEAD_CONCURRENCY", "", Accepted, "see BULKHEAD_ENABLED"),
+    var("BULKHEAD_MAX_QUEUE_SIZE", "", Accepted, "see BULKHEAD_ENABLED"),
+    var("SKIP_PROCESS_EVENT_REGISTRATION", "", Accepted, "signals are always handled"),
+    var("WAIT_FOR_SERVICES_TIMEOUT", "", Accepted, "a missing service fails the call at once"),
+    var("DISABLE_MESSAGE_PARSER", "", Accepted, "messages are never parsed here"),
+];
