@@ -13,7 +13,13 @@ use crate::{
 pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
     let mut matches = command().get_matches();
     let (role, flags) = match matches.remove_subcommand() {
-        Some((name, flags)) => (Role::ALL.into_iter().find(|role| role.name() == name).unwrap_or(Role::Sandbox), flags),
+        Some((name, flags)) => (
+            Role::ALL
+                .into_iter()
+                .find(|role| role.name() == name)
+                .unwrap_or(Role::Sandbox),
+            flags,
+        ),
         None => (Role::Sandbox, matches),
     };
     let mut values: BTreeMap<String, String> = std::env::vars().collect();
@@ -32,7 +38,11 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .args(flags(Role::Sandbox));
     Role::ALL.into_iter().fold(command, |command, role| {
-        command.subcommand(Command::new(role.name()).about(role.about()).args(flags(role)))
+        command.subcommand(
+            Command::new(role.name())
+                .about(role.about())
+                .args(flags(role)),
+        )
     })
 }
 
@@ -45,7 +55,12 @@ fn flags(role: Role) -> Vec<Arg> {
                 "" => variable.meaning.to_owned(),
                 default => format!("{} [default: {default}]", variable.meaning),
             };
-            Arg::new(variable.name).long(flag_name(variable.name)).value_name("VALUE").num_args(0..=1).default_missing_value("true").help(help)
+            Arg::new(variable.name)
+                .long(flag_name(variable.name))
+                .value_name("VALUE")
+                .num_args(0..=1)
+                .default_missing_value("true")
+                .help(help)
         })
         .collect()
 }
@@ -67,7 +82,10 @@ mod tests {
 
     #[test]
     fn every_flag_name_is_unique() {
-        let mut names: Vec<_> = VARIABLES.iter().map(|variable| flag_name(variable.name)).collect();
+        let mut names: Vec<_> = VARIABLES
+            .iter()
+            .map(|variable| flag_name(variable.name))
+            .collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), VARIABLES.len());

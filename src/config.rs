@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 
 use protocol::limits::Limits;
 
+use self::reader::Reader;
 pub(crate) use self::{
     reader::{effective, mask, unknown},
     table::{Group, VARIABLES},
 };
-use self::reader::Reader;
 use crate::Role;
 
 /// Everything one process was told, typed.
@@ -50,10 +50,19 @@ impl Settings {
             log_level: log_level(&mut r),
             mongo_url: mongo_url(&mut r),
             gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
-            instance_ping: r.seconds("MULTIPLE_INSTANCES_PING_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0),
-            license_check: r.seconds("LICENSE_CHECK_INTERVAL", Duration::from_secs(20), 0.1..=86_400.0),
+            instance_ping: r.seconds(
+                "MULTIPLE_INSTANCES_PING_INTERVAL",
+                Duration::from_secs(10),
+                0.1..=3_600.0,
+            ),
+            license_check: r.seconds(
+                "LICENSE_CHECK_INTERVAL",
+                Duration::from_secs(20),
+                0.1..=86_400.0,
+            ),
             license_fails: r.number("MAX_FAILS", 2, 1..=1_000),
-            data: (!r.flag("DDP_EDGE_EPHEMERAL", false)).then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
+            data: (!r.flag("DDP_EDGE_EPHEMERAL", false))
+                .then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
             bus,
         };
         match r.mistakes() {
@@ -69,18 +78,27 @@ fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
         return Some(std::net::Ipv4Addr::LOCALHOST.into());
     }
     let parsed = r.text("DDP_EDGE_BIND").map(str::parse);
-    parsed?.map_err(|_| r.mistake("DDP_EDGE_BIND", "expected an IP address")).ok()
+    parsed?
+        .map_err(|_| r.mistake("DDP_EDGE_BIND", "expected an IP address"))
+        .ok()
 }
 
 fn log_level(r: &mut Reader) -> String {
-    match r.text_or("MOLECULER_LOG_LEVEL", "info").to_ascii_lowercase().as_str() {
+    match r
+        .text_or("MOLECULER_LOG_LEVEL", "info")
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "fatal" | "error" => "error",
         "warn" => "warn",
         "info" => "info",
         "debug" => "debug",
         "trace" => "trace",
         _ => {
-            r.mistake("MOLECULER_LOG_LEVEL", "expected fatal, error, warn, info, debug or trace");
+            r.mistake(
+                "MOLECULER_LOG_LEVEL",
+                "expected fatal, error, warn, info, debug or trace",
+            );
             "info"
         }
     }
@@ -90,28 +108,45 @@ fn log_level(r: &mut Reader) -> String {
 fn mongo_url(r: &mut Reader) -> String {
     let url = r.text_or("MONGO_URL", "mongodb://localhost:27017/rocketchat");
     if !(url.starts_with("mongodb://") || url.starts_with("mongodb+srv://")) {
-        r.mistake("MONGO_URL", "expected mongodb://host/database or mongodb+srv://host/database");
+        r.mistake(
+            "MONGO_URL",
+            "expected mongodb://host/database or mongodb+srv://host/database",
+        );
     }
     url
 }
 
 fn bus(r: &mut Reader) -> backplane::Config {
     let transporter = r.text_or("TRANSPORTER", "nats://localhost:4222");
-    if transporter.split(',').any(|server| !server.trim().starts_with("nats://")) {
-        r.mistake("TRANSPORTER", "expected nats://[user:password@]host[:port], comma separated; nothing else is spoken");
+    if transporter
+        .split(',')
+        .any(|server| !server.trim().starts_with("nats://"))
+    {
+        r.mistake(
+            "TRANSPORTER",
+            "expected nats://[user:password@]host[:port], comma separated; nothing else is spoken",
+        );
     }
     for (name, only) in [("SERIALIZER", "EJSON"), ("BROKER", "moleculer")] {
-        if r.text(name).is_some_and(|value| !value.eq_ignore_ascii_case(only)) {
+        if r.text(name)
+            .is_some_and(|value| !value.eq_ignore_ascii_case(only))
+        {
             r.mistake(name, format_args!("only {only} is spoken"));
         }
     }
     let namespace = r.text("MS_NAMESPACE").map(str::to_owned);
-    if namespace.as_deref().is_some_and(|n| n.contains([' ', '*', '>', '\t']) || n.split('.').any(str::is_empty)) {
+    if namespace
+        .as_deref()
+        .is_some_and(|n| n.contains([' ', '*', '>', '\t']) || n.split('.').any(str::is_empty))
+    {
         r.mistake("MS_NAMESPACE", "must be usable in a NATS subject");
     }
     let hostname = hostname();
     backplane::Config {
-        servers: transporter.split(',').map(|server| server.trim().to_owned()).collect(),
+        servers: transporter
+            .split(',')
+            .map(|server| server.trim().to_owned())
+            .collect(),
         namespace,
         node_id: format!("{}-{}", hostname.to_ascii_lowercase(), uuid::Uuid::new_v4()),
         hostname,
@@ -123,16 +158,29 @@ fn bus(r: &mut Reader) -> backplane::Config {
     }
 }
 
-fn gateway(r: &mut Reader, bind: Option<IpAddr>, port: u16, sandbox: bool, stall_after: Duration) -> gateway::config::Config {
+fn gateway(
+    r: &mut Reader,
+    bind: Option<IpAddr>,
+    port: u16,
+    sandbox: bool,
+    stall_after: Duration,
+) -> gateway::config::Config {
     let defaults = gateway::config::Config::default();
     let limits = Limits {
-        message_bytes: r.number("DDP_EDGE_MAX_MESSAGE_BYTES", 1_048_576, 65_536..=104_857_600),
+        message_bytes: r.number(
+            "DDP_EDGE_MAX_MESSAGE_BYTES",
+            1_048_576,
+            65_536..=104_857_600,
+        ),
         outbox_bytes: r.number("DDP_MAX_BUFFERED_BYTES", 4_194_304, 65_536..=1_073_741_824),
         idle_close_code: r.number("DDP_EDGE_IDLE_CLOSE_CODE", 1001, 1000..=4999),
         ..Limits::default()
     };
     if !matches!(limits.idle_close_code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-        r.mistake("DDP_EDGE_IDLE_CLOSE_CODE", "not a close code that may be sent");
+        r.mistake(
+            "DDP_EDGE_IDLE_CLOSE_CODE",
+            "not a close code that may be sent",
+        );
     }
     gateway::config::Config {
         bind,
@@ -140,16 +188,40 @@ fn gateway(r: &mut Reader, bind: Option<IpAddr>, port: u16, sandbox: bool, stall
         shards: r.number("DDP_EDGE_SHARDS", defaults.shards, 1..=63),
         limits: Arc::new(limits),
         forwarded_count: r.number("HTTP_FORWARDED_COUNT", 0, 0..=100),
-        connections_max: r.number("DDP_EDGE_MAX_CONNECTIONS", defaults.connections_max, 1..=10_000_000),
-        anonymous_per_address: r.number("DDP_EDGE_ANONYMOUS_PER_ADDRESS", defaults.anonymous_per_address, 1..=10_000_000),
-        handshakes_per_second: r.number("DDP_EDGE_HANDSHAKES_PER_SECOND", defaults.handshakes_per_second, 1..=1_000_000),
-        logins_per_second: r.number("DDP_EDGE_LOGINS_PER_SECOND", defaults.logins_per_second, 1..=1_000_000),
+        connections_max: r.number(
+            "DDP_EDGE_MAX_CONNECTIONS",
+            defaults.connections_max,
+            1..=10_000_000,
+        ),
+        anonymous_per_address: r.number(
+            "DDP_EDGE_ANONYMOUS_PER_ADDRESS",
+            defaults.anonymous_per_address,
+            1..=10_000_000,
+        ),
+        handshakes_per_second: r.number(
+            "DDP_EDGE_HANDSHAKES_PER_SECOND",
+            defaults.handshakes_per_second,
+            1..=1_000_000,
+        ),
+        logins_per_second: r.number(
+            "DDP_EDGE_LOGINS_PER_SECOND",
+            defaults.logins_per_second,
+            1..=1_000_000,
+        ),
         origins: origins(r, sandbox),
         password_login: r.flag("DDP_EDGE_PASSWORD_LOGIN", sandbox),
         broadcast_secret_headers: r.flag("DDP_EDGE_BROADCAST_SECRET_HEADERS", false),
         rate_limits: r.flag("DDP_EDGE_RATE_LIMITS", true),
-        resync_over: r.seconds("DDP_EDGE_RESYNC_SECONDS", defaults.resync_over, 0.0..=3_600.0),
-        drain_within: r.seconds("DDP_EDGE_DRAIN_SECONDS", defaults.drain_within, 0.0..=3_600.0),
+        resync_over: r.seconds(
+            "DDP_EDGE_RESYNC_SECONDS",
+            defaults.resync_over,
+            0.0..=3_600.0,
+        ),
+        drain_within: r.seconds(
+            "DDP_EDGE_DRAIN_SECONDS",
+            defaults.drain_within,
+            0.0..=3_600.0,
+        ),
         stall_after,
         ..defaults
     }
@@ -163,9 +235,18 @@ fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
     match r.text_or("DDP_EDGE_ORIGINS", "*").as_str() {
         "*" => Origins::Any,
         list => {
-            let origins: Vec<String> = list.split(',').map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase()).collect();
-            if origins.iter().any(|o| !(o.starts_with("https://") || o.starts_with("http://"))) {
-                r.mistake("DDP_EDGE_ORIGINS", "expected * or origins such as https://chat.example.org, comma separated");
+            let origins: Vec<String> = list
+                .split(',')
+                .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
+                .collect();
+            if origins
+                .iter()
+                .any(|o| !(o.starts_with("https://") || o.starts_with("http://")))
+            {
+                r.mistake(
+                    "DDP_EDGE_ORIGINS",
+                    "expected * or origins such as https://chat.example.org, comma separated",
+                );
             }
             Origins::List(origins)
         }
@@ -176,9 +257,17 @@ fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
 fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     // The node id is the tail of NATS subjects: nothing in it may split or match.
-    let name: String = name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
+    let name: String = name
+        .trim()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        .collect();
     let name = name.trim_matches('.');
-    if name.is_empty() || name.contains("..") { "ddp-edge".to_owned() } else { name.to_owned() }
+    if name.is_empty() || name.contains("..") {
+        "ddp-edge".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +275,13 @@ mod tests {
     use super::*;
 
     fn read(role: Role, values: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
-        Settings::read(role, &values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+        Settings::read(
+            role,
+            &values
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -211,13 +306,19 @@ mod tests {
         ];
         let mistakes = read(Role::Gateway, &wrong).err().unwrap_or_default();
         for (name, _) in wrong {
-            assert!(mistakes.iter().any(|m| m.starts_with(name)), "{name} is missing in {mistakes:?}");
+            assert!(
+                mistakes.iter().any(|m| m.starts_with(name)),
+                "{name} is missing in {mistakes:?}"
+            );
         }
     }
 
     #[test]
     fn the_sandbox_stays_on_loopback_whatever_is_set() {
-        let settings = read(Role::Sandbox, &[("DDP_EDGE_BIND", "0.0.0.0"), ("DDP_EDGE_ORIGINS", "*")]);
+        let settings = read(
+            Role::Sandbox,
+            &[("DDP_EDGE_BIND", "0.0.0.0"), ("DDP_EDGE_ORIGINS", "*")],
+        );
         let settings = settings.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
         assert_eq!(settings.bind, Some(std::net::Ipv4Addr::LOCALHOST.into()));
         assert_eq!(settings.gateway.origins, gateway::config::Origins::Loopback);

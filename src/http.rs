@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, service::service_fn};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 
@@ -17,19 +20,28 @@ use tokio::{net::TcpListener, sync::Semaphore};
 const CONNECTIONS_MAX: usize = 64;
 
 /// What one server answers: path to status, content type and body; `None` is 404.
-pub(crate) type Pages = Arc<dyn Fn(&str) -> Option<(StatusCode, &'static str, String)> + Send + Sync>;
+pub(crate) type Pages =
+    Arc<dyn Fn(&str) -> Option<(StatusCode, &'static str, String)> + Send + Sync>;
 
 /// Binds now, so that a port in use ends the start, and serves until the process ends.
 ///
 /// # Errors
 /// The port is in use, or the address is not ours.
-pub(crate) async fn serve(bind: Option<IpAddr>, port: u16, pages: Pages) -> anyhow::Result<SocketAddr> {
-    let listener = listen(bind, port).await.with_context(|| format!("cannot listen on port {port}"))?;
+pub(crate) async fn serve(
+    bind: Option<IpAddr>,
+    port: u16,
+    pages: Pages,
+) -> anyhow::Result<SocketAddr> {
+    let listener = listen(bind, port)
+        .await
+        .with_context(|| format!("cannot listen on port {port}"))?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(_) => {
@@ -70,10 +82,16 @@ async fn listen(bind: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener>
 
 fn answer(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
     let path = request.uri().path().trim_end_matches('/');
-    let page = (request.method() == Method::GET || request.method() == Method::HEAD).then(|| pages(path)).flatten();
-    let (status, content_type, body) = page.unwrap_or((StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
+    let page = (request.method() == Method::GET || request.method() == Method::HEAD)
+        .then(|| pages(path))
+        .flatten();
+    let (status, content_type, body) =
+        page.unwrap_or((StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
     response
 }

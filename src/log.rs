@@ -6,14 +6,24 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error; `RUST_LOG` refines the level.
 pub(crate) fn start(level: &str) {
-    let filter = std::env::var("RUST_LOG").ok().and_then(|rules| EnvFilter::try_new(rules).ok()).unwrap_or_else(|| {
-        // The drivers repeat at info level what ours say better.
-        EnvFilter::new(format!("{level},async_nats=warn,mongodb=warn,hyper=warn"))
-    });
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|rules| EnvFilter::try_new(rules).ok())
+        .unwrap_or_else(|| {
+            // The drivers repeat at info level what ours say better.
+            EnvFilter::new(format!("{level},async_nats=warn,mongodb=warn,hyper=warn"))
+        });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         builder.with_target(false).init();
     } else {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init();
     }
 }

@@ -29,8 +29,15 @@ enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 7] =
-        [Self::Sandbox, Self::Gateway, Self::Accounts, Self::Authorization, Self::Presence, Self::StreamHub, Self::All];
+    const ALL: [Self; 7] = [
+        Self::Sandbox,
+        Self::Gateway,
+        Self::Accounts,
+        Self::Authorization,
+        Self::Presence,
+        Self::StreamHub,
+        Self::All,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -46,12 +53,16 @@ impl Role {
 
     fn about(self) -> &'static str {
         match self {
-            Self::Sandbox => "Everything in one process on embedded defaults, loopback only (the default command)",
+            Self::Sandbox => {
+                "Everything in one process on embedded defaults, loopback only (the default command)"
+            }
             Self::Gateway => "The DDP and SockJS front door (replaces ddp-streamer-service)",
             Self::Accounts => "Logins (replaces account-service)",
             Self::Authorization => "Permissions and room access (replaces authorization-service)",
             Self::Presence => "Who is online (replaces presence-service)",
-            Self::StreamHub => "Database changes to events, for servers up to 7.x (replaces stream-hub-service)",
+            Self::StreamHub => {
+                "Database changes to events, for servers up to 7.x (replaces stream-hub-service)"
+            }
             Self::All => "Gateway and satellites in one process, on real NATS and MongoDB",
         }
     }
@@ -73,7 +84,10 @@ fn main() -> ExitCode {
     let settings = match config::Settings::read(role, &values) {
         Ok(settings) => settings,
         Err(mistakes) => {
-            eprintln!("ddp-edge: the configuration has {} mistake(s):", mistakes.len());
+            eprintln!(
+                "ddp-edge: the configuration has {} mistake(s):",
+                mistakes.len()
+            );
             for mistake in mistakes {
                 eprintln!("  {mistake}");
             }

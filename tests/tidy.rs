@@ -18,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // On tokio-tungstenite, so that it cannot share our mistakes.
     ("loadtest", &[]),
     ("harness", &[]),
-    ("ddp-edge", &["protocol", "backplane", "store", "gateway", "services"]),
+    (
+        "ddp-edge",
+        &["protocol", "backplane", "store", "gateway", "services"],
+    ),
 ];
 
 /// Drivers and the only crates that may depend on them at run time.
@@ -36,19 +39,34 @@ fn root() -> &'static Path {
 /// Package → names of its normal dependencies.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     metadata["packages"]
         .as_array()
         .expect("packages")
         .iter()
         .map(|package| {
-            let names = package["dependencies"].as_array().expect("dependencies").iter();
-            let normal = names.filter(|d| d["kind"].is_null()).map(|d| d["name"].as_str().unwrap_or_default().to_owned());
-            (package["name"].as_str().unwrap_or_default().to_owned(), normal.collect())
+            let names = package["dependencies"]
+                .as_array()
+                .expect("dependencies")
+                .iter();
+            let normal = names
+                .filter(|d| d["kind"].is_null())
+                .map(|d| d["name"].as_str().unwrap_or_default().to_owned());
+            (
+                package["name"].as_str().unwrap_or_default().to_owned(),
+                normal.collect(),
+            )
         })
         .collect()
 }
@@ -87,8 +105,20 @@ fn every_driver_is_named_in_one_crate() {
 #[test]
 fn the_protocol_does_no_io() {
     let names = &dependencies()["protocol"];
-    let forbidden = ["tokio", "hyper", "tracing", "log", "getrandom", "rand", "metrics", "async-nats"];
-    let found: Vec<_> = forbidden.iter().filter(|name| names.contains(**name)).collect();
+    let forbidden = [
+        "tokio",
+        "hyper",
+        "tracing",
+        "log",
+        "getrandom",
+        "rand",
+        "metrics",
+        "async-nats",
+    ];
+    let found: Vec<_> = forbidden
+        .iter()
+        .filter(|name| names.contains(**name))
+        .collect();
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -98,7 +128,12 @@ fn files_stay_readable() {
     for file in rust_files() {
         let text = fs::read_to_string(&file).expect("a readable file");
         // Unit tests at the bottom do not count.
-        let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        let code = text
+            .split("\n#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or_default()
+            .lines()
+            .count();
         if code > 480 {
             long.push(format!("{}: {code} lines", file.display()));
         }
@@ -114,7 +149,11 @@ fn allowances_say_why() {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_start();
             if line.starts_with("#[allow(") || line.starts_with("#![allow(") {
-                wrong.push(format!("{}:{}: use #[expect(.., reason = ..)]", file.display(), number + 1));
+                wrong.push(format!(
+                    "{}:{}: use #[expect(.., reason = ..)]",
+                    file.display(),
+                    number + 1
+                ));
             }
         }
     }
@@ -124,11 +163,18 @@ fn allowances_say_why() {
 /// Product sources: `*/src/**.rs`.
 fn rust_files() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["src", "protocol/src", "backplane/src", "services/src", "services/store/src", "gateway/src", "loadtest/src"]
-            .iter()
-            .map(|folder| root().join(folder))
-            .collect();
+    let mut folders: Vec<PathBuf> = [
+        "src",
+        "protocol/src",
+        "backplane/src",
+        "services/src",
+        "services/store/src",
+        "gateway/src",
+        "loadtest/src",
+    ]
+    .iter()
+    .map(|folder| root().join(folder))
+    .collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a readable folder").flatten() {
             let path = entry.path();

@@ -12,7 +12,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::expiration::Expiration;
-use crate::{errors::{plain, unavailable}, params::Params};
+use crate::{
+    errors::{plain, unavailable},
+    params::Params,
+};
 
 /// Settings of the accounts service.
 #[derive(Clone, Debug)]
@@ -25,7 +28,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { password_login: false, concurrent_logins: 256 }
+        Self {
+            password_login: false,
+            concurrent_logins: 256,
+        }
     }
 }
 
@@ -42,10 +48,19 @@ struct Accounts {
 
 /// Serves `accounts` until the shutdown.
 pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationToken) {
-    let mut inbox = bus.announce(Service { name: "accounts", actions: vec!["accounts.login", "accounts.logout"], events: vec!["watch.settings"] });
+    let mut inbox = bus.announce(Service {
+        name: "accounts",
+        actions: vec!["accounts.login", "accounts.logout"],
+        events: vec!["watch.settings"],
+    });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let permits = Arc::new(Semaphore::new(config.concurrent_logins));
-    let accounts = Arc::new(Accounts { store, config, expiration: Expiration::default(), hashing: Semaphore::new(cores) });
+    let accounts = Arc::new(Accounts {
+        store,
+        config,
+        expiration: Expiration::default(),
+        hashing: Semaphore::new(cores),
+    });
     let mut reread = tokio::time::interval(REREAD_EVERY);
     let mut retry = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -58,7 +73,9 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
         match incoming {
             Incoming::Event(event) => accounts.expiration.handle_setting(&event.args),
             Incoming::Request(request) => {
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
                 let accounts = accounts.clone();
                 tokio::spawn(async move {
                     accounts.answer(request).await;
@@ -73,7 +90,7 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
 impl Accounts {
     async fn answer(&self, request: Request) {
         let outcome = match Params::parse(&request.params) {
-            Ok(params) => self.dispatch(&request.action, &params).await,
+            Ok(params) => self.dispatch(request.action, &params).await,
             Err(error) => Err(error),
         };
         request.respond(outcome);
@@ -83,8 +100,13 @@ impl Accounts {
         match action {
             "accounts.login" => self.login(params).await.map(Some),
             "accounts.logout" => {
-                if let (Some(user), Some(token)) = (params.member(0, "userId"), params.member(0, "token")) {
-                    self.store.pull_login_token(user, token).await.map_err(unavailable)?;
+                if let (Some(user), Some(token)) =
+                    (params.member(0, "userId"), params.member(0, "token"))
+                {
+                    self.store
+                        .pull_login_token(user, token)
+                        .await
+                        .map_err(unavailable)?;
                 }
                 Ok(None)
             }

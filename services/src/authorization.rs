@@ -49,10 +49,19 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
             "authorization.getUsersFromPublicRoles",
             "authorization.hasAnyRole",
         ],
-        events: vec!["watch.roles", "permission.changed", "authorization.guestPermissions"],
+        events: vec![
+            "watch.roles",
+            "permission.changed",
+            "authorization.guestPermissions",
+        ],
     });
     let permits = Arc::new(Semaphore::new(CONCURRENT));
-    let service = Arc::new(Authorization { bus, store, permissions: Permissions::default(), roles: Roles::default() });
+    let service = Arc::new(Authorization {
+        bus,
+        store,
+        permissions: Permissions::default(),
+        roles: Roles::default(),
+    });
     let mut reread = tokio::time::interval(REREAD_EVERY);
     let mut retry = tokio::time::interval(RETRY_AFTER);
     loop {
@@ -70,7 +79,9 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
                 service.permissions.read(&service.store).await;
             }
             Incoming::Request(request) => {
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
                 let service = service.clone();
                 tokio::spawn(async move {
                     service.answer(request).await;
@@ -112,76 +123,173 @@ impl Authorization {
 
     async fn answer(&self, request: Request) {
         let outcome = match Params::parse(&request.params) {
-            Ok(params) => self.dispatch(request.action, &params, &request.context).await,
+            Ok(params) => {
+                self.dispatch(request.action, &params, &request.context)
+                    .await
+            }
             Err(error) => Err(error),
         };
         request.respond(outcome);
     }
 
-    async fn dispatch(&self, action: &str, params: &Params, context: &Context) -> Result<Option<Bytes>, ServiceError> {
+    async fn dispatch(
+        &self,
+        action: &str,
+        params: &Params,
+        context: &Context,
+    ) -> Result<Option<Bytes>, ServiceError> {
         let scope = params.text(2);
         let verdict = match action {
-            "authorization.hasPermission" => self.has(params.user(0), &params.text(1).map_or(vec![], |p| vec![p]), scope, Need::One).await?,
-            "authorization.hasAllPermission" => self.has(params.user(0), &params.texts(1).unwrap_or_default(), scope, Need::All).await?,
-            "authorization.hasAtLeastOnePermission" => self.has(params.user(0), &params.texts(1).unwrap_or_default(), scope, Need::One).await?,
-            "authorization.canAccessRoom" => self.can_access(rooms::Asked::parse(params, context)).await?,
-            "authorization.canReadRoom" => self.can_read(rooms::Asked::parse(params, context)).await?,
-            "authorization.canAccessRoomId" => self.can_access_id(params.text(0), params.text(1), context).await?,
-            "authorization.canAccessRoomIds" => self.can_access_ids(&params.texts(0).unwrap_or_default(), params.user(1), context).await?,
-            "authorization.hasAnyRole" => self.has_any_role(params.text(0), &params.texts(1).unwrap_or_default(), scope).await?,
+            "authorization.hasPermission" => {
+                self.has(
+                    params.user(0),
+                    &params.text(1).map_or(vec![], |p| vec![p]),
+                    scope,
+                    Need::One,
+                )
+                .await?
+            }
+            "authorization.hasAllPermission" => {
+                self.has(
+                    params.user(0),
+                    &params.texts(1).unwrap_or_default(),
+                    scope,
+                    Need::All,
+                )
+                .await?
+            }
+            "authorization.hasAtLeastOnePermission" => {
+                self.has(
+                    params.user(0),
+                    &params.texts(1).unwrap_or_default(),
+                    scope,
+                    Need::One,
+                )
+                .await?
+            }
+            "authorization.canAccessRoom" => {
+                self.can_access(rooms::Asked::parse(params, context))
+                    .await?
+            }
+            "authorization.canReadRoom" => {
+                self.can_read(rooms::Asked::parse(params, context)).await?
+            }
+            "authorization.canAccessRoomId" => {
+                self.can_access_id(params.text(0), params.text(1), context)
+                    .await?
+            }
+            "authorization.canAccessRoomIds" => {
+                self.can_access_ids(
+                    &params.texts(0).unwrap_or_default(),
+                    params.user(1),
+                    context,
+                )
+                .await?
+            }
+            "authorization.hasAnyRole" => {
+                self.has_any_role(params.text(0), &params.texts(1).unwrap_or_default(), scope)
+                    .await?
+            }
             "authorization.addRoleRestrictions" => {
-                let (Some(role), Some(list)) = (params.text(0), params.texts(1)) else { return Err(plain("invalid-param")) };
+                let (Some(role), Some(list)) = (params.text(0), params.texts(1)) else {
+                    return Err(plain("invalid-param"));
+                };
                 self.permissions.restrict(role, &list);
                 return Ok(None);
             }
-            "authorization.getUsersFromPublicRoles" => return self.users_from_public_roles().await.map(Some),
+            "authorization.getUsersFromPublicRoles" => {
+                return self.users_from_public_roles().await.map(Some);
+            }
             _ => return Err(plain("unknown action")),
         };
-        Ok(Some(Bytes::from_static(if verdict { b"true" } else { b"false" })))
+        Ok(Some(Bytes::from_static(if verdict {
+            b"true"
+        } else {
+            b"false"
+        })))
     }
 
     /// Whether the user has all, or at least one, of the permissions; nobody has none.
-    async fn has(&self, user: Option<&str>, permissions: &[&str], scope: Option<&str>, need: Need) -> Result<bool, ServiceError> {
+    async fn has(
+        &self,
+        user: Option<&str>,
+        permissions: &[&str],
+        scope: Option<&str>,
+        need: Need,
+    ) -> Result<bool, ServiceError> {
         let Some(user) = user else { return Ok(false) };
-        let roles = self.roles.of(&self.store, user, scope).await.map_err(unavailable)?;
-        let mut answers = permissions.iter().map(|permission| self.permissions.allow(&roles, permission));
+        let roles = self
+            .roles
+            .of(&self.store, user, scope)
+            .await
+            .map_err(unavailable)?;
+        let mut answers = permissions
+            .iter()
+            .map(|permission| self.permissions.allow(&roles, permission));
         match need {
             Need::All => answers.try_fold(true, |all, answer| Ok(all && answer?)),
             Need::One => answers.try_fold(false, |any, answer| Ok(any || answer?)),
         }
     }
 
-    async fn has_any_role(&self, user: Option<&str>, wanted: &[&str], scope: Option<&str>) -> Result<bool, ServiceError> {
+    async fn has_any_role(
+        &self,
+        user: Option<&str>,
+        wanted: &[&str],
+        scope: Option<&str>,
+    ) -> Result<bool, ServiceError> {
         let Some(user) = user else { return Ok(false) };
         let roles = self.store.roles().await.map_err(unavailable)?;
-        let known = |scoped: bool| {
-            roles.iter().filter(|role| wanted.contains(&role.id.as_str())).any(|role| (role.scope.as_deref() == Some("Subscriptions")) == scoped)
-        };
-        let holds = |held: &[String], scoped: bool| {
-            roles
-                .iter()
-                .filter(|role| (role.scope.as_deref() == Some("Subscriptions")) == scoped)
-                .any(|role| wanted.contains(&role.id.as_str()) && held.contains(&role.id))
-        };
-        if known(false) && self.store.user(user).await.map_err(unavailable)?.is_some_and(|user| holds(&user.roles, false)) {
-            return Ok(true);
+        // Unknown roles are held by nobody; where a role counts decides whose list is read.
+        let (scoped, own): (Vec<_>, Vec<_>) = roles
+            .into_iter()
+            .filter(|role| wanted.contains(&role.id.as_str()))
+            .partition(|role| role.scope == "Subscriptions");
+        if !own.is_empty() {
+            let held = self
+                .store
+                .user(user)
+                .await
+                .map_err(unavailable)?
+                .map(|user| user.roles)
+                .unwrap_or_default();
+            if own.iter().any(|role| held.contains(&role.id)) {
+                return Ok(true);
+            }
         }
-        let Some(room) = scope.filter(|_| known(true)) else { return Ok(false) };
-        Ok(self.store.subscription(room, user).await.map_err(unavailable)?.is_some_and(|s| holds(&s.roles, true)))
+        let Some(room) = scope.filter(|_| !scoped.is_empty()) else {
+            return Ok(false);
+        };
+        let held = self
+            .store
+            .subscription(room, user)
+            .await
+            .map_err(unavailable)?
+            .map(|s| s.roles)
+            .unwrap_or_default();
+        Ok(scoped.iter().any(|role| held.contains(&role.id)))
     }
 
     async fn users_from_public_roles(&self) -> Result<Bytes, ServiceError> {
         let roles = self.store.roles().await.map_err(unavailable)?;
         let public: Vec<String> = roles
             .into_iter()
-            .filter(|role| role.scope.as_deref() == Some("Users") && role.description.as_deref().is_some_and(|text| !text.is_empty()))
+            .filter(|role| role.scope == "Users" && !role.description.is_empty())
             .map(|role| role.id)
             .collect();
-        let users = self.store.users_with_roles(&public).await.map_err(unavailable)?;
+        let users = self
+            .store
+            .users_with_roles(&public)
+            .await
+            .map_err(unavailable)?;
         let list: Vec<_> = users
             .into_iter()
             .map(|user| {
-                let roles: Vec<_> = user.roles.into_iter().filter(|role| public.contains(role)).collect();
+                let roles: Vec<_> = user
+                    .roles
+                    .into_iter()
+                    .filter(|role| public.contains(role))
+                    .collect();
                 json!({ "_id": user.id, "username": user.username, "roles": roles })
             })
             .collect();

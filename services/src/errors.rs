@@ -4,17 +4,28 @@ use backplane::{Code, MeteorError, ServiceError};
 
 /// A Meteor error with a text code, which clients may see.
 pub(crate) fn meteor(code: &str, reason: &str) -> ServiceError {
-    ServiceError::Meteor(MeteorError { error: Code::Text(code.to_owned()), reason: Some(reason.to_owned()), details: None })
+    ServiceError::Meteor(MeteorError {
+        error: Code::Text(code.to_owned()),
+        reason: Some(reason.to_owned()),
+        details: None,
+    })
 }
 
 /// A Meteor error 403.
 pub(crate) fn forbidden(reason: &str) -> ServiceError {
-    ServiceError::Meteor(MeteorError { error: Code::Number(403), reason: Some(reason.to_owned()), details: None })
+    ServiceError::Meteor(MeteorError {
+        error: Code::Number(403),
+        reason: Some(reason.to_owned()),
+        details: None,
+    })
 }
 
 /// Any other error; clients see `Internal server error`.
 pub(crate) fn plain(message: &str) -> ServiceError {
-    ServiceError::Plain { name: "Error".to_owned(), message: message.to_owned() }
+    ServiceError::Plain {
+        name: "Error".to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// The store did not answer. Unknown means no, but never "no such user": callers tell the two apart.

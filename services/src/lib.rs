@@ -6,12 +6,15 @@ pub mod authorization;
 mod errors;
 mod params;
 pub mod presence;
+pub mod sandbox;
 pub mod stream_hub;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the epoch.
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

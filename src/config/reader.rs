@@ -14,8 +14,14 @@ pub(crate) struct Reader {
 impl Reader {
     /// Unset and empty are the same.
     pub(crate) fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        let values = values.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect();
-        Self { values, mistakes: Vec::new() }
+        let values = values
+            .into_iter()
+            .filter(|(_, value)| !value.trim().is_empty())
+            .collect();
+        Self {
+            values,
+            mistakes: Vec::new(),
+        }
     }
 
     pub(crate) fn mistakes(self) -> Vec<String> {
@@ -27,7 +33,10 @@ impl Reader {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        debug_assert!(VARIABLES.iter().any(|v| v.name == name), "{name} is not in the table");
+        debug_assert!(
+            VARIABLES.iter().any(|v| v.name == name),
+            "{name} is not in the table"
+        );
         self.values.get(name).map(|value| value.trim())
     }
 
@@ -36,7 +45,12 @@ impl Reader {
     }
 
     /// A number (or address) within bounds that make sense.
-    pub(crate) fn number<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> T
+    pub(crate) fn number<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        range: std::ops::RangeInclusive<T>,
+    ) -> T
     where
         T: FromStr + PartialOrd + Display,
     {
@@ -44,20 +58,36 @@ impl Reader {
             None => default,
             Some(Ok(value)) if range.contains(&value) => value,
             Some(_) => {
-                self.mistake(name, format_args!("expected a number from {} to {}", range.start(), range.end()));
+                self.mistake(
+                    name,
+                    format_args!(
+                        "expected a number from {} to {}",
+                        range.start(),
+                        range.end()
+                    ),
+                );
                 default
             }
         }
     }
 
     /// Seconds, fractions allowed.
-    pub(crate) fn seconds(&mut self, name: &str, default: Duration, range: std::ops::RangeInclusive<f64>) -> Duration {
+    pub(crate) fn seconds(
+        &mut self,
+        name: &str,
+        default: Duration,
+        range: std::ops::RangeInclusive<f64>,
+    ) -> Duration {
         Duration::from_secs_f64(self.number(name, default.as_secs_f64(), range))
     }
 
     /// Liberal, because real files hold `true`, `"true"`, `yes` and `1`.
     pub(crate) fn flag(&mut self, name: &str, default: bool) -> bool {
-        match self.text(name).map(|text| text.trim_matches('"').to_ascii_lowercase()).as_deref() {
+        match self
+            .text(name)
+            .map(|text| text.trim_matches('"').to_ascii_lowercase())
+            .as_deref()
+        {
             None => default,
             Some("true" | "yes" | "1" | "on") => true,
             Some("false" | "no" | "0" | "off") => false,
@@ -75,7 +105,10 @@ pub(crate) fn effective(role: Role, values: &BTreeMap<String, String>) -> Vec<St
         .iter()
         .filter(|variable| variable.group.concerns(role) && variable.group != Group::Accepted)
         .filter_map(|variable| {
-            let value = values.get(variable.name).map(|v| v.trim()).filter(|v| !v.is_empty());
+            let value = values
+                .get(variable.name)
+                .map(|v| v.trim())
+                .filter(|v| !v.is_empty());
             match value {
                 Some(value) => Some(format!("{}={}", variable.name, mask(value))),
                 None if variable.default.is_empty() => None,
@@ -110,7 +143,9 @@ pub(crate) fn unknown<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> 
     names
         .filter(|name| name.starts_with("DDP_EDGE_"))
         .filter(|name| !name.starts_with("DDP_EDGE_TEST_"))
-        .filter(|name| !(name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_")))
+        .filter(|name| {
+            !(name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_"))
+        })
         .filter(|name| VARIABLES.iter().all(|variable| variable.name != *name))
         .collect()
 }
@@ -120,12 +155,20 @@ mod tests {
     use super::*;
 
     fn reader(values: &[(&str, &str)]) -> Reader {
-        Reader::new(values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Reader::new(
+            values
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     #[test]
     fn every_mistake_is_reported_not_only_the_first() {
-        let mut reader = reader(&[("PORT", "http"), ("MS_METRICS", "maybe"), ("HEARTBEAT_INTERVAL", "-1")]);
+        let mut reader = reader(&[
+            ("PORT", "http"),
+            ("MS_METRICS", "maybe"),
+            ("HEARTBEAT_INTERVAL", "-1"),
+        ]);
         reader.number("PORT", 3000u16, 0..=65_535);
         reader.flag("MS_METRICS", false);
         reader.seconds("HEARTBEAT_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0);
@@ -136,7 +179,12 @@ mod tests {
 
     #[test]
     fn booleans_are_read_as_real_files_write_them() {
-        let mut reader = reader(&[("MS_METRICS", "\"true\""), ("DDP_EDGE_PASSWORD_LOGIN", "yes"), ("DDP_EDGE_RATE_LIMITS", "0"), ("DDP_EDGE_EPHEMERAL", " ")]);
+        let mut reader = reader(&[
+            ("MS_METRICS", "\"true\""),
+            ("DDP_EDGE_PASSWORD_LOGIN", "yes"),
+            ("DDP_EDGE_RATE_LIMITS", "0"),
+            ("DDP_EDGE_EPHEMERAL", " "),
+        ]);
         assert!(reader.flag("MS_METRICS", false));
         assert!(reader.flag("DDP_EDGE_PASSWORD_LOGIN", false));
         assert!(!reader.flag("DDP_EDGE_RATE_LIMITS", true));
@@ -146,14 +194,27 @@ mod tests {
 
     #[test]
     fn credentials_in_urls_are_masked_in_every_host_of_a_list() {
-        assert_eq!(mask("nats://u:p@a:4222,nats://u:p@b"), "nats://***@a:4222,nats://***@b");
-        assert_eq!(mask("mongodb://u:p@s,s@a,b/rocketchat"), "mongodb://***@a,b/rocketchat");
+        assert_eq!(
+            mask("nats://u:p@a:4222,nats://u:p@b"),
+            "nats://***@a:4222,nats://***@b"
+        );
+        assert_eq!(
+            mask("mongodb://u:p@s,s@a,b/rocketchat"),
+            "mongodb://***@a,b/rocketchat"
+        );
         assert_eq!(mask("nats://localhost:4222"), "nats://localhost:4222");
     }
 
     #[test]
     fn a_mistyped_variable_is_noticed_and_what_kubernetes_injects_is_not() {
-        let names = ["DDP_EDGE_SHARD", "DDP_EDGE_SHARDS", "DDP_EDGE_PORT", "DDP_EDGE_X_SERVICE_HOST", "DDP_EDGE_PORT_3000_TCP", "HOME"];
+        let names = [
+            "DDP_EDGE_SHARD",
+            "DDP_EDGE_SHARDS",
+            "DDP_EDGE_PORT",
+            "DDP_EDGE_X_SERVICE_HOST",
+            "DDP_EDGE_PORT_3000_TCP",
+            "HOME",
+        ];
         assert_eq!(unknown(names.into_iter()), ["DDP_EDGE_SHARD"]);
     }
 }

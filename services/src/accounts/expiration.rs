@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value;
-use store::Store;
+use store::{Store, bson::Bson};
 
 const SETTING: &str = "Accounts_LoginExpiration";
 const DEFAULT_DAYS: f64 = 90.0;
@@ -25,14 +25,16 @@ impl Expiration {
     /// Reads the setting; an unreachable store leaves what was known.
     pub(super) async fn read(&self, store: &Store) {
         match store.setting(SETTING).await {
-            Ok(value) => self.set(value.and_then(|value| store::ejson::number(&value))),
+            Ok(value) => self.set(value.and_then(|value| number(&value))),
             Err(error) => tracing::warn!(%error, "cannot read {SETTING}"),
         }
     }
 
     /// Takes the value out of a `watch.settings` event; a removal brings the default back.
     pub(super) fn handle_setting(&self, args: &[u8]) {
-        let Ok(args) = serde_json::from_slice::<Value>(args) else { return };
+        let Ok(args) = serde_json::from_slice::<Value>(args) else {
+            return;
+        };
         let setting = &args[0]["setting"];
         if setting["_id"] == SETTING {
             self.set(setting["value"].as_f64());
@@ -57,6 +59,20 @@ impl Expiration {
     }
 }
 
+/// A number of any BSON kind.
+fn number(value: &Bson) -> Option<f64> {
+    match value {
+        Bson::Double(number) => Some(*number),
+        Bson::Int32(number) => Some((*number).into()),
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "days beyond 2^53 are all the same"
+        )]
+        Bson::Int64(number) => Some(*number as f64),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,12 +80,26 @@ mod tests {
     #[test]
     fn the_setting_is_normalised_as_the_original_does() {
         let when = 1_768_032_000_000; // 2026-01-10T08:00:00Z
-        for (value, days) in [("90", 90.0), ("1", 1.0), ("0.5", 0.5), ("0", 90.0), ("-1", 90.0), ("\"30\"", 90.0), ("null", 90.0)] {
+        for (value, days) in [
+            ("90", 90.0),
+            ("1", 1.0),
+            ("0.5", 0.5),
+            ("0", 90.0),
+            ("-1", 90.0),
+            ("\"30\"", 90.0),
+            ("null", 90.0),
+        ] {
             let expiration = Expiration::default();
             assert_eq!(expiration.ends_at(when), None);
-            let event = format!(r#"[{{"clientAction":"updated","setting":{{"_id":"Accounts_LoginExpiration","value":{value}}}}}]"#);
+            let event = format!(
+                r#"[{{"clientAction":"updated","setting":{{"_id":"Accounts_LoginExpiration","value":{value}}}}}]"#
+            );
             expiration.handle_setting(event.as_bytes());
-            assert_eq!(expiration.ends_at(when), Some(when + (days * DAY_MS) as i64), "value {value}");
+            assert_eq!(
+                expiration.ends_at(when),
+                Some(when + (days * DAY_MS) as i64),
+                "value {value}"
+            );
         }
     }
 

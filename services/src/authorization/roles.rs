@@ -2,23 +2,26 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use store::{Error, Store};
 
 /// As long as the original; a changed role shows within this time.
-const REMEMBERED: Duration = Duration::from_secs(1);
+const REMEMBERED_FOR: Duration = Duration::from_secs(1);
 /// Entries held at most; beyond it everything is forgotten, which costs one read each.
 const ENTRIES_MAX: usize = 10_000;
 
-/// User and scope.
-type Key = (String, Option<String>);
-
 #[derive(Default)]
 pub(super) struct Roles {
-    cache: Mutex<HashMap<Key, (Instant, Arc<Vec<String>>)>>,
+    /// By user and room.
+    cache: Mutex<HashMap<(String, Option<String>), Remembered>>,
+}
+
+struct Remembered {
+    read: Instant,
+    roles: Arc<Vec<String>>,
 }
 
 impl Roles {
@@ -26,24 +29,45 @@ impl Roles {
     ///
     /// # Errors
     /// The store does not answer; errors are never remembered.
-    pub(super) async fn of(&self, store: &Store, user: &str, room: Option<&str>) -> Result<Arc<Vec<String>>, Error> {
+    pub(super) async fn of(
+        &self,
+        store: &Store,
+        user: &str,
+        room: Option<&str>,
+    ) -> Result<Arc<Vec<String>>, Error> {
         let key = (user.to_owned(), room.map(str::to_owned));
         let now = Instant::now();
-        if let Some((read, roles)) = self.cache().get(&key)
-            && now.duration_since(*read) < REMEMBERED
+        if let Some(known) = self.cache().get(&key)
+            && now.duration_since(known.read) < REMEMBERED_FOR
         {
-            return Ok(roles.clone());
+            return Ok(known.roles.clone());
         }
-        let mut roles = store.user(user).await?.map(|user| user.roles).unwrap_or_default();
+        let mut roles = store
+            .user(user)
+            .await?
+            .map(|user| user.roles)
+            .unwrap_or_default();
         if let Some(room) = room {
-            roles.extend(store.subscription(room, user).await?.map(|s| s.roles).unwrap_or_default());
+            roles.extend(
+                store
+                    .subscription(room, user)
+                    .await?
+                    .map(|s| s.roles)
+                    .unwrap_or_default(),
+            );
         }
         let roles = Arc::new(roles);
         let mut cache = self.cache();
         if cache.len() >= ENTRIES_MAX {
             cache.clear();
         }
-        cache.insert(key, (now, roles.clone()));
+        cache.insert(
+            key,
+            Remembered {
+                read: now,
+                roles: roles.clone(),
+            },
+        );
         Ok(roles)
     }
 
@@ -51,7 +75,7 @@ impl Roles {
         self.cache().clear();
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Instant, Arc<Vec<String>>)>> {
+    fn cache(&self) -> MutexGuard<'_, HashMap<(String, Option<String>), Remembered>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,76 @@
+//! A small demo workspace on the embedded store, behind the same `meteor.callMethodWithToken` as the real monolith.
+//! It shows the gateway; it does not rebuild Rocket.Chat. Writes go through the store, so that stream-hub, not the
+//! method, makes the `watch.*` events: the real data path.
+
+mod args;
+mod members;
+mod messages;
+mod rooms;
+mod seed;
+mod settings;
+mod workspace;
+
+use std::sync::Arc;
+
+use backplane::{Bus, Incoming, Service};
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::workspace::Workspace;
+
+/// Methods run at the same time; more wait on the bus.
+const CONCURRENT: usize = 64;
+
+/// Fills an empty store and serves `meteor` and `settings` until the shutdown.
+pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
+    if let Err(error) = seed::fill(&store).await {
+        tracing::error!(%error, "the demo workspace could not be made");
+    }
+    let mut meteor = bus.announce(Service {
+        name: "meteor",
+        actions: vec![
+            "meteor.callMethodWithToken",
+            "meteor.getAutoUpdateClientVersions",
+            "meteor.getLoginServiceConfiguration",
+        ],
+        events: vec![],
+    });
+    let permits = Arc::new(Semaphore::new(CONCURRENT));
+    let workspace = Arc::new(Workspace::new(bus.clone(), store));
+    loop {
+        let incoming = tokio::select! {
+            () = shutdown.cancelled() => return bus.withdraw("meteor"),
+            incoming = meteor.recv() => incoming,
+        };
+        if let Incoming::Request(request) = incoming {
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
+            let workspace = workspace.clone();
+            tokio::spawn(async move {
+                let outcome = workspace.answer(request.action, &request.params).await;
+                request.respond(outcome);
+                drop(permit);
+            });
+        }
+    }
+}
+
+/// What a newcomer reads in the terminal.
+#[must_use]
+pub fn welcome(port: u16, data: &str) -> String {
+    let users: Vec<_> = seed::USERS
+        .iter()
+        .map(|user| format!("{0}/{0}", user.username))
+        .collect();
+    format!(
+        "\n  ddp-edge sandbox: gateway, accounts, authorization, presence, stream-hub and a demo workspace, {data}\n\n  \
+         Open           http://localhost:{port}/ in two tabs, log in as two people, and write.\n  \
+         Demo logins    {} (name/password)\n  \
+         DDP clients    ws://localhost:{port}/websocket, SockJS at http://localhost:{port}/sockjs\n  \
+         Health         http://localhost:{port}/readyz\n  \
+         Stop           Ctrl-C; on real servers: ddp-edge gateway --help\n",
+        users.join("  ")
+    )
+}

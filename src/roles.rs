@@ -1,0 +1,276 @@
+//! Builds the parts of a role, runs them, and ends them in order: sockets first, then services, then the bus.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use backplane::{Bus, Driver};
+use gateway::Gateway;
+use hyper::StatusCode;
+use store::{MongoConfig, Store};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Role,
+    config::{Settings, mask},
+    http, license,
+};
+
+/// Runs the role until a signal (or a refused licence) ends it.
+///
+/// # Errors
+/// What kept it from starting, or made it end.
+pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("work")
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(role, settings));
+    // A look-up that hangs must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
+    let mut stop = Stop::new()?;
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot install the metrics")?;
+    if let Some(port) = settings.metrics_port {
+        let pages = pages(move |path| {
+            (path == "/metrics").then(|| {
+                (
+                    StatusCode::OK,
+                    "text/plain; version=0.0.4",
+                    metrics.render(),
+                )
+            })
+        });
+        http::serve(settings.bind, port, pages)
+            .await
+            .context("the metrics (MS_METRICS_PORT)")?;
+    }
+
+    let (store, bus, driver) = if role == Role::Sandbox {
+        sandbox_parts(&settings)?
+    } else {
+        server_parts(&settings).await?
+    };
+    let shutdown = CancellationToken::new();
+    let mut services = JoinSet::new();
+    start_services(role, &settings, &bus, &store, &shutdown, &mut services);
+
+    let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
+    let ended = if has_gateway {
+        let fallback = None;
+        let gateway = Gateway::start(
+            settings.gateway.clone(),
+            bus.clone(),
+            driver,
+            store,
+            fallback,
+        )
+        .await?;
+        announce_start(role, gateway.local_addr().port(), &settings);
+        let ended = stop.wait(role, &bus, &settings).await;
+        tracing::info!("draining");
+        let left = tokio::select! {
+            left = gateway.drain() => left,
+            () = stop.signalled() => anyhow::bail!("a second signal: sockets were cut"),
+        };
+        tracing::info!(left, "drained");
+        ended
+    } else {
+        let driving = driver.map(|driver| {
+            let shutdown = shutdown.clone();
+            tokio::spawn(async move { driver.run(shutdown.cancelled()).await })
+        });
+        serve_health(&settings, &bus, &store).await?;
+        announce_start(role, settings.port, &settings);
+        let ended = stop.wait(role, &bus, &settings).await;
+        bus.leave().await;
+        shutdown.cancel();
+        if let Some(driving) = driving {
+            driving.await.context("the bus")?;
+        }
+        ended
+    };
+    shutdown.cancel();
+    while services.join_next().await.is_some() {}
+    ended
+}
+
+fn sandbox_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {
+    let store =
+        Store::embedded(settings.data.as_deref()).with_context(|| match &settings.data {
+            Some(path) => format!("cannot use the data folder {}", path.display()),
+            None => "cannot open the store in memory".to_owned(),
+        })?;
+    Ok((store, Bus::in_process(settings.bus.node_id.clone()), None))
+}
+
+async fn server_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {
+    for option in store::unsupported_options(&settings.mongo_url) {
+        tracing::warn!(
+            option,
+            "MONGO_URL has an option that is not supported; it is left out"
+        );
+    }
+    let config = MongoConfig {
+        url: settings.mongo_url.clone(),
+        ..MongoConfig::default()
+    };
+    let store = Store::mongo(config)
+        .await
+        .with_context(|| format!("cannot use MONGO_URL {}", mask(&settings.mongo_url)))?;
+    let (bus, driver) = Bus::nats(settings.bus.clone());
+    Ok((store, bus, Some(driver)))
+}
+
+fn start_services(
+    role: Role,
+    settings: &Settings,
+    bus: &Bus,
+    store: &Store,
+    shutdown: &CancellationToken,
+    services: &mut JoinSet<()>,
+) {
+    let everything = matches!(role, Role::All | Role::Sandbox);
+    let parts = || (bus.clone(), store.clone(), shutdown.clone());
+    if role == Role::Accounts || everything {
+        let (bus, store, shutdown) = parts();
+        let config = services::accounts::Config {
+            password_login: settings.gateway.password_login,
+            ..Default::default()
+        };
+        services.spawn(services::accounts::run(bus, store, config, shutdown));
+    }
+    if role == Role::Authorization || everything {
+        let (bus, store, shutdown) = parts();
+        services.spawn(services::authorization::run(bus, store, shutdown));
+    }
+    if role == Role::Presence || everything {
+        let (bus, store, shutdown) = parts();
+        services.spawn(services::presence::run(bus, store, shutdown));
+    }
+    // On MongoDB the monolith announces its own changes from 8.0 on; change streams for older servers come later.
+    if role == Role::StreamHub || role == Role::Sandbox {
+        let (bus, store, shutdown) = parts();
+        services.spawn(services::stream_hub::run(bus, store, shutdown));
+    }
+    if role == Role::Sandbox {
+        let (bus, store, shutdown) = parts();
+        services.spawn(services::sandbox::run(bus, store, shutdown));
+    }
+}
+
+/// Health of a satellite: alive means that this runtime answers at all; ready tells the truth about the servers.
+async fn serve_health(settings: &Settings, bus: &Bus, store: &Store) -> anyhow::Result<()> {
+    // A probe must not wait for the store's deadline: a task keeps asking, the probe reads the last answer.
+    let reachable = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    tokio::spawn({
+        let (store, reachable) = (store.clone(), reachable.clone());
+        async move {
+            loop {
+                reachable.store(
+                    store.ping().await.is_ok(),
+                    std::sync::atomic::Ordering::Relaxed,
+                );
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        }
+    });
+    let bus = bus.clone();
+    let pages = pages(move |path| match path {
+        "/health" | "/livez" => Some((StatusCode::OK, "text/plain", "ok".to_owned())),
+        "/readyz" => {
+            let status = bus.status();
+            let store = reachable.load(std::sync::atomic::Ordering::Relaxed);
+            let ready = status.connected && status.announced && store;
+            let body = format!(
+                r#"{{"ready":{ready},"bus":{},"announced":{},"store":{store},"monolith":{}}}"#,
+                status.connected, status.announced, status.services_seen
+            );
+            Some((
+                if ready {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                },
+                "application/json",
+                body,
+            ))
+        }
+        _ => None,
+    });
+    http::serve(settings.bind, settings.port, pages)
+        .await
+        .context("the health server (PORT)")?;
+    Ok(())
+}
+
+fn pages(
+    answer: impl Fn(&str) -> Option<(StatusCode, &'static str, String)> + Send + Sync + 'static,
+) -> http::Pages {
+    Arc::new(answer)
+}
+
+/// Says what runs; on a terminal the sandbox also says what to try.
+fn announce_start(role: Role, port: u16, settings: &Settings) {
+    tracing::info!(
+        role = role.name(),
+        port,
+        node = settings.bus.node_id,
+        "started"
+    );
+    if role == Role::Sandbox {
+        let folder = settings
+            .data
+            .as_deref()
+            .map_or("in memory only".to_owned(), |path: &Path| {
+                format!("in {}", path.display())
+            });
+        println!("{}", services::sandbox::welcome(port, &folder));
+    }
+}
+
+/// What ends a process.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn signalled(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// # Errors
+    /// A refused licence; the caller drains first.
+    async fn wait(&mut self, role: Role, bus: &Bus, settings: &Settings) -> anyhow::Result<()> {
+        if role == Role::Sandbox {
+            self.signalled().await;
+            return Ok(());
+        }
+        tokio::select! {
+            () = self.signalled() => Ok(()),
+            reason = license::refused(bus, settings.license_check, settings.license_fails) => {
+                tracing::error!("{reason}");
+                Err(anyhow::anyhow!(reason))
+            }
+        }
+    }
+}
