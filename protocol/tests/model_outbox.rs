@@ -1,0 +1,152 @@
+//! Random operations on the outbox against a model that keeps every byte.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*};
+use protocol::outbox::{Class, Frame, Outbox, Pushed};
+
+const BYTES_MAX: usize = 60;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Push {
+        parts: [u8; 3],
+        spliced: bool,
+        class: Class,
+        counted: bool,
+    },
+    /// Write as much as fits into this many slices, but at most so many bytes.
+    Write {
+        slices: usize,
+        bytes: usize,
+    },
+    Cut,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let class = prop::sample::select(&[Class::Reply, Class::Data, Class::Sheddable][..]);
+    let push = (any::<[u8; 3]>(), any::<bool>(), class, any::<bool>()).prop_map(
+        |(parts, spliced, class, counted)| Op::Push {
+            parts: parts.map(|len| len % 8),
+            spliced,
+            class,
+            counted,
+        },
+    );
+    let write = (1..5usize, 0..30usize).prop_map(|(slices, bytes)| Op::Write { slices, bytes });
+    prop_oneof![10 => push, 8 => write, 1 => Just(Op::Cut)]
+}
+
+/// Frames as plain bytes; the first one may have left in part.
+#[derive(Default)]
+struct Model {
+    frames: VecDeque<ModelFrame>,
+    counted_sent: u64,
+}
+
+struct ModelFrame {
+    bytes: Vec<u8>,
+    sent: usize,
+    counted: bool,
+    queued: Instant,
+}
+
+impl Model {
+    fn waiting(&self) -> Vec<u8> {
+        self.frames
+            .iter()
+            .flat_map(|frame| &frame.bytes[frame.sent..])
+            .copied()
+            .collect()
+    }
+
+    fn push(&mut self, bytes: Vec<u8>, class: Class, counted: bool, queued: Instant) -> Pushed {
+        let filled = self.waiting().len() + bytes.len();
+        if class == Class::Sheddable && filled > BYTES_MAX / 2 {
+            return Pushed::Shed;
+        }
+        if class == Class::Data && filled > BYTES_MAX {
+            return Pushed::Full;
+        }
+        if !bytes.is_empty() {
+            self.frames.push_back(ModelFrame {
+                bytes,
+                sent: 0,
+                counted,
+                queued,
+            });
+        }
+        Pushed::Queued
+    }
+
+    fn advance(&mut self, written: usize) {
+        for _ in 0..written {
+            let frame = self.frames.front_mut().unwrap();
+            frame.sent += 1;
+            if frame.sent == frame.bytes.len() {
+                self.counted_sent += u64::from(frame.counted);
+                self.frames.pop_front();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_outbox_does_what_the_model_does(ops in vec(op(), 0..60)) {
+        let mut outbox = Outbox::new(BYTES_MAX);
+        let mut model = Model::default();
+        let mut next_byte = 0u8;
+        #[expect(clippy::disallowed_methods, reason = "a test needs a first instant from somewhere")]
+        let mut now = Instant::now();
+
+        for op in ops {
+            now += Duration::from_millis(1);
+            match op {
+                Op::Push { parts, spliced, class, counted } => {
+                    let [head, body, tail] = parts.map(|len| {
+                        let bytes: Vec<u8> = (0..len).map(|index| next_byte.wrapping_add(index)).collect();
+                        next_byte = next_byte.wrapping_add(len);
+                        Bytes::from(bytes)
+                    });
+                    let all = [&head[..], &body, &tail].concat();
+                    let frame = if spliced { Frame::Spliced { head, body, tail } } else { Frame::Shared(all.clone().into()) };
+                    let pushed = outbox.push(frame, class, counted, now);
+                    prop_assert_eq!(pushed, model.push(all, class, counted, now));
+                }
+                Op::Write { slices, bytes } => {
+                    let mut room = vec![IoSlice::new(&[]); slices];
+                    let filled = outbox.io_slices(&mut room);
+                    prop_assert_eq!(filled == 0, model.frames.is_empty());
+                    let offered: Vec<u8> = room[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+                    prop_assert!(model.waiting().starts_with(&offered));
+                    let written = offered.len().min(bytes);
+                    outbox.advance(written);
+                    model.advance(written);
+                }
+                Op::Cut => {
+                    outbox.cut();
+                    model.frames.truncate(1);
+                    model.frames.retain(|frame| frame.sent > 0);
+                }
+            }
+
+            let mut room = vec![IoSlice::new(&[]); 200];
+            let filled = outbox.io_slices(&mut room);
+            let waiting: Vec<u8> = room[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
+            prop_assert_eq!(&waiting, &model.waiting());
+            prop_assert_eq!(outbox.bytes(), waiting.len());
+            prop_assert_eq!(outbox.is_empty(), waiting.is_empty());
+            prop_assert_eq!(outbox.frames(), model.frames.len());
+            prop_assert_eq!(outbox.counted_sent(), model.counted_sent);
+            prop_assert_eq!(outbox.oldest(), model.frames.front().map(|frame| frame.queued));
+        }
+    }
+}
