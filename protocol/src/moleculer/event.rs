@@ -1,0 +1,313 @@
+//! EVENT, the packet that arrives by the hundred thousand: a scanner that looks at nothing twice.
+//!
+//! Most events interest nobody on this node, so the name is found first ([`event_name`] stops behind it) and the rest
+//! is delimited only for those that do. The scanner finds where values end; it does not judge them. `data` is judged
+//! by [`check_args`] before it is handed out.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+use serde::{Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::{DecodeError, Version, is_node_id};
+
+/// An event as it arrives.
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub event: Cow<'a, str>,
+    /// Unchecked: pass it to [`check_args`] before use; empty when absent.
+    pub data: &'a [u8],
+    /// Only services with these names; empty means all.
+    pub groups: Vec<String>,
+    /// True: for every subscriber. False: for one subscriber of each group.
+    pub broadcast: bool,
+    /// Unchecked; empty when absent.
+    pub meta: &'a [u8],
+    pub sender: Cow<'a, str>,
+}
+
+impl<'a> Event<'a> {
+    /// Delimits the members of an event packet; of a member that comes twice the last one counts, as in JavaScript.
+    ///
+    /// # Errors
+    /// As [`decode`](super::decode).
+    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut event = Self {
+            event: Cow::Borrowed(""),
+            data: b"",
+            groups: Vec::new(),
+            broadcast: false,
+            meta: b"",
+            sender: Cow::Borrowed(""),
+        };
+        let mut version: &[u8] = b"";
+        let mut members = Members::new(payload)?;
+        while let Some(Member { key, value }) = members.next()? {
+            match key {
+                b"event" => event.event = text(value)?,
+                b"data" => event.data = value,
+                b"groups" => {
+                    let groups: Option<_> =
+                        serde_json::from_slice(value).map_err(|_| DecodeError::Malformed)?;
+                    event.groups = groups.unwrap_or_default();
+                }
+                b"broadcast" => event.broadcast = value == b"true",
+                b"meta" => event.meta = if value == b"null" { b"" } else { value },
+                b"ver" => version = value,
+                b"sender" => event.sender = text(value)?,
+                _ => {}
+            }
+        }
+        if version != br#""4""# {
+            return Err(DecodeError::WrongVersion);
+        }
+        match !event.event.is_empty() && is_node_id(&event.sender) {
+            true => Ok(event),
+            false => Err(DecodeError::Malformed),
+        }
+    }
+}
+
+/// The name of the event, found without looking at what follows it; `None` where there is no plain name.
+pub fn event_name(payload: &[u8]) -> Option<Cow<'_, str>> {
+    let mut members = Members::new(payload).ok()?;
+    loop {
+        let Member { key, value } = members.next().ok()??;
+        if key == b"event" {
+            return text(value).ok();
+        }
+    }
+}
+
+/// The arguments as text, if they are one valid JSON array in UTF-8: from here on they are spliced byte for byte.
+pub fn check_args(data: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(data).ok()?;
+    if !text.starts_with('[') {
+        return None;
+    }
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    Some(text)
+}
+
+/// An event as we send it; serialises to the packet.
+#[derive(Debug, Serialize)]
+pub struct Emission<'a> {
+    pub id: &'a str,
+    pub event: &'a str,
+    pub data: &'a RawValue,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub groups: &'a [&'a str],
+    pub broadcast: bool,
+    pub meta: &'a RawValue,
+    pub level: u32,
+    pub tracing: Option<bool>,
+    #[serde(rename = "parentID")]
+    pub parent_id: Option<&'a str>,
+    #[serde(rename = "requestID")]
+    pub request_id: Option<&'a str>,
+    pub caller: Option<&'a str>,
+    #[serde(rename = "needAck")]
+    pub need_ack: Option<bool>,
+    pub ver: Version,
+    pub sender: &'a str,
+}
+
+/// A string value; escapes are rare and cost an allocation.
+fn text(value: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
+    match value {
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => std::str::from_utf8(inner)
+            .map(Cow::Borrowed)
+            .map_err(|_| DecodeError::Malformed),
+        _ => serde_json::from_slice(value)
+            .map(Cow::Owned)
+            .map_err(|_| DecodeError::Malformed),
+    }
+}
+
+/// One member of an object.
+struct Member<'a> {
+    /// Escapes left in.
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The members of one JSON object, in order; values are delimited, not judged.
+struct Members<'a> {
+    rest: &'a [u8],
+    is_first: bool,
+}
+
+impl<'a> Members<'a> {
+    fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        match payload.trim_ascii() {
+            [b'{', rest @ ..] => Ok(Self {
+                rest,
+                is_first: true,
+            }),
+            // As real peers do: an empty packet lacks its version.
+            b"null" => Err(DecodeError::WrongVersion),
+            _ => Err(DecodeError::Malformed),
+        }
+    }
+
+    /// `None` behind the last member.
+    fn next(&mut self) -> Result<Option<Member<'a>>, DecodeError> {
+        self.rest = self.rest.trim_ascii_start();
+        match self.rest {
+            [b'}'] => return Ok(None),
+            [b',', rest @ ..] if !self.is_first => self.rest = rest.trim_ascii_start(),
+            _ if self.is_first => {}
+            _ => return Err(DecodeError::Malformed),
+        }
+        self.is_first = false;
+        let key = self.take(string_len(self.rest)?);
+        let [b'"', key @ .., b'"'] = key else {
+            return Err(DecodeError::Malformed);
+        };
+        let [b':', rest @ ..] = self.rest.trim_ascii_start() else {
+            return Err(DecodeError::Malformed);
+        };
+        self.rest = rest.trim_ascii_start();
+        let value = self.take(value_len(self.rest)?);
+        Ok(Some(Member { key, value }))
+    }
+
+    fn take(&mut self, len: usize) -> &'a [u8] {
+        let (taken, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        taken
+    }
+}
+
+/// Length of the value at the start of `input`, never more than there is.
+fn value_len(input: &[u8]) -> Result<usize, DecodeError> {
+    match input.first() {
+        Some(b'"') => string_len(input),
+        Some(b'{' | b'[') => container_len(input),
+        Some(_) => {
+            let is_end =
+                |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
+            match input.iter().position(is_end) {
+                Some(len @ 1..) => Ok(len),
+                _ => Err(DecodeError::Malformed),
+            }
+        }
+        None => Err(DecodeError::Malformed),
+    }
+}
+
+/// Length of a string with its quotes.
+fn string_len(input: &[u8]) -> Result<usize, DecodeError> {
+    if input.first() != Some(&b'"') {
+        return Err(DecodeError::Malformed);
+    }
+    let mut at = 1;
+    while let Some(rest) = input.get(at..) {
+        let Some(found) = memchr2(b'"', b'\\', rest) else {
+            break;
+        };
+        at += found;
+        match rest.get(found) {
+            Some(b'"') => return Ok(at + 1),
+            // A backslash and whatever it escapes.
+            _ => at += 2,
+        }
+    }
+    Err(DecodeError::Malformed)
+}
+
+/// Length of an object or an array: brackets are counted, strings are skipped.
+fn container_len(input: &[u8]) -> Result<usize, DecodeError> {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(byte) = input.get(at) {
+        match byte {
+            b'"' => {
+                at += string_len(input.get(at..).unwrap_or_default())?;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Err(DecodeError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_found_without_its_value_being_complete() {
+        assert_eq!(
+            event_name(br#"{"id":"1","event":"watch.rooms","data":[{"#).as_deref(),
+            Some("watch.rooms")
+        );
+        assert_eq!(
+            event_name(br#" { "event" : "a\u0062" }"#).as_deref(),
+            Some("ab")
+        );
+        for nameless in [
+            "",
+            "{",
+            "null",
+            "[]",
+            r#"{"event":1}"#,
+            r#"{"id":"e"}"#,
+            r#"{"event":"x"#,
+            r#"{"event"}"#,
+        ] {
+            assert_eq!(event_name(nameless.as_bytes()), None, "{nameless}");
+        }
+    }
+
+    #[test]
+    fn values_keep_their_bytes() {
+        let packet = br#"{"data":[ {"a":"]}\"\\"} , 1.0 ],"x":{"y":["}"]},"event":"e","meta":null,"ver":"4","sender":"n"}"#;
+        let event = Event::decode(packet).unwrap();
+        assert_eq!(event.data, br#"[ {"a":"]}\"\\"} , 1.0 ]"#);
+        assert_eq!((event.meta, event.broadcast), (&b""[..], false));
+    }
+
+    #[test]
+    fn no_prefix_and_no_changed_byte_panics() {
+        let packet =
+            r#"{"event":"stream","data":[["x","ä\"",[{}]]],"groups":["a"],"ver":"4","sender":"n"}"#
+                .as_bytes();
+        for end in 0..packet.len() {
+            assert!(Event::decode(&packet[..end]).is_err(), "{end}");
+            for byte in [b'"', b'\\', b'{', b'}', b'[', b']', b',', 0xff, 0] {
+                let mut changed = packet.to_vec();
+                changed[end] = byte;
+                if let Ok(event) = Event::decode(&changed) {
+                    let _ = check_args(event.data);
+                }
+                let _ = event_name(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_json_array_is_handed_out() {
+        for good in ["[]", "[ 1 ]", r#"[["notify-room","x",[]]]"#, "[\"\u{e4}\"]"] {
+            assert_eq!(check_args(good.as_bytes()), Some(good));
+        }
+        for bad in ["", "{}", "null", "[", "[1,]", "[}", "[1]]", "[\"\n\"]"] {
+            assert_eq!(check_args(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(check_args(b"[\"\xff\"]"), None);
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(
+            check_args(deep.as_bytes()).is_some(),
+            "deep nesting must not overflow the stack"
+        );
+    }
+}
