@@ -154,3 +154,59 @@ pub enum ServiceError {
     /// Any other error: class name and message.
     Plain { name: String, message: String },
 }
+
+impl ServiceError {
+    /// Any error but a Meteor error.
+    pub(crate) fn plain(name: &str, message: &str) -> Self {
+        Self::Plain {
+            name: name.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_a_meteor_error_is_what_stands_in_the_last_brackets() {
+        for (message, code) in [
+            (
+                "Invalid user [error-invalid-user]",
+                Code::Text("error-invalid-user".to_owned()),
+            ),
+            ("You have been logged out [403]", Code::Number(403)),
+            ("[totp-required]", Code::Text("totp-required".to_owned())),
+            ("odd [one] [two]", Code::Text("two".to_owned())),
+            ("no code", Code::Text("no code".to_owned())),
+            (
+                "big [99999999999999999999]",
+                Code::Text("99999999999999999999".to_owned()),
+            ),
+            ("[-1]", Code::Text("-1".to_owned())),
+        ] {
+            let remote = RemoteError {
+                message: message.to_owned(),
+                error_type: Some("Meteor.Error".to_owned()),
+                ..RemoteError::default()
+            };
+            assert_eq!(remote.meteor().unwrap().error, code, "{message}");
+        }
+        assert_eq!(RemoteError::default().meteor(), None);
+    }
+
+    #[test]
+    fn a_meteor_error_keeps_its_message() {
+        let error = |reason: Option<&str>| MeteorError {
+            error: Code::Number(403),
+            reason: reason.map(str::to_owned),
+            details: None,
+        };
+        assert_eq!(
+            error(Some("You have been logged out")).message(),
+            "You have been logged out [403]"
+        );
+        assert_eq!(error(None).message(), "[403]");
+    }
+}

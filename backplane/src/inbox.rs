@@ -1,24 +1,62 @@
 //! What arrives for one announced service, in order, bounded in bytes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
-use crate::{calls::Context, error::ServiceError, registry::NodeInfo};
+use crate::{bus::Bus, calls::Context, error::ServiceError, registry::NodeInfo, reply::Reply};
 
-/// What arrives for one announced service.
-pub struct Inbox {}
+/// The receiving end of one announced service; dropping it withdraws the service.
+///
+/// It holds at most [`Config::waiting_bytes`](crate::Config::waiting_bytes). What does not fit is refused: an event is
+/// a gap, a request is answered with an error. What the bus itself says always fits.
+pub struct Inbox {
+    bus: Bus,
+    waiting: Arc<Waiting>,
+    /// Taken out, not yet handed out by `recv`.
+    taken: VecDeque<Incoming>,
+}
 
 impl Inbox {
-    /// The next thing; waits for it.
+    pub(crate) fn new(bus: Bus, waiting: Arc<Waiting>) -> Self {
+        Self {
+            bus,
+            waiting,
+            taken: VecDeque::new(),
+        }
+    }
+
+    /// The next thing; waits for it, for ever once the service is withdrawn.
     pub async fn recv(&mut self) -> Incoming {
-        todo!()
+        loop {
+            if let Some(incoming) = self.taken.pop_front() {
+                return incoming;
+            }
+            let mut batch = Vec::new();
+            self.waiting.take(&mut batch).await;
+            self.taken.extend(batch);
+        }
     }
 
     /// Waits, then appends everything that waits to `into`: one wake-up and one lock per batch.
     pub async fn recv_batch(&mut self, into: &mut Vec<Incoming>) {
-        let _ = into;
-        todo!()
+        if self.taken.is_empty() {
+            self.waiting.take(into).await;
+        } else {
+            into.extend(self.taken.drain(..));
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.bus.close(&self.waiting);
     }
 }
 
@@ -44,6 +82,18 @@ pub enum Incoming {
     Settled,
 }
 
+impl Incoming {
+    /// What it counts against the bound; `None` always fits.
+    fn cost(&self) -> Option<usize> {
+        match self {
+            Self::Request(request) => Some(OVERHEAD + request.params.len()),
+            Self::Event(event) => Some(OVERHEAD + event.args.len()),
+            Self::NodeUp(_) | Self::NodeDown { .. } => Some(OVERHEAD),
+            Self::Up | Self::Down | Self::Gap(_) | Self::Settled => None,
+        }
+    }
+}
+
 /// One call to answer.
 #[derive(Debug)]
 pub struct Request {
@@ -55,13 +105,13 @@ pub struct Request {
     pub sender: Arc<str>,
     /// Give it to nested calls.
     pub context: Context,
+    pub(crate) reply: Reply,
 }
 
 impl Request {
     /// Answers the call; `Ok(None)` is JavaScript's `undefined`. A request that is dropped unanswered answers an error.
-    pub fn respond(self, outcome: Result<Option<Bytes>, ServiceError>) {
-        let _ = outcome;
-        todo!()
+    pub fn respond(mut self, outcome: Result<Option<Bytes>, ServiceError>) {
+        self.reply.send(outcome);
     }
 }
 
@@ -76,7 +126,7 @@ pub struct Event {
     pub sender: Arc<str>,
     /// Sent by this very node.
     pub from_us: bool,
-    /// Raw JSON object (`{}` when absent).
+    /// Raw JSON object (`{}` when absent), not checked.
     pub meta: Bytes,
     /// When it was taken from the bus.
     pub received: Instant,
@@ -131,3 +181,102 @@ impl GapCause {
         }
     }
 }
+
+/// What waits in an inbox: swapped whole by its reader, filled a batch at a time by the bus.
+pub(crate) struct Waiting {
+    state: Mutex<State>,
+    filled: Notify,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    items: Vec<Incoming>,
+    bytes: usize,
+    /// Since when something was refused.
+    refused_since: Option<Instant>,
+    is_closed: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Notify::new(),
+            bytes_max,
+        }
+    }
+
+    /// Adds a batch; returns how many did not fit.
+    pub(crate) fn push(&self, batch: impl IntoIterator<Item = Incoming>, now: Instant) -> u64 {
+        // Dropped behind the lock: a refused request answers its caller.
+        let mut refused = Vec::new();
+        let mut state = self.lock();
+        for incoming in batch {
+            let cost = incoming.cost();
+            if state.is_closed || cost.is_some_and(|cost| state.bytes + cost > self.bytes_max) {
+                refused.push(incoming);
+            } else {
+                state.bytes += cost.unwrap_or(0);
+                state.items.push(incoming);
+            }
+        }
+        if state.is_closed {
+            return 0;
+        }
+        // A request tells its caller; only the rest is missing here.
+        if refused
+            .iter()
+            .any(|incoming| !matches!(incoming, Incoming::Request(_)))
+        {
+            state.refused_since.get_or_insert(now);
+        }
+        drop(state);
+        self.filled.notify_one();
+        refused.len() as u64
+    }
+
+    /// Nothing more is taken in; what waits is dropped (and so answered).
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        drop(items);
+    }
+
+    async fn take(&self, into: &mut Vec<Incoming>) {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut state = self.lock();
+                let refused_since = state.refused_since.take();
+                if !state.items.is_empty() || refused_since.is_some() {
+                    into.append(&mut state.items);
+                    state.bytes = 0;
+                    let gap = |since| Gap {
+                        since,
+                        scope: GapScope::Inbox,
+                        cause: GapCause::InboxFull,
+                    };
+                    into.extend(refused_since.map(gap).map(Incoming::Gap));
+                    return;
+                }
+            }
+            filled.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+/// What one entry costs besides its payload.
+const OVERHEAD: usize = 256;

@@ -1,5 +1,10 @@
 //! How we reach the other processes: one narrow [`Bus`], over Moleculer v4 on NATS or inside one process.
 //!
+//! ```text
+//!   roles ── call, broadcast ──▶ Bus ── Outgoing ──▶ nats::Driver ──▶ NATS      (in process: no right half)
+//!   roles ◀── Inbox, answers ─── Core ◀── packets ── nats::Driver ◀── NATS
+//! ```
+//!
 //! What it promises (backplane.md 5.12, design.md 4):
 //!
 //! - A message is delivered at most once. Events of one node to one node keep their order; nothing else does.
@@ -11,10 +16,13 @@
 mod bus;
 mod calls;
 mod config;
+mod core;
 mod error;
 mod inbox;
 mod nats;
+mod outgoing;
 mod registry;
+mod reply;
 mod stats;
 
 pub use bus::{Bus, Service, Status};

@@ -1,6 +1,12 @@
-//! Who is on the network and offers what.
+//! Who is on the network and offers what; time comes in as an argument.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use protocol::moleculer::{Info, ServiceEntry};
 
 /// A member of the network as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +21,666 @@ pub struct NodeInfo {
     pub available: bool,
     /// Names of the services that it announces (`$node` left out).
     pub services: Vec<String>,
+}
+
+/// How the network changed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Change {
+    Up(NodeInfo),
+    Down {
+        node: NodeInfo,
+        unexpected: bool,
+    },
+    /// A node that was lost is back as the same process: it went on sending, and we did not hear it.
+    Returned {
+        node: Arc<str>,
+        since: Instant,
+    },
+}
+
+/// The remote nodes and an index of what the available ones offer.
+pub(crate) struct Registry {
+    heartbeat_timeout: Duration,
+    nodes: HashMap<Arc<str>, Node>,
+    /// Available nodes by full action name, and whose turn it is.
+    actions: HashMap<String, Endpoints>,
+    /// Listeners of available nodes by event name.
+    events: HashMap<String, Vec<Listener>>,
+    /// Listeners whose event name is a pattern.
+    patterns: Vec<(String, Listener)>,
+    /// The current second, and how many strangers were asked in it.
+    asked: (Option<Instant>, u32),
+}
+
+struct Node {
+    info: NodeInfo,
+    /// A list of services is read only if its `seq` is greater (backplane.md 6.2).
+    seq: f64,
+    offers: Offers,
+    heartbeat: Instant,
+    offline_since: Option<Instant>,
+    /// It is offline because it fell silent, not because it said so.
+    was_lost: bool,
+    /// When it last sent an event or a request to this node: until then it knew us.
+    sent_to_us: Option<Instant>,
+    /// When it last forgot us.
+    forgot_us: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Offers {
+    actions: Vec<String>,
+    /// Event name and group.
+    events: Vec<(String, Arc<str>)>,
+}
+
+#[derive(Default)]
+struct Endpoints {
+    nodes: Vec<Arc<str>>,
+    turn: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listener {
+    node: Arc<str>,
+    group: Arc<str>,
+}
+
+impl Registry {
+    pub(crate) fn new(heartbeat_timeout: Duration) -> Self {
+        Self {
+            heartbeat_timeout,
+            nodes: HashMap::new(),
+            actions: HashMap::new(),
+            events: HashMap::new(),
+            patterns: Vec::new(),
+            asked: (None, 0),
+        }
+    }
+
+    /// What a peer says about itself (backplane.md 6.2); a new `instanceID` under a known id is a leave and a join.
+    pub(crate) fn handle_info(&mut self, info: Info<'_>, now: Instant) -> Vec<Change> {
+        let seq = info.seq.unwrap_or(1.0);
+        let Some(node) = self.nodes.get_mut(&*info.sender) else {
+            return self
+                .join(info, seq, now)
+                .map(Change::Up)
+                .into_iter()
+                .collect();
+        };
+        let is_new_instance = matches!((&node.info.instance, &info.instance_id), (Some(old), Some(new)) if old != new);
+        if node.info.available {
+            node.heartbeat = now;
+            if !is_new_instance {
+                if seq > node.seq {
+                    let id = node.info.id.clone();
+                    self.unlist(&id);
+                    self.list(&id, info, seq);
+                }
+                return Vec::new();
+            }
+        }
+        let mut changes = Vec::new();
+        let id = node.info.id.clone();
+        if node.info.available {
+            changes.extend(self.take_down(&id, true, now));
+        } else if node.was_lost
+            && node.info.instance.is_some()
+            && node.info.instance == info.instance_id
+        {
+            changes.push(Change::Returned {
+                node: id.clone(),
+                since: node.heartbeat,
+            });
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.offline_since = None;
+            node.was_lost = false;
+            node.heartbeat = now;
+            node.info.available = true;
+            node.sent_to_us = None;
+        }
+        self.list(&id, info, seq);
+        // A gap is told after the node is known to be up again.
+        changes.extend(
+            self.nodes
+                .get(&id)
+                .map(|node| Change::Up(node.info.clone())),
+        );
+        changes.sort_by_key(|change| matches!(change, Change::Returned { .. }));
+        changes
+    }
+
+    /// False if the peer is unknown or thought to be gone: it wants a DISCOVER.
+    pub(crate) fn handle_heartbeat(&mut self, sender: &str, now: Instant) -> bool {
+        match self.nodes.get_mut(sender) {
+            Some(node) if node.info.available => {
+                node.heartbeat = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether one more stranger may be asked who it is: invented senders must not make us shout.
+    pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
+        let (second, asked) = &mut self.asked;
+        if second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
+            *second = Some(now);
+            *asked = 0;
+        }
+        *asked += 1;
+        *asked <= ASKED_PER_SECOND_MAX
+    }
+
+    /// A polite leave.
+    pub(crate) fn handle_disconnect(&mut self, sender: &str, now: Instant) -> Option<Change> {
+        self.take_down(sender, false, now)
+    }
+
+    /// Drops peers that fell silent and forgets those that are gone for long; to be called about once a second.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<Change> {
+        let silent: Vec<Arc<str>> = self
+            .nodes
+            .values()
+            .filter(|node| {
+                node.info.available && now.duration_since(node.heartbeat) > self.heartbeat_timeout
+            })
+            .map(|node| node.info.id.clone())
+            .collect();
+        self.nodes.retain(|_, node| {
+            node.offline_since
+                .is_none_or(|since| now.duration_since(since) < FORGET_AFTER)
+        });
+        silent
+            .iter()
+            .filter_map(|id| self.take_down(id, true, now))
+            .collect()
+    }
+
+    /// Restarts the clocks of all peers: it was us who heard nothing.
+    pub(crate) fn excuse_silence(&mut self, now: Instant) {
+        for node in self.nodes.values_mut() {
+            node.heartbeat = now;
+        }
+    }
+
+    /// The peer sent an event or a request to this node, so it knows us.
+    pub(crate) fn sent_to_us(&mut self, sender: &str, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(sender) {
+            node.sent_to_us = Some(now);
+        }
+    }
+
+    /// A peer asked this node alone who it is. If it had sent to us before, it has forgotten us in between: the time
+    /// from which on its events may be missing. At most once per node and minute, so that a hostile node cannot make
+    /// everybody resync all the time.
+    pub(crate) fn handle_targeted_discover(
+        &mut self,
+        sender: &str,
+        now: Instant,
+    ) -> Option<Instant> {
+        let node = self.nodes.get_mut(sender)?;
+        let since = node.sent_to_us?;
+        if node
+            .forgot_us
+            .is_some_and(|last| now.duration_since(last) < FORGOTTEN_PAUSE)
+        {
+            return None;
+        }
+        node.sent_to_us = None;
+        node.forgot_us = Some(now);
+        Some(since)
+    }
+
+    /// The next node in turn that offers an action.
+    pub(crate) fn next_node(&mut self, action: &str) -> Option<Arc<str>> {
+        let endpoints = self.actions.get_mut(action)?;
+        let node = endpoints
+            .nodes
+            .get(endpoints.turn % endpoints.nodes.len().max(1))?
+            .clone();
+        endpoints.turn = endpoints.turn.wrapping_add(1);
+        Some(node)
+    }
+
+    /// How many available nodes offer an action.
+    pub(crate) fn offering(&self, action: &str) -> usize {
+        self.actions
+            .get(action)
+            .map_or(0, |endpoints| endpoints.nodes.len())
+    }
+
+    /// The named node, if it is available and offers the action.
+    pub(crate) fn this_node(&self, action: &str, node: &str) -> Option<Arc<str>> {
+        let endpoints = self.actions.get(action)?;
+        endpoints.nodes.iter().find(|id| &***id == node).cloned()
+    }
+
+    /// Every available node that lists the event in one of these groups (none named: in any), once.
+    pub(crate) fn nodes_listening(&self, event: &str, groups: &[&str]) -> Vec<Arc<str>> {
+        let mut nodes: Vec<Arc<str>> = self
+            .listeners(event)
+            .filter(|listener| groups.is_empty() || groups.contains(&&*listener.group))
+            .map(|listener| listener.node.clone())
+            .collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// The nodes that may take a balanced event, by group.
+    pub(crate) fn groups_listening(&self, event: &str) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
+        let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for listener in self.listeners(event) {
+            groups
+                .entry(listener.group.clone())
+                .or_default()
+                .push(listener.node.clone());
+        }
+        groups
+    }
+
+    /// Whether an available node offers a service of this name.
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        self.nodes.values().any(|node| {
+            node.info.available && node.info.services.iter().any(|service| service == name)
+        })
+    }
+
+    /// Everybody who is known.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.nodes.values().map(|node| &node.info)
+    }
+
+    /// The shared id of a known node.
+    pub(crate) fn id(&self, node: &str) -> Option<Arc<str>> {
+        self.nodes.get_key_value(node).map(|(id, _)| id.clone())
+    }
+
+    fn listeners<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Listener> {
+        let by_pattern = self
+            .patterns
+            .iter()
+            .filter(move |(pattern, _)| matches(pattern, event));
+        self.events
+            .get(event)
+            .into_iter()
+            .flatten()
+            .chain(by_pattern.map(|(_, listener)| listener))
+    }
+
+    /// Takes in a node that was unknown; `None` when there are too many.
+    fn join(&mut self, info: Info<'_>, seq: f64, now: Instant) -> Option<NodeInfo> {
+        if self.nodes.len() >= NODES_MAX {
+            return None;
+        }
+        let id: Arc<str> = info.sender.as_ref().into();
+        let node = Node {
+            info: NodeInfo {
+                id: id.clone(),
+                instance: None,
+                hostname: None,
+                local: false,
+                available: true,
+                services: Vec::new(),
+            },
+            seq,
+            offers: Offers::default(),
+            heartbeat: now,
+            offline_since: None,
+            was_lost: false,
+            sent_to_us: None,
+            forgot_us: None,
+        };
+        self.nodes.insert(id.clone(), node);
+        self.list(&id, info, seq);
+        self.nodes.get(&id).map(|node| node.info.clone())
+    }
+
+    fn take_down(&mut self, id: &str, unexpected: bool, now: Instant) -> Option<Change> {
+        let node = self.nodes.get_mut(id).filter(|node| node.info.available)?;
+        let before = node.info.clone();
+        node.info.available = false;
+        node.offline_since = Some(now);
+        node.was_lost = unexpected;
+        node.seq += 1.0;
+        self.unlist(id);
+        Some(Change::Down {
+            node: NodeInfo {
+                available: false,
+                ..before
+            },
+            unexpected,
+        })
+    }
+
+    /// Reads the list of services into the node and the index.
+    fn list(&mut self, id: &Arc<str>, info: Info<'_>, seq: f64) {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        node.seq = seq;
+        node.info.instance = info.instance_id.or_else(|| node.info.instance.take());
+        node.info.hostname = info.hostname;
+        let services = info.services.unwrap_or_default();
+        node.info.services = services
+            .iter()
+            .filter_map(ServiceEntry::name)
+            .filter(|name| *name != "$node")
+            .map(str::to_owned)
+            .collect();
+        node.offers = Offers::of(services);
+        for action in &node.offers.actions {
+            let endpoints = self.actions.entry(action.clone()).or_default();
+            if !endpoints.nodes.contains(id) {
+                endpoints.nodes.push(id.clone());
+            }
+        }
+        for (event, group) in &node.offers.events {
+            let listener = Listener {
+                node: id.clone(),
+                group: group.clone(),
+            };
+            if event.contains('*') {
+                if self.patterns.len() < PATTERNS_MAX {
+                    self.patterns.push((event.clone(), listener));
+                }
+            } else {
+                self.events.entry(event.clone()).or_default().push(listener);
+            }
+        }
+    }
+
+    /// Removes the node from the index, and what it offered from the node.
+    fn unlist(&mut self, id: &str) {
+        let Some(node) = self.nodes.get_mut(id) else {
+            return;
+        };
+        node.info.services.clear();
+        let offers = std::mem::take(&mut node.offers);
+        for action in &offers.actions {
+            if let Some(endpoints) = self.actions.get_mut(action) {
+                endpoints.nodes.retain(|node| &**node != id);
+                if endpoints.nodes.is_empty() {
+                    self.actions.remove(action);
+                }
+            }
+        }
+        for (event, _) in &offers.events {
+            if let Some(listeners) = self.events.get_mut(event) {
+                listeners.retain(|listener| &*listener.node != id);
+                if listeners.is_empty() {
+                    self.events.remove(event);
+                }
+            }
+        }
+        self.patterns.retain(|(_, listener)| &*listener.node != id);
+    }
+}
+
+impl Offers {
+    /// Entries without a name are of no use; `$`-events are local to every node.
+    fn of(services: Vec<ServiceEntry>) -> Self {
+        let mut offers = Self::default();
+        for service in services {
+            let Some(name) = service.name() else { continue };
+            let service_group: Arc<str> = name.into();
+            for event in service.events {
+                let Some(name) = event.name.filter(|name| !name.starts_with('$')) else {
+                    continue;
+                };
+                let group = event.group.map_or_else(|| service_group.clone(), Arc::from);
+                offers.events.push((name, group));
+            }
+            let callable = service
+                .actions
+                .into_iter()
+                .filter(|action| action.is_public());
+            offers
+                .actions
+                .extend(callable.filter_map(|action| action.name));
+        }
+        offers
+    }
+}
+
+/// Event patterns (backplane.md 5.5): `*` is one token, `**` the rest.
+fn matches(pattern: &str, event: &str) -> bool {
+    let mut tokens = event.split('.');
+    for part in pattern.split('.') {
+        match (part, tokens.next()) {
+            ("**", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (part, Some(token)) if part == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+/// A network has tens of nodes; this bounds what invented ones can cost.
+const NODES_MAX: usize = 1_000;
+/// Every broadcast is compared with every pattern; Rocket.Chat announces none.
+const PATTERNS_MAX: usize = 1_000;
+/// More strangers than this do not start in one second.
+const ASKED_PER_SECOND_MAX: u32 = 100;
+/// As peers do (backplane.md 6.3).
+const FORGET_AFTER: Duration = Duration::from_secs(600);
+const FORGOTTEN_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// A registry and a clock that only moves by hand.
+    struct Net {
+        registry: Registry,
+        now: Instant,
+    }
+
+    impl Net {
+        fn new() -> Self {
+            Self {
+                registry: Registry::new(TIMEOUT),
+                now: Instant::now(),
+            }
+        }
+
+        fn after(&mut self, seconds: u64) -> &mut Self {
+            self.now += Duration::from_secs(seconds);
+            self
+        }
+
+        /// INFO of a node whose one service has these actions and listens to `e`.
+        fn info(&mut self, sender: &str, instance: &str, seq: u64, actions: &[&str]) -> String {
+            let actions: Vec<String> = actions
+                .iter()
+                .map(|name| format!(r#""{name}":{{"name":"{name}"}}"#))
+                .collect();
+            let packet = format!(
+                r#"{{"services":[{{"name":"s","actions":{{{}}},"events":{{"e":{{"name":"e"}}}}}}],"instanceID":"{instance}","seq":{seq},"ver":"4","sender":"{sender}"}}"#,
+                actions.join(",")
+            );
+            let changes = self.registry.handle_info(
+                protocol::moleculer::decode(packet.as_bytes()).unwrap(),
+                self.now,
+            );
+            told(&changes)
+        }
+
+        fn timeout(&mut self) -> String {
+            told(&self.registry.handle_timeout(self.now))
+        }
+    }
+
+    fn told(changes: &[Change]) -> String {
+        let words: Vec<String> = changes
+            .iter()
+            .map(|change| match change {
+                Change::Up(node) => format!("+{}", node.id),
+                Change::Down {
+                    node,
+                    unexpected: true,
+                } => format!("!{}", node.id),
+                Change::Down { node, .. } => format!("-{}", node.id),
+                Change::Returned { node, .. } => format!("~{node}"),
+            })
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn calls_go_round_the_nodes_that_offer_the_action() {
+        let mut net = Net::new();
+        assert_eq!(net.info("a", "1", 1, &["s.x"]), "+a");
+        assert_eq!(net.info("b", "1", 1, &["s.x", "s.y"]), "+b");
+        let order: Vec<_> = (0..4)
+            .map(|_| net.registry.next_node("s.x").unwrap())
+            .collect();
+        assert_eq!(
+            order.iter().map(|id| &**id).collect::<Vec<_>>(),
+            ["a", "b", "a", "b"]
+        );
+        assert_eq!(net.registry.this_node("s.y", "a"), None);
+        assert_eq!(net.registry.this_node("s.y", "b").as_deref(), Some("b"));
+        assert_eq!(net.registry.next_node("s.z"), None);
+    }
+
+    #[test]
+    fn a_list_of_services_counts_only_with_a_greater_seq() {
+        let mut net = Net::new();
+        net.info("a", "1", 2, &["s.x"]);
+        assert_eq!(net.info("a", "1", 2, &["s.x", "s.y"]), "");
+        assert_eq!(net.registry.next_node("s.y"), None);
+        assert_eq!(net.info("a", "1", 3, &["s.y"]), "");
+        assert!(net.registry.next_node("s.y").is_some() && net.registry.next_node("s.x").is_none());
+    }
+
+    #[test]
+    fn a_new_instance_under_an_old_id_is_a_leave_and_a_join() {
+        let mut net = Net::new();
+        net.info("a", "1", 9, &["s.x"]);
+        assert_eq!(net.info("a", "2", 1, &["s.y"]), "!a +a");
+        assert!(net.registry.next_node("s.y").is_some() && net.registry.next_node("s.x").is_none());
+        // Its clock starts anew.
+        net.after(29);
+        assert_eq!(net.timeout(), "");
+    }
+
+    #[test]
+    fn a_silent_node_is_lost_and_its_return_as_the_same_process_is_a_gap() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &["s.x"]);
+        net.after(20);
+        assert!(net.registry.handle_heartbeat("a", net.now));
+        net.after(30);
+        assert_eq!(net.timeout(), "");
+        net.after(1);
+        assert_eq!(net.timeout(), "!a");
+        assert!(!net.registry.has_service("s") && net.registry.next_node("s.x").is_none());
+        assert!(
+            !net.registry.handle_heartbeat("a", net.now),
+            "a lost node wants a DISCOVER"
+        );
+        assert_eq!(net.info("a", "1", 1, &["s.x"]), "+a ~a");
+        assert!(net.registry.has_service("s"));
+    }
+
+    #[test]
+    fn neither_a_polite_leave_nor_a_new_process_is_a_gap() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &[]);
+        assert_eq!(
+            told(net.registry.handle_disconnect("a", net.now).as_slice()),
+            "-a"
+        );
+        assert_eq!(net.registry.handle_disconnect("a", net.now), None);
+        assert_eq!(net.info("a", "1", 1, &[]), "+a");
+        net.after(31);
+        assert_eq!(net.timeout(), "!a");
+        assert_eq!(net.info("a", "2", 1, &[]), "+a");
+    }
+
+    #[test]
+    fn a_node_that_is_gone_is_forgotten_after_ten_minutes() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &[]);
+        net.registry.handle_disconnect("a", net.now);
+        net.after(599).timeout();
+        assert_eq!(net.registry.nodes().count(), 1);
+        net.after(1).timeout();
+        assert_eq!(net.registry.nodes().count(), 0);
+    }
+
+    #[test]
+    fn silence_during_our_own_outage_loses_nobody() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &[]);
+        net.after(100);
+        net.registry.excuse_silence(net.now);
+        assert_eq!(net.timeout(), "");
+    }
+
+    #[test]
+    fn being_forgotten_is_noticed_once_a_minute_and_only_of_nodes_that_had_sent_to_us() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &[]);
+        assert_eq!(net.registry.handle_targeted_discover("a", net.now), None);
+        let sent = net.now;
+        net.registry.sent_to_us("a", sent);
+        net.after(5);
+        assert_eq!(
+            net.registry.handle_targeted_discover("a", net.now),
+            Some(sent)
+        );
+        net.registry.sent_to_us("a", net.now);
+        net.after(59);
+        assert_eq!(net.registry.handle_targeted_discover("a", net.now), None);
+        net.after(1);
+        assert!(
+            net.registry
+                .handle_targeted_discover("a", net.now)
+                .is_some()
+        );
+        assert_eq!(
+            net.registry.handle_targeted_discover("stranger", net.now),
+            None
+        );
+    }
+
+    #[test]
+    fn a_node_gets_an_event_once_and_only_for_the_named_groups() {
+        let mut net = Net::new();
+        let packet = br#"{"services":[{"name":"p","events":{"1":{"name":"x"},"2":{"name":"$node.connected"}}},
+            {"name":"q","events":[{"name":"x"},{"name":"y.*","group":"g"}]}],"ver":"4","sender":"a"}"#;
+        net.registry
+            .handle_info(protocol::moleculer::decode(packet).unwrap(), net.now);
+        assert_eq!(net.registry.nodes_listening("x", &[]).len(), 1);
+        assert_eq!(net.registry.nodes_listening("x", &["q", "z"]).len(), 1);
+        assert!(net.registry.nodes_listening("x", &["z"]).is_empty());
+        assert!(
+            net.registry
+                .nodes_listening("$node.connected", &[])
+                .is_empty()
+        );
+        assert_eq!(net.registry.nodes_listening("y.1", &["g"]).len(), 1);
+        assert_eq!(net.registry.groups_listening("x").len(), 2);
+    }
+
+    #[test]
+    fn patterns_match_token_by_token() {
+        for (pattern, event, expected) in [
+            ("a.*", "a.b", true),
+            ("a.*", "a.b.c", false),
+            ("a.**", "a.b.c", true),
+            ("a.**", "a", false),
+            ("**", "a", true),
+            ("*", "a.b", false),
+        ] {
+            assert_eq!(matches(pattern, event), expected, "{pattern} {event}");
+        }
+    }
 }

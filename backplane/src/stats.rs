@@ -1,5 +1,9 @@
 //! Counters for metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use protocol::moleculer::{DecodeError, Kind};
+
 /// Totals since the start of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -11,6 +15,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Packets of another protocol version.
     pub wrong_version: u64,
+    /// Packets of another process that calls itself as we are called.
+    pub conflicts: u64,
     /// Messages that the client library dropped because we did not take them in time.
     pub messages_lost: u64,
     /// Events and requests that a full inbox refused.
@@ -21,4 +27,63 @@ pub struct Stats {
     pub connects: u64,
     /// Calls under way now.
     pub calls_pending: u64,
+}
+
+/// The running totals.
+#[derive(Default)]
+pub(crate) struct Counters {
+    packets_in: [AtomicU64; Kind::ALL.len()],
+    packets_out: [AtomicU64; Kind::ALL.len()],
+    malformed: AtomicU64,
+    wrong_version: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+    pub(crate) messages_lost: AtomicU64,
+    pub(crate) inbox_refused: AtomicU64,
+    pub(crate) unsent: AtomicU64,
+    pub(crate) connects: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn packets_in(&self, kind: Kind, count: usize) {
+        self.packets_in[kind as usize].fetch_add(count as u64, Relaxed);
+    }
+
+    pub(crate) fn packet_out(&self, kind: Kind) {
+        self.packets_out[kind as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a packet that is dropped; logs the first, the second, the fourth, .. of its sort.
+    pub(crate) fn dropped(&self, kind: Kind, error: DecodeError) {
+        let counter = match error {
+            DecodeError::Malformed => &self.malformed,
+            DecodeError::WrongVersion => &self.wrong_version,
+        };
+        let count = counter.fetch_add(1, Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(kind = kind.token(), count, "dropped a packet: {error}");
+        }
+    }
+
+    pub(crate) fn read(&self, calls_pending: usize) -> Stats {
+        let by_kind = |counters: &[AtomicU64]| {
+            let counts = counters.iter().map(|counter| counter.load(Relaxed));
+            Kind::ALL
+                .iter()
+                .map(|kind| kind.token())
+                .zip(counts)
+                .collect()
+        };
+        Stats {
+            packets_in: by_kind(&self.packets_in),
+            packets_out: by_kind(&self.packets_out),
+            malformed: self.malformed.load(Relaxed),
+            wrong_version: self.wrong_version.load(Relaxed),
+            conflicts: self.conflicts.load(Relaxed),
+            messages_lost: self.messages_lost.load(Relaxed),
+            inbox_refused: self.inbox_refused.load(Relaxed),
+            unsent: self.unsent.load(Relaxed),
+            connects: self.connects.load(Relaxed),
+            calls_pending: calls_pending as u64,
+        }
+    }
 }

@@ -1,14 +1,286 @@
 //! Moleculer v4 over NATS: the only lines that name async-nats.
+//!
+//! A connection is one client of async-nats. When it is lost the client is thrown away together with everything that it
+//! has buffered, and a new one is made: its own reconnect would send what waited, so that a call that has failed long
+//! ago is executed after all. This also makes every loss visible, whatever becomes of the library's event queue.
 
+mod connection;
+mod receive;
+
+use std::{
+    pin::pin,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use protocol::moleculer::{Disconnect, Discover, Heartbeat, Kind, Ping, Version, encode};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-/// The NATS side of a [`Bus`](crate::Bus) as a future: spawn `run` on the runtime that shall own the connection.
-pub struct Driver {}
+use crate::{
+    bus::Bus,
+    inbox::{GapCause, GapScope, Incoming},
+    outgoing::Item,
+};
+use connection::{Connection, Taken};
+
+/// The NATS side of a [`Bus`]: spawn `run` on the runtime that shall own the connection.
+///
+/// A current-thread runtime is best: messages that the client library drops are then counted exactly.
+pub struct Driver {
+    bus: Bus,
+    /// When the last connection was known to be good.
+    lost_since: Option<Instant>,
+}
+
+/// Why a connection is no longer served.
+enum Exit {
+    Lost,
+    /// We have left, or shall stop.
+    Done,
+}
 
 impl Driver {
-    /// Connects, reconnects and serves until `shutdown` is cancelled or [`Bus::leave`](crate::Bus::leave) was called.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let _ = shutdown;
-        todo!()
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self {
+            bus,
+            lost_since: None,
+        }
+    }
+
+    /// Connects, reconnects and serves until `shutdown` is cancelled or [`Bus::leave`] was called.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let connection = tokio::select! {
+                () = shutdown.cancelled() => return,
+                connection = self.connect() => connection,
+            };
+            match self.serve(connection, &shutdown).await {
+                Exit::Lost => tracing::warn!("the connection to NATS is lost"),
+                Exit::Done => return,
+            }
+        }
+    }
+
+    /// Tries one server after the other, with a growing pause after each round.
+    async fn connect(&self) -> Connection {
+        let mut pause = PAUSE_MIN;
+        loop {
+            for (index, server) in self.bus.config().servers.iter().enumerate() {
+                match Connection::new(server, self.bus.node_id(), self.bus.subjects()).await {
+                    Ok(connection) => return connection,
+                    // By its number: an address may hold a password.
+                    Err(error) => tracing::warn!(server = index, "cannot connect to NATS: {error}"),
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn serve(&mut self, mut connection: Connection, shutdown: &CancellationToken) -> Exit {
+        self.enter(&connection);
+        let exit = {
+            let client = connection.client();
+            let lost = connection.lost();
+            let writer = pin!(write(&self.bus, client));
+            let reader = pin!(read(&self.bus, &mut connection));
+            tokio::select! {
+                () = shutdown.cancelled() => Exit::Done,
+                () = lost.cancelled() => Exit::Lost,
+                exit = writer => exit,
+                exit = reader => exit,
+            }
+        };
+        if matches!(exit, Exit::Lost) {
+            // What had arrived before the loss still counts.
+            let _ = take_all(&self.bus, &mut connection);
+        } else {
+            connection.flush().await;
+        }
+        self.lost_since = Some(connection.last_received());
+        self.bus.outgoing().shut();
+        let now = Instant::now();
+        let mut core = self.bus.core();
+        core.is_connected = false;
+        core.calls.fail_all();
+        core.settle_all(now);
+        core.tell(|| Incoming::Down, now);
+        exit
+    }
+
+    /// Says hello on a new connection, whose subscriptions are already under way.
+    fn enter(&self, connection: &Connection) {
+        let now = Instant::now();
+        let bus = &self.bus;
+        bus.counters().connects.fetch_add(1, Relaxed);
+        bus.set_payload_max(connection.payload_max());
+        bus.outgoing().open();
+        let sender = bus.node_id();
+        let _ = bus.send(
+            Kind::Discover,
+            None,
+            encode(&Discover {
+                ver: Version,
+                sender: sender.into(),
+            }),
+        );
+        let peers = {
+            let mut core = bus.core();
+            core.is_connected = true;
+            core.was_connected = true;
+            // We would not have heard them.
+            core.registry.excuse_silence(now);
+            core.tell(|| Incoming::Up, now);
+            match self.lost_since {
+                Some(since) => {
+                    core.tell_gap(since, GapScope::All, GapCause::ConnectionLost, now);
+                    core.unsettle(now)
+                }
+                None => Vec::new(),
+            }
+        };
+        bus.publish_info();
+        beat(bus);
+        for peer in peers {
+            let ping = Ping {
+                time: Some(receive::unix_ms()),
+                id: Some(Uuid::new_v4().to_string()),
+                ver: Version,
+                sender: sender.into(),
+            };
+            let _ = bus.send(Kind::Ping, Some(&peer), encode(&ping));
+        }
+        tracing::info!("connected to NATS");
     }
 }
+
+/// Gives to the client what waits, until we leave.
+async fn write(bus: &Bus, client: async_nats::Client) -> Exit {
+    loop {
+        for item in bus.outgoing().take().await {
+            match item {
+                Item::Packet {
+                    kind,
+                    subject,
+                    payload,
+                } => match client.publish(subject, payload.into()).await {
+                    Ok(()) => bus.counters().packet_out(kind),
+                    Err(_) => {
+                        bus.counters().unsent.fetch_add(1, Relaxed);
+                    }
+                },
+                Item::Flush(done) => {
+                    let _ = client.flush().await;
+                    let _ = done.send(());
+                }
+                Item::Leave(done) => {
+                    let goodbye = encode(&Disconnect {
+                        ver: Version,
+                        sender: bus.node_id().into(),
+                    });
+                    let _ = client
+                        .publish(bus.subjects().all(Kind::Disconnect), goodbye.into())
+                        .await;
+                    let _ = client.flush().await;
+                    let _ = done.send(());
+                    return Exit::Done;
+                }
+            }
+        }
+    }
+}
+
+/// Takes what arrives, beats the heart and watches the clock. A heartbeat so means that events are really taken.
+async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
+    let config = bus.config();
+    let entered = Instant::now();
+    let mut is_settled = false;
+    let mut last_tick = entered;
+    let mut last_beat = entered;
+    let mut tick = interval(TICK_MAX.min(config.heartbeat_interval / 4).max(TICK_MIN));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            taken = connection.next() => match taken {
+                Some(taken) => handle(bus, taken),
+                None => return Exit::Lost,
+            },
+            _ = tick.tick() => {
+                let now = Instant::now();
+                let stalled = now.duration_since(last_tick) > config.heartbeat_timeout;
+                let is_drained = take_all(bus, connection);
+                if stalled {
+                    bus.core().registry.excuse_silence(now);
+                    bus.core().tell_gap(last_tick, GapScope::All, GapCause::Stalled, now);
+                }
+                if is_drained && let Some((lost, since)) = connection.messages_lost() {
+                    bus.counters().messages_lost.fetch_add(lost, Relaxed);
+                    bus.core().tell_gap(since, GapScope::All, GapCause::MessagesDropped, now);
+                }
+                if now.duration_since(last_beat) >= config.heartbeat_interval {
+                    last_beat = now;
+                    beat(bus);
+                }
+                let mut core = bus.core();
+                let changes = core.registry.handle_timeout(now);
+                core.apply(changes, now);
+                if !is_settled && now.duration_since(entered) >= SETTLE_MAX {
+                    is_settled = true;
+                    core.settle_all(now);
+                }
+                last_tick = now;
+            }
+        }
+    }
+}
+
+/// Takes everything that has been delivered; false if more kept coming.
+fn take_all(bus: &Bus, connection: &mut Connection) -> bool {
+    for _ in 0..BATCHES_MAX {
+        match connection.take_delivered() {
+            Some(taken) => handle(bus, taken),
+            None => return true,
+        }
+    }
+    false
+}
+
+fn handle(bus: &Bus, taken: Taken) {
+    match taken {
+        Taken::Events(batch) => receive::events(bus, &batch),
+        Taken::Packet {
+            kind,
+            is_targeted,
+            payload,
+        } => receive::packet(bus, kind, is_targeted, payload),
+    }
+}
+
+fn beat(bus: &Bus) {
+    let heartbeat = Heartbeat {
+        cpu: cpu_percent(),
+        ver: Version,
+        sender: bus.node_id().into(),
+    };
+    let _ = bus.send(Kind::Heartbeat, None, encode(&heartbeat));
+}
+
+/// Load of the machine, as far as the system tells: only a balancing strategy that nobody chooses by default reads it.
+fn cpu_percent() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split(' ').next()?.parse().ok()?;
+    let cores = std::thread::available_parallelism().ok()?.get() as f64;
+    Some((load / cores * 100.0).round().min(100.0))
+}
+
+/// Pause between rounds of attempts to connect; a Node peer waits 2 s.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Pings that nobody answers are given up (design.md 3.8).
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+const TICK_MIN: Duration = Duration::from_millis(10);
+const TICK_MAX: Duration = Duration::from_secs(1);
+/// Bounds one sweep at a tick; what is left is taken as usual.
+const BATCHES_MAX: usize = 256;

@@ -1,0 +1,237 @@
+//! One connection to one NATS server, from connect to loss.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{
+    Auth, AuthError, Client, ConnectOptions, Event, Message, ServerAddr, Statistics, Subscriber,
+};
+use bytes::Bytes;
+use futures_util::{
+    FutureExt, StreamExt,
+    stream::{BoxStream, SelectAll, select_all},
+};
+use protocol::moleculer::{Kind, Subjects};
+use tokio::task::unconstrained;
+use tokio_util::sync::CancellationToken;
+
+/// A client, its twelve subscriptions, and what is known about its loss and its losses.
+pub(super) struct Connection {
+    client: Client,
+    events: Subscriber,
+    others: SelectAll<BoxStream<'static, (Kind, bool, Message)>>,
+    lost: CancellationToken,
+    statistics: Arc<Statistics>,
+    /// The library said that it dropped something.
+    is_slow: Arc<AtomicBool>,
+    /// Messages taken from the subscriptions.
+    taken: u64,
+    /// What the last two checks found missing at least, and what has been reported.
+    missing: i64,
+    reported: i64,
+    checked: Instant,
+    last_received: Instant,
+}
+
+/// What was taken from the subscriptions in one go.
+pub(super) enum Taken {
+    /// EVENT packets in order.
+    Events(Vec<Bytes>),
+    Packet {
+        kind: Kind,
+        is_targeted: bool,
+        payload: Bytes,
+    },
+}
+
+impl Connection {
+    /// Connects to one server and subscribes.
+    ///
+    /// # Errors
+    /// A text without the address, which may hold a password.
+    pub(super) async fn new(
+        server: &str,
+        node_id: &str,
+        subjects: &Subjects,
+    ) -> Result<Self, String> {
+        let address: ServerAddr = server
+            .parse()
+            .map_err(|_| "not an address of a NATS server".to_owned())?;
+        let lost = CancellationToken::new();
+        let is_slow = Arc::new(AtomicBool::new(false));
+        let options = options(&address, node_id, lost.clone(), is_slow.clone());
+        let client = options
+            .connect(address)
+            .await
+            .map_err(|error| error.kind().to_string())?;
+
+        let mut events = None;
+        let mut others = Vec::new();
+        for (kind, is_targeted, subject) in subjects.subscriptions(node_id) {
+            let subscriber = client
+                .subscribe(subject)
+                .await
+                .map_err(|error| error.kind().to_string())?;
+            match kind {
+                Kind::Event => events = Some(subscriber),
+                _ => others.push(
+                    subscriber
+                        .map(move |message| (kind, is_targeted, message))
+                        .boxed(),
+                ),
+            }
+        }
+        let now = Instant::now();
+        Ok(Self {
+            events: events.ok_or("no subscription for events")?,
+            others: select_all(others),
+            lost,
+            statistics: client.statistics(),
+            client,
+            is_slow,
+            taken: 0,
+            missing: 0,
+            reported: 0,
+            checked: now,
+            last_received: now,
+        })
+    }
+
+    /// Waits for a packet or for a batch of events; `None` once the connection is lost. Cancel-safe: nothing is taken
+    /// before it returns.
+    pub(super) async fn next(&mut self) -> Option<Taken> {
+        tokio::select! {
+            message = self.others.next() => message.map(|message| self.packet(message)),
+            message = self.events.next() => message.map(|message| self.batch(message)),
+        }
+    }
+
+    /// What has been delivered already, without waiting.
+    pub(super) fn take_delivered(&mut self) -> Option<Taken> {
+        if let Some(message) = unconstrained(self.others.next()).now_or_never().flatten() {
+            return Some(self.packet(message));
+        }
+        let message = unconstrained(self.events.next()).now_or_never().flatten()?;
+        Some(self.batch(message))
+    }
+
+    /// How many messages the library has dropped since the last time, and since when. Only right after everything
+    /// delivered has been taken.
+    pub(super) fn messages_lost(&mut self) -> Option<(u64, Instant)> {
+        let now = Instant::now();
+        let since = std::mem::replace(&mut self.checked, now);
+        let missing = self.statistics.in_messages.load(Relaxed) as i64 - self.taken as i64;
+        // On a runtime of several threads one message may be on its way right now: hence twice, and a tolerance of one.
+        let certain = missing.min(std::mem::replace(&mut self.missing, missing));
+        let is_slow = self.is_slow.swap(false, Relaxed);
+        if !is_slow && certain <= self.reported + 1 {
+            return None;
+        }
+        let lost = (missing - self.reported).max(1);
+        self.reported = missing.max(self.reported);
+        Some((lost.unsigned_abs(), since))
+    }
+
+    /// Gives everything published to the server.
+    pub(super) async fn flush(&self) {
+        // A server that does not read must not keep us from ending.
+        let _ = tokio::time::timeout(FLUSH_MAX, self.client.flush()).await;
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Cancelled when the connection is lost.
+    pub(super) fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    pub(super) fn payload_max(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// When the last message was taken: our own heartbeats come back too, so this is never long ago.
+    pub(super) fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
+    fn packet(&mut self, (kind, is_targeted, message): (Kind, bool, Message)) -> Taken {
+        self.received(1);
+        Taken::Packet {
+            kind,
+            is_targeted,
+            payload: message.payload,
+        }
+    }
+
+    /// Takes events until there are none, at most 256 KiB.
+    fn batch(&mut self, first: Message) -> Taken {
+        let mut bytes = first.payload.len();
+        let mut batch = vec![first.payload];
+        while bytes < BATCH_BYTES_MAX {
+            // Without tokio's budget, which would end the batch after 128 messages.
+            let Some(message) = unconstrained(self.events.next()).now_or_never().flatten() else {
+                break;
+            };
+            bytes += message.payload.len();
+            batch.push(message.payload);
+        }
+        self.received(batch.len());
+        Taken::Events(batch)
+    }
+
+    fn received(&mut self, count: usize) {
+        self.taken += count as u64;
+        self.last_received = Instant::now();
+    }
+}
+
+/// A client that connects once: its second attempt is refused by ourselves, before it could send what it has buffered.
+fn options(
+    address: &ServerAddr,
+    node_id: &str,
+    lost: CancellationToken,
+    is_slow: Arc<AtomicBool>,
+) -> ConnectOptions {
+    let username = address.username().map(str::to_owned);
+    let password = address.password().map(str::to_owned);
+    let was_used = AtomicBool::new(false);
+    ConnectOptions::with_auth_callback(move |_| {
+        let mut auth = Auth::new();
+        auth.username.clone_from(&username);
+        auth.password.clone_from(&password);
+        let is_first = !was_used.swap(true, Relaxed);
+        async move {
+            if is_first {
+                Ok(auth)
+            } else {
+                Err(AuthError::new("this client connects once"))
+            }
+        }
+    })
+    .name(node_id)
+    .max_reconnects(1)
+    .reconnect_delay_callback(|_| Duration::ZERO)
+    .ignore_discovered_servers()
+    .ping_interval(PING_INTERVAL)
+    .event_callback(move |event| {
+        match event {
+            Event::Disconnected | Event::Closed => lost.cancel(),
+            Event::SlowConsumer(_) => is_slow.store(true, Relaxed),
+            _ => {}
+        }
+        std::future::ready(())
+    })
+}
+
+/// One batch is one turn of the bus thread (design.md 3.5).
+const BATCH_BYTES_MAX: usize = 256 << 10;
+/// A dead connection is noticed after two of these.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const FLUSH_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,307 @@
+//! From a packet to what it means here.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use protocol::moleculer::{
+    self, DecodeError, Disconnect, Discover, Heartbeat, Info, Kind, Ping, Pong,
+    Request as RequestPacket, Response, Version, check_args, decode, encode, event_name,
+};
+
+use crate::{
+    bus::Bus,
+    calls::Context,
+    error::{ErrorKind, ServiceError},
+    inbox::{Event, GapCause, GapScope, Incoming, Request, Waiting},
+    reply::{Reply, received, respond},
+};
+
+/// Handles a batch of EVENT packets: one lock and one wake-up per inbox. What nobody here listens to ends behind its
+/// name.
+pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
+    let now = Instant::now();
+    bus.counters().packets_in(Kind::Event, batch.len());
+    let listeners = bus.core().listeners();
+    let mut senders: Vec<Arc<str>> = Vec::new();
+    let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
+    for payload in batch {
+        let Some(name) = event_name(payload) else {
+            // Only a full look can tell what is wrong.
+            let error = moleculer::Event::decode(payload)
+                .err()
+                .unwrap_or(DecodeError::Malformed);
+            bus.counters().dropped(Kind::Event, error);
+            continue;
+        };
+        let Some((name, inboxes)) = listeners.get_key_value(&*name) else {
+            continue;
+        };
+        let packet = match moleculer::Event::decode(payload) {
+            Ok(packet) => packet,
+            Err(error) => {
+                bus.counters().dropped(Kind::Event, error);
+                continue;
+            }
+        };
+        let Some(args) = check_args(packet.data) else {
+            bus.counters().dropped(Kind::Event, DecodeError::Malformed);
+            continue;
+        };
+        let event = Event {
+            name,
+            args: payload.slice_ref(args.as_bytes()),
+            sender: intern(bus, &mut senders, packet.sender),
+            from_us: false,
+            meta: match packet.meta {
+                b"" => Bytes::from_static(b"{}"),
+                meta => payload.slice_ref(meta),
+            },
+            received: now,
+        };
+        let event = Event {
+            from_us: &*event.sender == bus.node_id(),
+            ..event
+        };
+        for (service, waiting) in inboxes {
+            if !packet.groups.is_empty() && !packet.groups.iter().any(|group| group == service) {
+                continue;
+            }
+            let incoming = Incoming::Event(event.clone());
+            match filled
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, waiting))
+            {
+                Some((_, batch)) => batch.push(incoming),
+                None => filled.push((waiting, vec![incoming])),
+            }
+        }
+    }
+    for (waiting, batch) in filled {
+        bus.fill(waiting, batch, now);
+    }
+    let mut core = bus.core();
+    for sender in senders {
+        core.registry.sent_to_us(&sender, now);
+    }
+}
+
+/// A batch has few senders: one allocation for each, none for those that are known.
+fn intern(bus: &Bus, senders: &mut Vec<Arc<str>>, sender: Cow<'_, str>) -> Arc<str> {
+    if let Some(known) = senders.iter().find(|known| ***known == *sender) {
+        return known.clone();
+    }
+    let id = bus
+        .core()
+        .registry
+        .id(&sender)
+        .unwrap_or_else(|| sender.as_ref().into());
+    senders.push(id.clone());
+    id
+}
+
+/// Handles any other packet.
+pub(super) fn packet(bus: &Bus, kind: Kind, is_targeted: bool, payload: Bytes) {
+    bus.counters().packets_in(kind, 1);
+    let now = Instant::now();
+    let handled = match kind {
+        Kind::Discover => discover(bus, is_targeted, &payload, now),
+        Kind::Info => info(bus, &payload, now),
+        Kind::Heartbeat => heartbeat(bus, &payload, now),
+        Kind::Disconnect => disconnect(bus, &payload, now),
+        Kind::Ping => ping(bus, &payload),
+        Kind::Pong => pong(bus, &payload, now),
+        Kind::Request => request(bus, &payload, now),
+        Kind::Response => response(bus, &payload),
+        Kind::Event => Ok(()),
+    };
+    if let Err(error) = handled {
+        bus.counters().dropped(kind, error);
+    }
+}
+
+fn discover(bus: &Bus, is_targeted: bool, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
+    let packet: Discover<'_> = decode(payload)?;
+    if packet.sender == bus.node_id() {
+        return Ok(());
+    }
+    bus.send_info_to(&packet.sender);
+    if is_targeted {
+        let mut core = bus.core();
+        if let Some(since) = core.registry.handle_targeted_discover(&packet.sender, now) {
+            core.tell_gap(
+                since,
+                GapScope::Node(packet.sender.as_ref().into()),
+                GapCause::Forgotten,
+                now,
+            );
+        }
+    }
+    Ok(())
+}
+
+fn info(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
+    let packet: Info<'_> = decode(payload)?;
+    if packet.sender == bus.node_id() {
+        if packet.instance_id.as_deref() != Some(bus.instance()) {
+            let count = bus.counters().conflicts.fetch_add(1, Relaxed) + 1;
+            if count.is_power_of_two() {
+                tracing::error!(count, "another process uses our node id");
+            }
+        }
+        return Ok(());
+    }
+    {
+        let mut core = bus.core();
+        let changes = core.registry.handle_info(packet, now);
+        core.apply(changes, now);
+    }
+    bus.announce_if_due();
+    Ok(())
+}
+
+fn heartbeat(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
+    let packet: Heartbeat<'_> = decode(payload)?;
+    let is_stranger = packet.sender != bus.node_id() && {
+        let mut core = bus.core();
+        !core.registry.handle_heartbeat(&packet.sender, now) && core.registry.may_ask(now)
+    };
+    if is_stranger {
+        let ask = encode(&Discover {
+            ver: Version,
+            sender: bus.node_id().into(),
+        });
+        let _ = bus.send(Kind::Discover, Some(&packet.sender), ask);
+    }
+    Ok(())
+}
+
+fn disconnect(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
+    let packet: Disconnect<'_> = decode(payload)?;
+    if packet.sender != bus.node_id() {
+        let mut core = bus.core();
+        let change = core.registry.handle_disconnect(&packet.sender, now);
+        core.apply(change, now);
+    }
+    Ok(())
+}
+
+fn ping(bus: &Bus, payload: &[u8]) -> Result<(), DecodeError> {
+    let packet: Ping<'_> = decode(payload)?;
+    if packet.sender != bus.node_id() {
+        let pong = encode(&Pong {
+            time: packet.time,
+            id: packet.id,
+            arrived: Some(unix_ms()),
+            ver: Version,
+            sender: bus.node_id().into(),
+        });
+        let _ = bus.send(Kind::Pong, Some(&packet.sender), pong);
+    }
+    Ok(())
+}
+
+fn pong(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
+    let packet: Pong<'_> = decode(payload)?;
+    bus.core().settle(&packet.sender, now);
+    Ok(())
+}
+
+/// Every request is answered: here if it makes no sense, else by whoever holds the [`Request`].
+fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> {
+    let packet: RequestPacket<'_> = decode(payload)?;
+    let meta = match packet.meta {
+        Some(meta) => payload.slice_ref(meta.get().as_bytes()),
+        None => Bytes::from_static(b"{}"),
+    };
+    let refuse = |name: &str, message: &str| {
+        respond(
+            bus,
+            &packet.sender,
+            &packet.id,
+            &meta,
+            Err(ServiceError::plain(name, message)),
+        );
+        Ok(())
+    };
+    let (service, action, waiting, sender) = {
+        let mut core = bus.core();
+        core.registry.sent_to_us(&packet.sender, now);
+        let sender = core
+            .registry
+            .id(&packet.sender)
+            .unwrap_or_else(|| packet.sender.as_ref().into());
+        match core.local_action(&packet.action) {
+            Some((local, action)) => (local.service.name, action, local.waiting.clone(), sender),
+            None => {
+                drop(core);
+                let message = format!(
+                    "Service '{}' is not found on '{}' node.",
+                    packet.action,
+                    bus.node_id()
+                );
+                return refuse("ServiceNotFoundError", &message);
+            }
+        }
+    };
+    let params = match packet.params {
+        Some(params) if params.get().starts_with('[') && packet.stream != Some(true) => {
+            params.get()
+        }
+        _ => return refuse("TypeError", "params is not an array"),
+    };
+    // 0 means no deadline, absent our own.
+    let timeout = match packet.timeout {
+        None => Some(bus.config().request_timeout),
+        Some(ms) => Duration::try_from_secs_f64(ms / 1e3)
+            .ok()
+            .filter(|timeout| !timeout.is_zero()),
+    };
+    let request = Request {
+        action,
+        params: payload.slice_ref(params.as_bytes()),
+        sender,
+        context: Context {
+            id: packet.id.to_string(),
+            request_id: packet.request_id.unwrap_or_else(|| packet.id.to_string()),
+            // Saturates; a level of nonsense is refused where the nested call is made.
+            level: packet.level.map_or(1, |level| level as u32),
+            service,
+            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
+            meta: meta.clone(),
+        },
+        reply: Reply::remote(
+            bus.clone(),
+            packet.sender.to_string(),
+            packet.id.to_string(),
+            meta,
+        ),
+    };
+    bus.fill(&waiting, [Incoming::Request(request)], now);
+    Ok(())
+}
+
+fn response(bus: &Bus, payload: &Bytes) -> Result<(), DecodeError> {
+    let packet: Response<'_> = decode(payload)?;
+    let outcome = match packet.error {
+        _ if packet.stream == Some(true) => Err(ErrorKind::Malformed),
+        _ if packet.success => Ok(packet
+            .data
+            .map(|data| payload.slice_ref(data.get().as_bytes()))),
+        Some(error) => Err(ErrorKind::Refused(Box::new(received(&error)))),
+        None => Err(ErrorKind::Malformed),
+    };
+    // Late answers end here.
+    bus.core().calls.settle(&packet.id, outcome);
+    Ok(())
+}
+
+/// Now, in milliseconds since 1970.
+pub(super) fn unix_ms() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_millis() as f64)
+}
