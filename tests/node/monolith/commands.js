@@ -1,5 +1,6 @@
 // What a test can make the monolith do. Each command takes one object and returns what its reply carries.
 
+const { hashToken, randomId } = require("./database");
 const { MeteorError } = require("./moleculer");
 
 function commands({ broker, database, rooms, license, received, broadcast }) {
@@ -42,6 +43,14 @@ function commands({ broker, database, rooms, license, received, broadcast }) {
     /** Runs a method as a user, as a REST call would: {username, method, args}. */
     async method({ username, method, args }) {
       return { result: await rooms.methods[method](await user(username), ...args) };
+    },
+
+    /** Gives a user one more login token, for a client that will log out: {username}. */
+    async newToken({ username }) {
+      const token = randomId();
+      const loginToken = { when: new Date(), hashedToken: hashToken(token) };
+      await database.users.updateOne({ username }, { $push: { "services.resume.loginTokens": loginToken } });
+      return { token };
     },
 
     addMember: async ({ rid, username }) => rooms.addMember(rid, await user(username)),

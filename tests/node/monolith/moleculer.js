@@ -72,11 +72,15 @@ function service(name, { methods = {}, events = {}, dependencies = ["settings", 
   }
   const handlers = {};
   for (const [event, run] of Object.entries(events)) {
-    handlers[event] = (context) => {
-      // Moleculer's own events stay on their node and carry an object.
-      if (event.startsWith("$")) return run?.(context.params);
-      observed("event", event, context.params, context.nodeID);
-      return run?.(...context.params);
+    handlers[event] = {
+      // Says that the handler takes a context; Moleculer would otherwise guess it from the parameter's name.
+      context: true,
+      handler(context) {
+        // Moleculer's own events stay on their node and carry an object.
+        if (event.startsWith("$")) return run?.(context.params);
+        observed("event", event, context.params, context.nodeID);
+        return run?.(...context.params);
+      },
     };
   }
   return { name, actions, events: handlers, dependencies };

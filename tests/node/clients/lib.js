@@ -1,0 +1,165 @@
+// What every client has to get through, and how an outcome is reported.
+//
+//   node clients/<name>.js URL [TOKEN_OF_ALICE [TOKEN_OF_BOB]]        URL: http://127.0.0.1:3000
+//
+// Prints {"ready":name}, {"step":..,"ok":true} for each step and {"done":true}; the first failure is printed as
+// {"step":..,"ok":false,"error":..} and ends the process with code 1. The tokens are used up: alice logs out.
+//
+// A client is opened by `open({http, ws}, on)`, where `http` and `ws` are the server's address for either scheme and
+// `on` takes what comes unasked: on.event(collection, eventName, args) and on.close(). It gives:
+//   login(token)                     the login result
+//   call(method, ...params)          the method's result, rejects with the DDP error
+//   subscribe(name, ...params)       a function that unsubscribes, rejects with the DDP error of `nosub`
+//   close()                          ends the connection for good
+
+const { USERS } = require("../workspace");
+
+const STEP_MS = 30_000;
+const ROOM = "secret";
+const FOREIGN_ROOM = "vault";
+/** Stream options as the web client sends them. */
+const OPTIONS = { useCollection: false, args: [] };
+
+async function run(name, open) {
+  const [url, aliceToken = USERS.alice.token, bobToken = USERS.bob.token] = process.argv.slice(2);
+  const address = { http: url, ws: url.replace(/^http/, "ws") };
+  console.log = console.error;
+  print({ ready: name });
+
+  const { alice, bob } = await step("connect", async () => ({
+    alice: await connect(open, address),
+    bob: await connect(open, address),
+  }));
+  await step("login with a token", async () => {
+    equal((await alice.client.login(aliceToken)).id, USERS.alice._id, "user id");
+    equal((await bob.client.login(bobToken)).id, USERS.bob._id, "user id");
+  });
+
+  const unsubscribe = await step("subscribe", async () => {
+    await alice.client.subscribe("stream-notify-room", `${ROOM}/user-activity`, OPTIONS);
+    await alice.client.subscribe("stream-notify-room", `${ROOM}/deleteMessage`, OPTIONS);
+    return alice.client.subscribe("stream-room-messages", ROOM, OPTIONS);
+  });
+
+  await step("own message comes back", async () => {
+    const _id = await send(alice, "from alice");
+    const [message] = await alice.next("stream-room-messages", ROOM, ([message]) => message._id === _id);
+    equal(message.msg, "from alice", "text");
+    equal(message.u.username, "alice", "writer");
+  });
+  const fromBob = await step("another's message arrives", async () => {
+    const _id = await send(bob, "from bob \u2028 \u{1F600}");
+    const [message] = await alice.next("stream-room-messages", ROOM, ([message]) => message._id === _id);
+    equal(message.msg, "from bob \u2028 \u{1F600}", "text");
+    return _id;
+  });
+  await step("typing arrives", async () => {
+    await bob.client.call("stream-notify-room", `${ROOM}/user-activity`, "bob", ["user-typing"], {});
+    const [username, activities] = await alice.next("stream-notify-room", `${ROOM}/user-activity`);
+    equal(username, "bob", "who types");
+    equal(activities[0], "user-typing", "activity");
+  });
+  await step("deletion arrives", async () => {
+    await bob.client.call("deleteMessage", { _id: fromBob });
+    await alice.next("stream-notify-room", `${ROOM}/deleteMessage`, ([{ _id }]) => _id === fromBob);
+  });
+
+  await step("a foreign room is refused", async () => {
+    const error = await refusal(alice.client.subscribe("stream-room-messages", FOREIGN_ROOM, OPTIONS));
+    equal(error.error, "not-allowed", "error code");
+  });
+  await step("a method's error arrives with its code", async () => {
+    const error = await refusal(alice.client.call("test:error"));
+    equal(error.error, "error-test", "error code");
+    equal(error.reason, "A test error", "reason");
+  });
+  await step("an ended subscription is silent", async () => {
+    await unsubscribe();
+    const _id = await send(bob, "unheard");
+    await bob.client.call("deleteMessage", { _id });
+    // The deletion was sent after the message, by the same node: what was to come has come.
+    await alice.next("stream-notify-room", `${ROOM}/deleteMessage`, ([deleted]) => deleted._id === _id);
+    equal(alice.seen("stream-room-messages", ([message]) => message._id === _id), false, "message received");
+  });
+
+  await step("logout ends the connection", async () => {
+    await alice.client.call("logout");
+    await alice.closed;
+  });
+  await step("close", async () => {
+    await bob.client.close();
+    await bob.closed;
+  });
+  print({ done: true });
+  process.exit(0);
+}
+
+/** A client with what it has received. */
+async function connect(open, address) {
+  const events = [];
+  let changed = () => {};
+  let close;
+  const closed = new Promise((resolve) => (close = resolve));
+  const client = await open(address, {
+    event(collection, eventName, args) {
+      events.push({ collection, eventName, args });
+      changed();
+    },
+    close: () => close(),
+  });
+  return {
+    client,
+    closed,
+    /** The arguments of the first such event, received already or to come; each is given out once. */
+    async next(collection, eventName, wanted = () => true) {
+      for (;;) {
+        const at = events.findIndex((e) => e.collection === collection && e.eventName === eventName && wanted(e.args));
+        if (at >= 0) return events.splice(at, 1)[0].args;
+        await new Promise((resolve) => (changed = resolve));
+      }
+    },
+    seen: (collection, wanted) => events.some((event) => event.collection === collection && wanted(event.args)),
+  };
+}
+
+/** Sends a message and returns its id. */
+async function send({ client }, msg) {
+  const _id = `m${Date.now().toString(36)}${Math.random().toString(36).slice(2, 10)}`;
+  const message = await client.call("sendMessage", { _id, rid: ROOM, msg });
+  equal(message._id, _id, "id of the sent message");
+  return _id;
+}
+
+async function step(name, action) {
+  let timer;
+  const tooLong = new Promise((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing for ${STEP_MS} ms`)), STEP_MS);
+  });
+  try {
+    const result = await Promise.race([action(), tooLong]);
+    print({ step: name, ok: true });
+    return result;
+  } catch (error) {
+    print({ step: name, ok: false, error: error.message ?? JSON.stringify(error) });
+    process.exit(1);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The error that a promise rejects with. */
+async function refusal(promise) {
+  const unexpected = await promise.then((value) => ({ value }), (error) => ({ error }));
+  if (!unexpected.error) throw new Error("was not refused");
+  return unexpected.error;
+}
+
+function equal(found, expected, what) {
+  if (found !== expected) throw new Error(`${what}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}`);
+}
+
+function print(line) {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+module.exports = { run };
