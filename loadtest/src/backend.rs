@@ -17,6 +17,13 @@ use crate::sys::{Epoll, Ready};
 /// Above this nothing more is published: the nats-server, or who reads from it, is the bottleneck.
 const BACKLOG_BYTES_MAX: usize = 8 * 1024 * 1024;
 const TOKEN_LIFETIME_MS: u64 = 90 * 24 * 60 * 60 * 1000;
+/// What the monolith listens to, so that a gateway pays for telling it: four broadcasts in a connection's life.
+const MONOLITH_EVENTS: [&str; 4] = [
+    "socket.connected",
+    "socket.disconnected",
+    "accounts.login",
+    "accounts.logout",
+];
 
 /// How rooms, users and tokens are called; each is followed by a number from 0 up.
 #[derive(Clone, Debug, clap::Args)]
@@ -252,7 +259,7 @@ fn services() -> Value {
                 "callMethodWithToken",
                 "notifyGuestStatusChanged",
             ],
-            &[],
+            &MONOLITH_EVENTS,
         ),
         service("accounts", &["login", "logout"], &[]),
         service(

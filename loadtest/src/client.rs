@@ -1,37 +1,17 @@
 //! One DDP client: a few hundred bytes, no task, no buffer of its own while nothing is half read.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::sequence::Sequence;
 use crate::sys::{Epoll, Interest};
 use crate::tally::Tally;
+use crate::target::{Framing, Target};
 use crate::ws;
-
-/// What a browser sends along with an upgrade: about 1.5 kB, most of it cookies.
-const BROWSER_HEADERS: &str = concat!(
-    "Pragma: no-cache\r\nCache-Control: no-cache\r\nOrigin: http://localhost:3000\r\n",
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36\r\n",
-    "Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9,de;q=0.8,fr;q=0.7\r\n",
-    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
-    "Sec-Fetch-Dest: websocket\r\nSec-Fetch-Mode: websocket\r\nSec-Fetch-Site: same-origin\r\n",
-    "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: chat.example.org\r\n",
-    "X-Real-Ip: 203.0.113.9\r\nX-Request-Id: 5b0c9b103a5111f09c3f0242ac110002\r\n",
-);
-const BROWSER_COOKIE_BYTES: usize = 640;
-
-/// A gateway's address, always on loopback: this tool must not be pointed at anybody's server.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) addr: SocketAddr,
-    host: String,
-    path: String,
-    pub(crate) sockjs: bool,
-}
 
 /// What a client has to say before it is ready.
 pub(crate) struct Script {
@@ -47,7 +27,7 @@ pub(crate) struct Script {
 pub(crate) struct Client {
     stream: TcpStream,
     stage: Stage,
-    sockjs: bool,
+    framing: Framing,
     /// The incomplete end of the last read.
     rest: Vec<u8>,
     script: Option<Box<Script>>,
@@ -89,53 +69,6 @@ struct Reply {
     subs: Vec<Value>,
 }
 
-impl Target {
-    /// Reads `ws://host:port/path`; without a path the transport's usual one is taken.
-    pub(crate) fn parse(url: &str, sockjs: bool) -> Result<Self> {
-        let rest = url
-            .strip_prefix("ws://")
-            .ok_or_else(|| anyhow!("{url}: only ws:// is spoken here"))?;
-        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let addr = host
-            .to_socket_addrs()
-            .with_context(|| format!("{url}: host:port"))?
-            .next();
-        let addr = addr.ok_or_else(|| anyhow!("{url}: no address"))?;
-        if !addr.ip().is_loopback() {
-            bail!("{url}: only loopback addresses are loaded");
-        }
-        let path = match (path, sockjs) {
-            ("" | "/", false) => "/websocket",
-            ("" | "/", true) => "/sockjs/042/loadtest/websocket",
-            (path, _) => path,
-        };
-        Ok(Self {
-            addr,
-            host: host.to_owned(),
-            path: path.to_owned(),
-            sockjs,
-        })
-    }
-
-    /// Appends the upgrade request.
-    pub(crate) fn push_upgrade(&self, out: &mut Vec<u8>, browser_headers: bool) {
-        let extra = if browser_headers {
-            format!(
-                "{BROWSER_HEADERS}Cookie: rc_token={}\r\n",
-                "x".repeat(BROWSER_COOKIE_BYTES)
-            )
-        } else {
-            String::new()
-        };
-        ws::push_upgrade_request(out, &self.host, &self.path, &extra);
-    }
-
-    /// Appends `message` as a frame in the target's framing.
-    pub(crate) fn push_message(&self, out: &mut Vec<u8>, message: &Value) {
-        push_message(out, message, self.sockjs);
-    }
-}
-
 impl Client {
     /// Starts to connect and registers with `epoll` under `token`.
     pub(crate) fn start(
@@ -168,7 +101,7 @@ impl Client {
         Ok(Self {
             stream,
             stage: Stage::Connecting,
-            sockjs: target.sockjs,
+            framing: target.framing,
             rest: Vec::new(),
             waiting: script.subscriptions.len() as u32,
             topics: topics.collect(),
@@ -279,10 +212,9 @@ impl Client {
 
     fn open(&mut self) -> Result<()> {
         let mut out = Vec::new();
-        push_message(
+        self.framing.push_message(
             &mut out,
             &json!({"msg":"connect","version":"1","support":["1","pre2","pre1"]}),
-            self.sockjs,
         );
         if self.script.as_ref().is_some_and(|script| script.at_once) {
             self.push_login(&mut out);
@@ -294,7 +226,7 @@ impl Client {
     fn push_login(&self, out: &mut Vec<u8>) {
         let Some(script) = &self.script else { return };
         let login = json!({"msg":"method","id":"login","method":"login","params":[{"resume":script.token}]});
-        push_message(out, &login, self.sockjs);
+        self.framing.push_message(out, &login);
     }
 
     fn push_subscriptions(&self, out: &mut Vec<u8>) {
@@ -302,7 +234,7 @@ impl Client {
         for (index, (stream, key)) in script.subscriptions.iter().enumerate() {
             let params = json!([key, {"useCollection":false,"args":[]}]);
             let sub = json!({"msg":"sub","id":format!("s{index}"),"name":stream,"params":params});
-            push_message(out, &sub, self.sockjs);
+            self.framing.push_message(out, &sub);
         }
     }
 
@@ -343,13 +275,13 @@ impl Client {
                 if !tally.publishes() {
                     topic.sequence = Sequence::starting_at(marker.number);
                 }
-                tally.check_shape(&marker, || messages(payload, self.sockjs));
+                tally.check_shape(&marker, || self.framing.messages(payload));
             }
             let verdict = topic.sequence.judge(marker.number);
             tally.deliver(&marker, verdict, now);
             return Ok(());
         }
-        for message in messages(payload, self.sockjs)? {
+        for message in self.framing.messages(payload)? {
             self.handle_reply(&message, tally)?;
         }
         Ok(())
@@ -366,7 +298,7 @@ impl Client {
                 } else {
                     json!({"msg":"pong","id":reply.id})
                 };
-                push_message(&mut out, &pong, self.sockjs);
+                self.framing.push_message(&mut out, &pong);
                 self.send(&out)?;
             }
             Some("connected") if self.script.as_ref().is_some_and(|script| !script.at_once) => {
@@ -410,31 +342,6 @@ impl Client {
     }
 }
 
-/// Appends `message` as a masked text frame, wrapped in an array for SockJS.
-fn push_message(out: &mut Vec<u8>, message: &Value, sockjs: bool) {
-    let text = if sockjs {
-        json!([message.to_string()]).to_string()
-    } else {
-        message.to_string()
-    };
-    ws::push_client_frame(out, ws::TEXT, text.as_bytes());
-}
-
-/// The DDP messages in one frame.
-pub(crate) fn messages(payload: &[u8], sockjs: bool) -> Result<Vec<String>> {
-    let text = std::str::from_utf8(payload).context("a text frame that is not UTF-8")?;
-    if !sockjs {
-        return Ok(vec![text.to_owned()]);
-    }
-    match text.split_at_checked(1) {
-        Some(("o" | "h", "")) => Ok(Vec::new()),
-        Some(("a", array)) => {
-            serde_json::from_str(array).with_context(|| format!("bad SockJS frame {text}"))
-        }
-        _ => bail!("unexpected SockJS frame {text}"),
-    }
-}
-
 fn close_reason(payload: &[u8]) -> String {
     match payload.split_first_chunk::<2>() {
         Some((code, reason)) => format!(
@@ -448,43 +355,100 @@ fn close_reason(payload: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+    use crate::backend::Names;
+    use crate::scenario;
 
-    #[test]
-    fn a_sockjs_frame_holds_any_number_of_messages() {
-        let check = |frame: &str, expected: &[&str]| {
-            assert_eq!(messages(frame.as_bytes(), true).unwrap(), expected)
+    /// A server that says what a gateway would say to one client, a byte at a time, and returns what it heard.
+    fn serve(listener: &TcpListener, framing: Framing) -> String {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = vec![0; 64 * 1024];
+        let mut filled = 0;
+        let mut hear = |stream: &mut TcpStream, needle: &str| {
+            while memchr::memmem::find(&heard[..filled], needle.as_bytes()).is_none() {
+                filled += stream.read(&mut heard[filled..]).unwrap();
+            }
+            String::from_utf8_lossy(&heard[..filled]).into_owned()
         };
-        check("o", &[]);
-        check("h", &[]);
-        check(r#"a["{\"msg\":\"ping\"}"]"#, &[r#"{"msg":"ping"}"#]);
-        check(r#"a["1","2"]"#, &["1", "2"]);
-        assert!(messages(b"{}", true).is_err());
-        assert_eq!(messages(b"{}", false).unwrap(), ["{}"]);
+        hear(&mut stream, "\r\n\r\n");
+        let mut out = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+            ws::ACCEPT
+        );
+        stream.write_all(out.as_bytes()).unwrap();
+        hear(&mut stream, "room-0");
+        let mut frames = Vec::new();
+        if framing == Framing::SockJs {
+            ws::push_server_frame(&mut frames, ws::TEXT, b"o");
+        }
+        for message in [
+            r#"{"server_id":"0"}"#,
+            r#"{"msg":"connected","session":"x"}"#,
+            r#"{"msg":"result","id":"login","result":{"id":"user-0"}}"#,
+            r#"{"msg":"updated","methods":["login"]}"#,
+            r#"{"msg":"ready","subs":["s0"]}"#,
+            r#"{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{"eventName":"room-0","args":[{"_id":"lt~0~0~1~"}]}}"#,
+            r#"{"msg":"ping","id":"are-you-there"}"#,
+        ] {
+            out = match framing {
+                Framing::Raw => message.to_owned(),
+                Framing::SockJs => format!("a{}", json!([message])),
+            };
+            ws::push_server_frame(&mut frames, ws::TEXT, out.as_bytes());
+        }
+        stream.set_nodelay(true).unwrap();
+        for byte in frames {
+            stream.write_all(&[byte]).unwrap();
+        }
+        hear(&mut stream, "are-you-there")
+    }
+
+    #[track_caller]
+    fn check(framing: Framing) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || serve(&listener, framing));
+        let target = Target::parse(&url, framing).unwrap();
+        let script = Script {
+            token: "token-0".into(),
+            subscriptions: vec![("stream-room-messages".into(), "room-0".into())],
+            at_once: true,
+            browser_headers: true,
+        };
+        let mut epoll = Epoll::new().unwrap();
+        let mut client = Client::start(&target, script, [0], &epoll, 7).unwrap();
+        let interest = scenario::Interest::Rooms { rooms: 1, each: 1 };
+        let mut tally = Tally::new(1, interest, Names::default());
+        tally.add_subscriber(0);
+        tally.publish(0).unwrap();
+        let (mut ready, mut scratch, mut became_ready) = (Vec::new(), vec![0; 1024], 0);
+        while !server.is_finished() {
+            epoll.wait(&mut ready, Duration::from_millis(10)).unwrap();
+            for ready in ready.drain(..) {
+                if ready.writable {
+                    client
+                        .handle_writable(&target, &epoll, ready.token)
+                        .unwrap();
+                } else if let Ok(Progress::BecameReady) =
+                    client.handle_readable(&mut scratch, &mut tally)
+                {
+                    became_ready += 1;
+                }
+            }
+        }
+        let heard = server.join().unwrap();
+        assert_eq!((became_ready, tally.delivered, tally.missing()), (1, 1, 0));
+        assert!(!tally.faults.any(), "{:?}", tally.faults);
+        assert!(heard.contains("pong"));
     }
 
     #[test]
-    fn only_loopback_is_loaded_and_paths_have_defaults() {
-        let path = |url, sockjs| Target::parse(url, sockjs).unwrap().path;
-        assert_eq!(path("ws://127.0.0.1:3000", false), "/websocket");
-        assert_eq!(
-            path("ws://127.0.0.1:3000/", true),
-            "/sockjs/042/loadtest/websocket"
-        );
-        assert_eq!(
-            path("ws://127.0.0.1:3000/chat/websocket", false),
-            "/chat/websocket"
-        );
-        assert!(Target::parse("ws://192.0.2.1:3000", false).is_err());
-        assert!(Target::parse("wss://127.0.0.1:3000", false).is_err());
-    }
-
-    #[test]
-    fn browser_headers_are_of_a_browsers_size() {
-        let mut out = Vec::new();
-        Target::parse("ws://127.0.0.1:3000", false)
-            .unwrap()
-            .push_upgrade(&mut out, true);
-        assert!((1400..2000).contains(&out.len()), "{} bytes", out.len());
+    fn a_client_gets_ready_and_counts_in_both_framings_however_the_bytes_are_cut() {
+        check(Framing::Raw);
+        check(Framing::SockJs);
     }
 }

@@ -11,13 +11,13 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::backend::Names;
-use crate::client::Target;
 use crate::peers::floor::Mode;
 use crate::process;
 use crate::report::{Report, Spread, short};
+use crate::run::{self, Plan};
 use crate::scenario::{Figure, Scenario};
-use crate::swarm::{self, Plan};
 use crate::sys;
+use crate::target::{Framing, Target};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,7 +33,8 @@ pub(crate) struct Comparison {
     pub(crate) logs: PathBuf,
     pub(crate) server_cpu: usize,
     pub(crate) generator_cpu: usize,
-    pub(crate) sockjs: bool,
+    /// Of the servers under test; the floor speaks raw only.
+    pub(crate) framing: Framing,
     pub(crate) names: Names,
 }
 
@@ -187,12 +188,16 @@ impl Comparison {
         sys::run_on(&[self.generator_cpu])?;
         wait_for_port(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)?;
 
-        swarm::run(&Plan {
+        run::run(&Plan {
             scenario: *scenario,
             server: candidate.name.clone(),
             target: Target::parse(
                 &format!("ws://127.0.0.1:{port}"),
-                self.sockjs && !candidate.floor,
+                if candidate.floor {
+                    Framing::Raw
+                } else {
+                    self.framing
+                },
             )?,
             nats: Some(nats_addr),
             names: self.names.clone(),

@@ -14,11 +14,13 @@ mod peers;
 mod probe;
 mod process;
 mod report;
+mod run;
 mod scenario;
 mod sequence;
 mod swarm;
 mod sys;
 mod tally;
+mod target;
 mod traffic;
 mod ws;
 
@@ -31,11 +33,11 @@ use anyhow::{Result, anyhow};
 use clap::{Parser, Subcommand};
 
 use crate::backend::Names;
-use crate::client::Target;
 use crate::compare::Comparison;
 use crate::peers::floor::{self, Mode};
+use crate::run::Plan;
 use crate::scenario::{Interest, Load, Scenario};
-use crate::swarm::Plan;
+use crate::target::{Framing, Target};
 
 #[derive(Parser)]
 #[command(
@@ -231,9 +233,9 @@ fn run_swarm(args: SwarmArgs) -> Result<bool> {
     if let Some(seconds) = args.seconds {
         scenario.measure = Duration::try_from_secs_f64(seconds)?;
     }
-    let report = swarm::run(&Plan {
+    let report = run::run(&Plan {
         server: args.url.clone(),
-        target: Target::parse(&args.url, args.sockjs)?,
+        target: Target::parse(&args.url, framing(args.sockjs))?,
         nats: args.nats,
         names: args.names,
         users: args.users.unwrap_or(scenario.connections).max(1),
@@ -273,7 +275,7 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
         logs: args.logs,
         server_cpu: args.server_cpu,
         generator_cpu: args.generator_cpu,
-        sockjs: args.sockjs,
+        framing: framing(args.sockjs),
         names: args.names,
     }
     .run()?;
@@ -281,6 +283,14 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
         compare::write_json(path, &outcome)?;
     }
     Ok(!outcome.any_fault())
+}
+
+fn framing(sockjs: bool) -> Framing {
+    if sockjs {
+        Framing::SockJs
+    } else {
+        Framing::Raw
+    }
 }
 
 fn find(name: &str) -> Result<Scenario> {

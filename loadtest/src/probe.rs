@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::client::{Target, messages};
 use crate::report::Histogram;
+use crate::target::Target;
 use crate::{sys, ws};
 
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -61,7 +61,7 @@ fn ping_until(target: &Target, stop: &AtomicBool) -> Result<Histogram> {
     };
     input.drain(..length);
     out.clear();
-    target.push_message(
+    target.framing.push_message(
         &mut out,
         &json!({"msg":"connect","version":"1","support":["1","pre2","pre1"]}),
     );
@@ -74,7 +74,9 @@ fn ping_until(target: &Target, stop: &AtomicBool) -> Result<Histogram> {
         }
         out.clear();
         let id = number.to_string();
-        target.push_message(&mut out, &json!({"msg":"ping","id":id}));
+        target
+            .framing
+            .push_message(&mut out, &json!({"msg":"ping","id":id}));
         let sent = Instant::now();
         stream.write_all(&out)?;
         while !take_pong(&mut input, target, &id)? {
@@ -96,7 +98,7 @@ fn take_pong(input: &mut Vec<u8>, target: &Target, id: &str) -> Result<bool> {
         }
         let mut found = false;
         if frame.opcode == ws::TEXT {
-            for message in messages(frame.payload, target.sockjs)? {
+            for message in target.framing.messages(frame.payload)? {
                 let message: Value = serde_json::from_str(&message)?;
                 found |= message["msg"] == "pong" && message["id"] == id;
             }

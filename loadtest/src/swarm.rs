@@ -1,19 +1,18 @@
-//! One run: connect the swarm, put the load on, count, and report. Everything happens on the calling thread.
+//! The swarm and its event loop: connecting, publishing, reading and counting, all on the calling thread.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::backend::{Backend, Names};
-use crate::client::{Client, Progress, Script, Target};
-use crate::probe::Probe;
-use crate::process;
-use crate::report::{Histogram, Report};
-use crate::scenario::{EXTRAS, Load, Scenario};
+use crate::backend::Backend;
+use crate::client::{Client, Progress, Script};
+use crate::report::{Faults, Latency};
+use crate::run::Plan;
+use crate::scenario::Scenario;
 use crate::sys::{Epoll, Ready};
 use crate::tally::Tally;
+use crate::target::Target;
 use crate::traffic::{self, Traffic};
 
 const BACKEND: u64 = u64::MAX;
@@ -22,26 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 const TARGET_TIMEOUT: Duration = Duration::from_secs(60);
 /// After the last publish; and without any delivery while messages are in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-const SETTLE: Duration = Duration::from_secs(2);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What to run against which server.
-pub(crate) struct Plan {
-    pub(crate) scenario: Scenario,
-    /// How the report calls the server.
-    pub(crate) server: String,
-    pub(crate) target: Target,
-    /// Where the stand-in backend joins; without it the swarm only connects and listens.
-    pub(crate) nats: Option<SocketAddr>,
-    pub(crate) names: Names,
-    /// Clients share this many users.
-    pub(crate) users: usize,
-    /// The server's process, for CPU time and memory.
-    pub(crate) pid: Option<u32>,
-}
-
-/// The state of a run.
-struct Swarm {
+/// All clients of a run, the backend that feeds them, and what they have got.
+pub(crate) struct Swarm {
     epoll: Epoll,
     ready: Vec<Ready>,
     scratch: Vec<u8>,
@@ -61,105 +44,9 @@ struct Line {
     next: Instant,
 }
 
-/// Runs `plan` to its end.
-///
-/// # Errors
-/// Only if there is nothing to measure: no server, no nats-server, no client became ready. What goes wrong with single
-/// clients or messages is in the report's faults.
-pub(crate) fn run(plan: &Plan) -> Result<Report> {
-    let Plan { scenario, pid, .. } = plan;
-    let mut swarm = Swarm::new(plan)?;
-    swarm.find_targets(plan)?;
-    let cpu = || pid.map_or(Ok(Duration::ZERO), process::cpu_time);
-    let rss = || pid.map(process::rss_bytes).transpose();
-
-    let rss_empty = rss()?;
-    let rounds = if scenario.connect.twice { 2 } else { 1 };
-    let mut connected = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..rounds {
-        if swarm.opened > 0 {
-            swarm.hang_up()?;
-        }
-        let (start, cpu_before) = (Instant::now(), cpu()?);
-        swarm.connect_all(plan)?;
-        connected = (start.elapsed(), cpu()? - cpu_before);
-    }
-    if swarm.opened == 0 {
-        bail!("no client became ready: {:?}", swarm.tally.faults.reasons);
-    }
-    let probe = scenario.probe.then(|| Probe::start(plan.target.clone()));
-    let mut rss_connected = rss()?;
-    if matches!(scenario.load, Load::Nothing) {
-        swarm.turns_until(Instant::now() + SETTLE)?;
-        rss_connected = rss()?;
-    }
-    swarm.stall_readers(scenario.stalled)?;
-
-    let mut traffic = Traffic::new(scenario, plan.names.clone(), plan.users, Instant::now());
-    if plan.nats.is_some() && !matches!(scenario.load, Load::Nothing) {
-        swarm.publish_until(Instant::now() + scenario.warmup, &mut traffic, "warm-up")?;
-    }
-    swarm.tally.begin_measuring();
-    let (start, cpu_before, before) = (Instant::now(), cpu()?, traffic.published());
-    if plan.nats.is_none() {
-        swarm.turns_until(start + scenario.measure)?;
-    } else if !matches!(scenario.load, Load::Nothing) {
-        swarm.publish_until(start + scenario.measure, &mut traffic, scenario.name)?;
-    }
-    let (seconds, cpu_spent) = (
-        start.elapsed().as_secs_f64(),
-        (cpu()? - cpu_before).as_secs_f64(),
-    );
-    let (delivered, reads) = (swarm.tally.delivered, swarm.tally.reads);
-    let after = traffic.published();
-    let latency_ms = swarm.tally.latency.summary();
-    swarm.drain()?;
-    let ping = probe.map(Probe::finish).transpose()?;
-    let rss_end = rss()?;
-    let stalled_closed = swarm.stalled_closed(scenario.stalled);
-    swarm.end()?;
-
-    let mut faults = swarm.tally.faults;
-    faults.closed += swarm.lost as u64;
-    let (published, unwanted) = (after.0 - before.0, after.1 - before.1);
-    let per = |count: u64| (pid.is_some() && count > 0).then(|| cpu_spent * 1e6 / count as f64);
-    let connections = swarm.opened;
-    Ok(Report {
-        scenario: scenario.name.to_owned(),
-        server: plan.server.clone(),
-        connections,
-        subscriptions: subscriptions(plan, 0).len(),
-        connect_seconds: connected.0.as_secs_f64(),
-        connects_per_second: connections as f64 / connected.0.as_secs_f64(),
-        cpu_us_per_connection: pid.map(|_| connected.1.as_secs_f64() * 1e6 / connections as f64),
-        rss_empty_bytes: rss_empty,
-        rss_connected_bytes: rss_connected,
-        rss_end_bytes: rss_end,
-        rss_bytes_per_connection: rss_empty
-            .zip(rss_connected)
-            .map(|(empty, full)| (full as f64 - empty as f64) / connections as f64),
-        seconds,
-        published,
-        unwanted,
-        delivered,
-        deliveries_per_second: delivered as f64 / seconds,
-        cpu_us_per_delivery: per(delivered),
-        cpu_us_per_event: per(published + unwanted),
-        cpu_share: pid.map(|_| cpu_spent / seconds),
-        messages_per_read: if reads == 0 {
-            0.0
-        } else {
-            delivered as f64 / reads as f64
-        },
-        latency_ms,
-        ping_ms: ping.as_ref().and_then(Histogram::summary),
-        stalled_closed,
-        faults,
-    })
-}
-
 impl Swarm {
-    fn new(plan: &Plan) -> Result<Self> {
+    /// Joins the nats-server as the backend, if the plan has one; nobody connects yet.
+    pub(crate) fn new(plan: &Plan) -> Result<Self> {
         let epoll = Epoll::new()?;
         let join = |addr| Backend::join(addr, plan.names.clone(), &epoll, BACKEND);
         let backend = plan.nats.map(join).transpose()?;
@@ -187,7 +74,7 @@ impl Swarm {
     }
 
     /// Waits until a gateway has announced that it takes our events.
-    fn find_targets(&mut self, plan: &Plan) -> Result<()> {
+    pub(crate) fn find_targets(&mut self, plan: &Plan) -> Result<()> {
         let event = traffic::event_name(plan.scenario.interest);
         let deadline = Instant::now() + TARGET_TIMEOUT;
         while self
@@ -206,7 +93,8 @@ impl Swarm {
         Ok(())
     }
 
-    fn connect_all(&mut self, plan: &Plan) -> Result<()> {
+    /// Connects until everybody is ready or lost.
+    pub(crate) fn connect_all(&mut self, plan: &Plan) -> Result<()> {
         let Scenario {
             connections,
             connect,
@@ -221,7 +109,7 @@ impl Swarm {
                 let number = self.clients.len();
                 let script = Script {
                     token: format!("{}{}", plan.names.token_prefix, number % plan.users),
-                    subscriptions: subscriptions(plan, number),
+                    subscriptions: plan.subscriptions(number),
                     at_once: connect.at_once,
                     browser_headers: plan.scenario.browser_headers,
                 };
@@ -245,18 +133,19 @@ impl Swarm {
         Ok(())
     }
 
-    /// Ends all connections at once and lets the server settle.
-    fn hang_up(&mut self) -> Result<()> {
+    /// Ends all connections at once.
+    pub(crate) fn hang_up(&mut self) {
         for client in self.clients.drain(..).flatten() {
             client
                 .topic_numbers()
                 .for_each(|topic| self.tally.remove_subscriber(topic));
         }
         self.opened = 0;
-        self.turns_until(Instant::now() + SETTLE)
+        self.tally.faults.closed += std::mem::take(&mut self.lost) as u64;
     }
 
-    fn stall_readers(&mut self, count: usize) -> Result<()> {
+    /// Makes the first `count` clients stop reading.
+    pub(crate) fn stall_readers(&mut self, count: usize) -> Result<()> {
         for client in self.clients.iter().take(count).flatten() {
             client.stall(&self.epoll)?;
             client
@@ -266,8 +155,16 @@ impl Swarm {
         Ok(())
     }
 
-    fn publish_until(&mut self, end: Instant, traffic: &mut Traffic, phase: &str) -> Result<()> {
+    /// Publishes what is due; ends early when deliveries stop.
+    pub(crate) fn publish_for(
+        &mut self,
+        time: Duration,
+        traffic: &mut Traffic,
+        phase: &str,
+    ) -> Result<()> {
+        let end = Instant::now() + time;
         let mut last_delivered = (self.tally.delivered, Instant::now());
+        let mut handled = 0;
         loop {
             let now = Instant::now();
             if now >= end {
@@ -279,11 +176,19 @@ impl Swarm {
                 self.tally.faults.explain(|| "deliveries stopped".into());
                 return Ok(());
             }
-            if let Some(backend) = &mut self.backend {
+            // Readers first: a window is refilled when nothing is left to read. Otherwise two halves of it would take
+            // turns for ever, one in the server and one in the clients, and a backlog of W would show as one of W/2.
+            let refill = handled == 0 || !traffic.fills_a_window();
+            if refill && let Some(backend) = &mut self.backend {
                 traffic.publish_due(now, backend, &mut self.tally);
                 backend.flush(&self.epoll)?;
             }
-            self.turn(traffic.idle_for(now))?;
+            let timeout = if refill {
+                traffic.idle_for(now)
+            } else {
+                Duration::ZERO
+            };
+            handled = self.turn(timeout)?;
             let (delivered, missing) = (self.tally.delivered, self.tally.missing());
             self.progress
                 .show(|| format!("{phase}: {delivered} delivered, {missing} on their way"));
@@ -291,36 +196,62 @@ impl Swarm {
     }
 
     /// Waits for what is still on its way; what does not come in time is undelivered.
-    fn drain(&mut self) -> Result<()> {
+    pub(crate) fn drain(&mut self) -> Result<()> {
         let deadline = Instant::now() + DRAIN_TIMEOUT;
         while self.tally.missing() > 0 && Instant::now() < deadline {
             self.turn(Duration::from_millis(10))?;
         }
         // A duplicate would come right behind.
-        self.turns_until(Instant::now() + Duration::from_millis(100))?;
+        self.turns_for(Duration::from_millis(100))?;
         self.tally.faults.undelivered = self.tally.missing();
         Ok(())
     }
 
-    fn stalled_closed(&mut self, count: usize) -> Option<usize> {
+    /// How many of the first `count` clients, which stopped reading, the server has closed.
+    pub(crate) fn count_closed(&mut self, count: usize) -> usize {
         let stalled = self.clients.iter_mut().take(count).flatten();
-        (count > 0).then(|| {
-            stalled
-                .map(Client::was_closed)
-                .filter(|&closed| closed)
-                .count()
-        })
+        stalled
+            .map(Client::was_closed)
+            .filter(|&closed| closed)
+            .count()
     }
 
-    fn end(&mut self) -> Result<()> {
+    /// Clients that became ready.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened
+    }
+
+    /// The first few things that went wrong.
+    pub(crate) fn reasons(&self) -> &[String] {
+        &self.tally.faults.reasons
+    }
+
+    pub(crate) fn begin_measuring(&mut self) {
+        self.tally.begin_measuring();
+    }
+
+    /// Deliveries, reads that brought some, and latency, since `begin_measuring`.
+    pub(crate) fn measured(&self) -> (u64, u64, Option<Latency>) {
+        (
+            self.tally.delivered,
+            self.tally.reads,
+            self.tally.latency.summary(),
+        )
+    }
+
+    /// Leaves the bus and hands over what went wrong.
+    pub(crate) fn finish(mut self) -> Result<Faults> {
         self.progress.clear();
         if let Some(backend) = &mut self.backend {
             backend.leave(&self.epoll)?;
         }
-        Ok(())
+        self.tally.faults.closed += self.lost as u64;
+        Ok(self.tally.faults)
     }
 
-    fn turns_until(&mut self, end: Instant) -> Result<()> {
+    /// Only reads, for so long.
+    pub(crate) fn turns_for(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
         while let Some(left) = end
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())
@@ -330,9 +261,10 @@ impl Swarm {
         Ok(())
     }
 
-    /// Waits for at most `timeout` and handles everything that is ready.
-    fn turn(&mut self, timeout: Duration) -> Result<()> {
+    /// Waits for at most `timeout` and handles everything that is ready: so many sockets.
+    fn turn(&mut self, timeout: Duration) -> Result<usize> {
         self.epoll.wait(&mut self.ready, timeout)?;
+        let handled = self.ready.len();
         let mut batch = std::mem::take(&mut self.ready);
         for ready in batch.drain(..) {
             if ready.token != BACKEND {
@@ -345,7 +277,7 @@ impl Swarm {
         if let Some(backend) = &mut self.backend {
             backend.handle_timeout(&self.epoll, Instant::now())?;
         }
-        Ok(())
+        Ok(handled)
     }
 
     fn handle_client(&mut self, ready: Ready) {
@@ -398,25 +330,4 @@ impl Line {
             eprint!("\r\x1b[K");
         }
     }
-}
-
-/// Streams and keys of client `number`: first those of its topics, then the extra ones.
-fn subscriptions(plan: &Plan, number: usize) -> Vec<(String, String)> {
-    let Plan {
-        scenario,
-        names,
-        users,
-        ..
-    } = plan;
-    let user = format!("{}{}", names.user_prefix, number % users);
-    let topics = traffic::topics_of(scenario.interest, number, *users)
-        .into_iter()
-        .map(|topic| {
-            let (stream, event) = traffic::stream_and_event(scenario.interest, names, topic);
-            (stream.to_owned(), event)
-        });
-    let extras = EXTRAS[..scenario.extra_subscriptions].iter();
-    topics
-        .chain(extras.map(|(stream, key)| ((*stream).to_owned(), key.replace("{}", &user))))
-        .collect()
 }

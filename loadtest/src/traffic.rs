@@ -63,6 +63,11 @@ impl Traffic {
         (self.published, self.unwanted)
     }
 
+    /// Whether readers set the pace, not the clock.
+    pub(crate) fn fills_a_window(&self) -> bool {
+        matches!(self.load, Load::InFlight(_))
+    }
+
     /// Publishes what is due at `now`.
     pub(crate) fn publish_due(&mut self, now: Instant, backend: &mut Backend, tally: &mut Tally) {
         let elapsed = now.saturating_duration_since(self.started);

@@ -1,9 +1,12 @@
 //! The floor: the least that a server can do to bring an event from NATS to a websocket. One thread, epoll, no JSON
 //! parsing of events, no limits, no rules. It is a limit to measure against, not a product: it trusts its peers.
 
+mod event;
+mod fanout;
+
 use std::collections::HashMap;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
@@ -11,6 +14,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use self::fanout::{Connection, Fanout};
 use crate::nats::Nats;
 use crate::node::{self, Node, service};
 use crate::sys::{Epoll, Interest, Ready};
@@ -19,8 +23,6 @@ use crate::ws;
 const BACKPLANE: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 const BACKLOG: i32 = 4096;
-const IO_SLICES_MAX: usize = 1024;
-const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// When frames are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -75,28 +77,6 @@ struct Floor {
     free: Vec<u32>,
     topics: HashMap<String, u32>,
     scratch: Vec<u8>,
-}
-
-/// What a delivery touches.
-#[derive(Default)]
-struct Fanout {
-    connections: Vec<Option<Connection>>,
-    subscribers: Vec<Vec<u32>>,
-    /// The frames of this batch; the buffers are used again for the next one.
-    frames: Vec<Vec<u8>>,
-    frame_count: usize,
-    dirty: Vec<u32>,
-}
-
-struct Connection {
-    stream: TcpStream,
-    upgraded: bool,
-    input: Vec<u8>,
-    topics: Vec<u32>,
-    /// Indices of this batch's frames.
-    queue: Vec<u32>,
-    /// What the socket refused.
-    unsent: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +155,7 @@ impl Floor {
             self.nats.drain(|message| {
                 if message.sid != node::EVENT {
                     life_cycle.push((message.sid, message.payload.to_vec()));
-                } else if let Some((event, document)) = slice_event(message.payload)
+                } else if let Some((event, document)) = event::slice(message.payload)
                     && let Some(&topic) = self.topics.get(&event)
                 {
                     self.fanout
@@ -296,220 +276,5 @@ impl Floor {
             self.fanout.subscribers[topic as usize].retain(|&subscriber| subscriber != slot);
         }
         self.free.push(slot);
-    }
-}
-
-impl Fanout {
-    /// Builds the frame once and brings it to all subscribers, or to their queues.
-    fn publish(&mut self, mode: Mode, topic: u32, event: &str, document: &[u8], epoll: &Epoll) {
-        if self.frame_count == self.frames.len() {
-            self.frames.push(Vec::new());
-        }
-        let frame = &mut self.frames[self.frame_count];
-        frame.clear();
-        push_changed(frame, event, document);
-        for &slot in &self.subscribers[topic as usize] {
-            let Some(connection) = &mut self.connections[slot as usize] else {
-                continue;
-            };
-            match mode {
-                Mode::OneSend => connection.send(slot, frame, epoll),
-                Mode::Coalesce => {
-                    if connection.queue.is_empty() {
-                        self.dirty.push(slot);
-                    }
-                    connection.queue.push(self.frame_count as u32);
-                }
-            }
-        }
-        if mode == Mode::Coalesce {
-            self.frame_count += 1;
-        }
-    }
-
-    /// Writes every queue of the batch, each with one vectored write.
-    fn flush(&mut self, epoll: &Epoll) {
-        let mut slices = Vec::with_capacity(IO_SLICES_MAX);
-        for slot in self.dirty.drain(..) {
-            let Some(connection) = &mut self.connections[slot as usize] else {
-                continue;
-            };
-            for chunk in connection.queue.chunks(IO_SLICES_MAX) {
-                slices.clear();
-                slices.extend(
-                    chunk
-                        .iter()
-                        .map(|&index| IoSlice::new(&self.frames[index as usize])),
-                );
-                send_slices(
-                    &mut connection.stream,
-                    &mut connection.unsent,
-                    slot,
-                    &slices,
-                    epoll,
-                );
-            }
-            connection.queue.clear();
-        }
-        self.frame_count = 0;
-    }
-
-    /// Writes what a socket refused earlier; false if the connection is lost.
-    fn write_unsent(&mut self, slot: u32, epoll: &Epoll) -> bool {
-        let Some(connection) = &mut self.connections[slot as usize] else {
-            return true;
-        };
-        match connection.stream.write(&connection.unsent) {
-            Ok(count) => connection.unsent.drain(..count),
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
-        };
-        if connection.unsent.is_empty() {
-            connection.unsent = Vec::new();
-            return epoll
-                .modify(&connection.stream, slot.into(), Interest::Read)
-                .is_ok();
-        }
-        true
-    }
-}
-
-impl Connection {
-    fn send(&mut self, slot: u32, frame: &[u8], epoll: &Epoll) {
-        if self.unsent.is_empty() {
-            let written = self.stream.write(frame).unwrap_or(0);
-            if written == frame.len() {
-                return;
-            }
-            keep_unsent(
-                &self.stream,
-                &mut self.unsent,
-                slot,
-                &frame[written..],
-                epoll,
-            );
-        } else if self.unsent.len() < UNSENT_BYTES_MAX {
-            self.unsent.extend_from_slice(frame);
-        }
-    }
-}
-
-/// Writes `slices`; what does not fit goes to `unsent`. A broken socket is found by the next read.
-fn send_slices(
-    stream: &mut TcpStream,
-    unsent: &mut Vec<u8>,
-    slot: u32,
-    slices: &[IoSlice<'_>],
-    epoll: &Epoll,
-) {
-    let mut written = if unsent.is_empty() {
-        stream.write_vectored(slices).unwrap_or(0)
-    } else {
-        0
-    };
-    for slice in slices {
-        let skipped = written.min(slice.len());
-        written -= skipped;
-        if skipped < slice.len() && unsent.len() < UNSENT_BYTES_MAX {
-            keep_unsent(stream, unsent, slot, &slice[skipped..], epoll);
-        }
-    }
-}
-
-fn keep_unsent(stream: &TcpStream, unsent: &mut Vec<u8>, slot: u32, bytes: &[u8], epoll: &Epoll) {
-    if unsent.is_empty() {
-        // A socket that cannot be awaited is broken, which its next read tells.
-        let _ = epoll.modify(stream, slot.into(), Interest::ReadWrite);
-    }
-    unsent.extend_from_slice(bytes);
-}
-
-/// The event name that clients subscribed to, and the document, cut out of an EVENT packet of our own publisher.
-fn slice_event(packet: &[u8]) -> Option<(String, &[u8])> {
-    let name = after(packet, br#""event":""#)?;
-    let name_end = memchr::memchr(b'"', name)?;
-    let data = after(&name[name_end..], br#""data":"#)?;
-    let data = &data[..memmem::rfind(data, br#","broadcast":"#)?];
-    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-    match &name[..name_end] {
-        b"watch.messages" => {
-            let document = data.strip_prefix(br#"[{"message":"#)?.strip_suffix(b"}]")?;
-            let room = after(document, br#""rid":""#)?;
-            Some((text(&room[..memchr::memchr(b'"', room)?])?, document))
-        }
-        b"notify.desktop" => {
-            let rest = data.strip_prefix(br#"[""#)?.strip_suffix(b"]")?;
-            let user_end = memchr::memchr(b'"', rest)?;
-            let document = rest[user_end..].strip_prefix(br#"","#)?;
-            Some((text(&rest[..user_end])? + "/notification", document))
-        }
-        _ => None,
-    }
-}
-
-fn after<'a>(bytes: &'a [u8], needle: &[u8]) -> Option<&'a [u8]> {
-    memmem::find(bytes, needle).map(|at| &bytes[at + needle.len()..])
-}
-
-fn push_changed(out: &mut Vec<u8>, event: &str, document: &[u8]) {
-    let stream = if event.ends_with("/notification") {
-        "stream-notify-user"
-    } else {
-        "stream-room-messages"
-    };
-    let parts: [&[u8]; 6] = [
-        br#"{"msg":"changed","collection":""#,
-        stream.as_bytes(),
-        br#"","id":"id","fields":{"eventName":""#,
-        event.as_bytes(),
-        br#"","args":["#,
-        document,
-    ];
-    let tail = br"]}}";
-    ws::push_server_text_head(
-        out,
-        parts.iter().map(|part| part.len()).sum::<usize>() + tail.len(),
-    );
-    parts.iter().for_each(|part| out.extend_from_slice(part));
-    out.extend_from_slice(tail);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_sliced_verbatim_into_the_frame_of_its_stream() {
-        let check = |event: &str, data: &str, stream: &str, key: &str, document: &str| {
-            let packet = format!(
-                r#"{{"id":"x","event":"{event}","data":{data},"broadcast":true,"sender":"s"}}"#
-            );
-            let (name, slice) = slice_event(packet.as_bytes()).unwrap();
-            assert_eq!((name.as_str(), slice), (key, document.as_bytes()));
-            let mut out = Vec::new();
-            push_changed(&mut out, &name, slice);
-            let frame = ws::parse(&out).unwrap().unwrap();
-            let message: Value = serde_json::from_slice(frame.payload).unwrap();
-            assert_eq!(message["collection"], stream);
-            assert_eq!(message["fields"]["eventName"], key);
-            assert_eq!(message["fields"]["args"][0]["n"], 1);
-        };
-        let document = r#"{"_id":"m","rid":"room-1","n":1}"#;
-        check(
-            "watch.messages",
-            &format!(r#"[{{"message":{document}}}]"#),
-            "stream-room-messages",
-            "room-1",
-            document,
-        );
-        let document = r#"{"n":1,"title":"]"}"#;
-        let data = format!(r#"["user-1",{document}]"#);
-        check(
-            "notify.desktop",
-            &data,
-            "stream-notify-user",
-            "user-1/notification",
-            document,
-        );
-        assert!(slice_event(br#"{"event":"watch.rooms","data":[],"broadcast":true}"#).is_none());
     }
 }

@@ -1,0 +1,211 @@
+//! One run, from an empty server to its report.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::backend::Names;
+use crate::probe::Probe;
+use crate::process;
+use crate::report::{Latency, Report};
+use crate::scenario::{EXTRAS, Load, Scenario};
+use crate::swarm::Swarm;
+use crate::target::Target;
+use crate::traffic::{self, Traffic};
+
+/// What a server gets to come to rest after many sockets have come or gone.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// What to run against which server.
+pub(crate) struct Plan {
+    pub(crate) scenario: Scenario,
+    /// How the report calls the server.
+    pub(crate) server: String,
+    pub(crate) target: Target,
+    /// Where the stand-in backend joins; without it the swarm only connects and listens.
+    pub(crate) nats: Option<SocketAddr>,
+    pub(crate) names: Names,
+    /// Clients share this many users.
+    pub(crate) users: usize,
+    /// The server's process, for CPU time and memory.
+    pub(crate) pid: Option<u32>,
+}
+
+/// What connecting took.
+struct Connected {
+    elapsed: Duration,
+    cpu: Option<Duration>,
+    rss_bytes: Option<u64>,
+}
+
+/// What happened in the measured window.
+#[derive(Default)]
+struct Loaded {
+    seconds: f64,
+    cpu: Option<Duration>,
+    delivered: u64,
+    reads: u64,
+    published: u64,
+    unwanted: u64,
+    latency: Option<Latency>,
+    ping: Option<Latency>,
+}
+
+/// Runs `plan` to its end.
+///
+/// # Errors
+/// Only if there is nothing to measure: no server, no nats-server, no client became ready. What goes wrong with single
+/// clients or messages is in the report's faults.
+pub(crate) fn run(plan: &Plan) -> Result<Report> {
+    let mut swarm = Swarm::new(plan)?;
+    swarm.find_targets(plan)?;
+    let rss_empty = plan.rss_bytes()?;
+    let connected = connect(plan, &mut swarm)?;
+    let stalled = plan.scenario.stalled;
+    swarm.stall_readers(stalled)?;
+    let loaded = load(plan, &mut swarm)?;
+    let rss_end = plan.rss_bytes()?;
+    let stalled_closed = (stalled > 0).then(|| swarm.count_closed(stalled));
+    let connections = swarm.opened();
+    let faults = swarm.finish()?;
+
+    let share = |cpu: Option<Duration>, count: u64| {
+        cpu.filter(|_| count > 0)
+            .map(|cpu| cpu.as_secs_f64() * 1e6 / count as f64)
+    };
+    Ok(Report {
+        scenario: plan.scenario.name.to_owned(),
+        server: plan.server.clone(),
+        connections,
+        subscriptions: plan.subscriptions(0).len(),
+        connect_seconds: connected.elapsed.as_secs_f64(),
+        connects_per_second: connections as f64 / connected.elapsed.as_secs_f64(),
+        cpu_us_per_connection: share(connected.cpu, connections as u64),
+        rss_empty_bytes: rss_empty,
+        rss_connected_bytes: connected.rss_bytes,
+        rss_end_bytes: rss_end,
+        rss_bytes_per_connection: rss_empty
+            .zip(connected.rss_bytes)
+            .map(|(empty, full)| (full as f64 - empty as f64) / connections as f64),
+        seconds: loaded.seconds,
+        published: loaded.published,
+        unwanted: loaded.unwanted,
+        delivered: loaded.delivered,
+        deliveries_per_second: ratio(loaded.delivered as f64, loaded.seconds),
+        cpu_us_per_delivery: share(loaded.cpu, loaded.delivered),
+        cpu_us_per_event: share(loaded.cpu, loaded.published + loaded.unwanted),
+        cpu_share: loaded
+            .cpu
+            .map(|cpu| ratio(cpu.as_secs_f64(), loaded.seconds)),
+        messages_per_read: ratio(loaded.delivered as f64, loaded.reads as f64),
+        latency_ms: loaded.latency,
+        ping_ms: loaded.ping,
+        stalled_closed,
+        faults,
+    })
+}
+
+/// Connects everybody, twice if the scenario is about coming back.
+fn connect(plan: &Plan, swarm: &mut Swarm) -> Result<Connected> {
+    if plan.scenario.connect.twice {
+        swarm.connect_all(plan)?;
+        swarm.hang_up();
+        swarm.turns_for(SETTLE)?;
+    }
+    let (start, cpu) = (Instant::now(), plan.cpu_time()?);
+    swarm.connect_all(plan)?;
+    let (elapsed, cpu) = (start.elapsed(), plan.cpu_since(cpu)?);
+    if swarm.opened() == 0 {
+        bail!("no client became ready: {}", swarm.reasons().join("; "));
+    }
+    if matches!(plan.scenario.load, Load::Nothing) {
+        swarm.turns_for(SETTLE)?;
+    }
+    Ok(Connected {
+        elapsed,
+        cpu,
+        rss_bytes: plan.rss_bytes()?,
+    })
+}
+
+/// Publishes, or only listens when somebody else does.
+fn load(plan: &Plan, swarm: &mut Swarm) -> Result<Loaded> {
+    let scenario = &plan.scenario;
+    let listens = plan.nats.is_none();
+    if matches!(scenario.load, Load::Nothing) && !listens {
+        return Ok(Loaded::default());
+    }
+    let probe = scenario.probe.then(|| Probe::start(plan.target.clone()));
+    let mut traffic = Traffic::new(scenario, plan.names.clone(), plan.users, Instant::now());
+    if !listens {
+        swarm.publish_for(scenario.warmup, &mut traffic, "warm-up")?;
+    }
+    swarm.begin_measuring();
+    let (start, cpu, before) = (Instant::now(), plan.cpu_time()?, traffic.published());
+    if listens {
+        swarm.turns_for(scenario.measure)?;
+    } else {
+        swarm.publish_for(scenario.measure, &mut traffic, scenario.name)?;
+    }
+    let (delivered, reads, latency) = swarm.measured();
+    let (published, unwanted) = traffic.published();
+    let mut loaded = Loaded {
+        seconds: start.elapsed().as_secs_f64(),
+        cpu: plan.cpu_since(cpu)?,
+        delivered,
+        reads,
+        published: published - before.0,
+        unwanted: unwanted - before.1,
+        latency,
+        ping: None,
+    };
+    swarm.drain()?;
+    if let Some(probe) = probe {
+        loaded.ping = probe.finish()?.summary();
+    }
+    Ok(loaded)
+}
+
+impl Plan {
+    /// Streams and keys of client `number`: first those of its topics, then the extra ones.
+    pub(crate) fn subscriptions(&self, number: usize) -> Vec<(String, String)> {
+        let Self {
+            scenario,
+            names,
+            users,
+            ..
+        } = self;
+        let user = format!("{}{}", names.user_prefix, number % users);
+        let topics = traffic::topics_of(scenario.interest, number, *users)
+            .into_iter()
+            .map(|topic| {
+                let (stream, event) = traffic::stream_and_event(scenario.interest, names, topic);
+                (stream.to_owned(), event)
+            });
+        let extras = EXTRAS[..scenario.extra_subscriptions].iter();
+        topics
+            .chain(extras.map(|(stream, key)| ((*stream).to_owned(), key.replace("{}", &user))))
+            .collect()
+    }
+
+    fn cpu_time(&self) -> Result<Option<Duration>> {
+        self.pid.map(process::cpu_time).transpose()
+    }
+
+    fn cpu_since(&self, before: Option<Duration>) -> Result<Option<Duration>> {
+        let now = self.cpu_time()?;
+        Ok(now
+            .zip(before)
+            .map(|(now, before)| now.saturating_sub(before)))
+    }
+
+    fn rss_bytes(&self) -> Result<Option<u64>> {
+        self.pid.map(process::rss_bytes).transpose()
+    }
+}
+
+/// Zero instead of a division by zero.
+fn ratio(amount: f64, per: f64) -> f64 {
+    if per > 0.0 { amount / per } else { 0.0 }
+}
