@@ -1,6 +1,278 @@
 //! The DDP/SockJS front door: sockets, sessions, streams.
+//!
+//! ```text
+//!  acceptor ──▶ shard-0..N ◀── mailboxes ── bus ◀── NATS, or the in-process bus
+//!  (caller's      sockets,                   events to publications,
+//!   runtime)      sessions, writing          rules, grants, calls
+//! ```
+//!
+//! [`Gateway`] owns every thread and task and ends them in order: no new sockets, sockets closed while events still
+//! flow, shards joined, the bus left, its thread joined.
 
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use backplane::{Bus, Driver};
+use bytes::Bytes;
+use http_body_util::Full;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+mod acceptor;
 pub mod config;
+mod standin;
+use standin::{bus, limiter, streams};
+mod admission;
+mod http;
+mod io;
 mod link;
+mod metrics;
+mod panics;
 mod shard;
+mod threads;
 mod topics;
+
+pub use config::Config;
+pub use panics::end_process_on_panic;
+
+use admission::Admission;
+use link::{ToBus, ToShard};
+use shard::mailbox::Mailbox;
+use topics::Interest;
+
+/// Shards that the bit sets of the interest map can name.
+const SHARDS_MAX: usize = 64;
+/// Share of the drain time over which sockets are closed; the rest is for their close handshakes and the bus.
+const DRAIN_SHARE: f64 = 0.6;
+/// A drain closes sockets no slower than this, however long it might take.
+const DRAIN_PER_SOCKET: Duration = Duration::from_millis(5);
+/// Part of the drain time that belongs to leaving the bus.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// Answers what the gateway itself does not: the sandbox's console and REST.
+pub type Fallback = Arc<
+    dyn Fn(
+            hyper::Request<hyper::body::Incoming>,
+        ) -> Pin<Box<dyn Future<Output = hyper::Response<Full<Bytes>>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// A running gateway. Dropping it without [`Gateway::drain`] leaves its threads to the end of the process.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    accepting: CancellationToken,
+    on_bus: CancellationToken,
+    acceptor: tokio::task::JoinHandle<()>,
+    watchdog: tokio::task::JoinHandle<()>,
+    shards: Vec<thread::JoinHandle<usize>>,
+    bus: thread::JoinHandle<()>,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listener could not be opened.
+    #[error("cannot listen on port {port}: {}", explain(source))]
+    Listen { port: u16, source: std::io::Error },
+    /// More shards than the interest map can name.
+    #[error("{0} shards are too many, {SHARDS_MAX} is the limit")]
+    Shards(usize),
+    /// The system refuses a thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+fn explain(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "another process listens there already".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// What all threads of one gateway share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) bus: Bus,
+    pub(crate) local: SocketAddr,
+    /// UUID of this process' DDP server in connection objects.
+    pub(crate) instance: Arc<str>,
+    /// Node and shard tag of session ids, per shard.
+    pub(crate) tags: Box<[String]>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) to_bus: Arc<Mailbox<ToBus>>,
+    pub(crate) mailboxes: Box<[Arc<Mailbox<ToShard>>]>,
+    pub(crate) pulses: Box<[threads::Pulse]>,
+    pub(crate) fallback: Option<Fallback>,
+    pub(crate) limiter: limiter::Limiter,
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// Opens the listener and starts the `bus` thread (which runs `driver`), the shards and the acceptor.
+    ///
+    /// # Errors
+    ///
+    /// The port is taken, or the system refuses a socket or a thread.
+    pub async fn start(
+        config: Config,
+        bus: Bus,
+        driver: Option<Driver>,
+        store: Store,
+        fallback: Option<Fallback>,
+    ) -> Result<Self, StartError> {
+        if config.shards == 0 || config.shards > SHARDS_MAX {
+            return Err(StartError::Shards(config.shards));
+        }
+        let refused = |source| StartError::Listen {
+            port: config.port,
+            source,
+        };
+        let listener = acceptor::bind(config.bind, config.port).map_err(refused)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
+        let local = listener.local_addr().map_err(refused)?;
+        let shared = Arc::new(Shared::new(config, bus, local, fallback));
+
+        let on_bus = CancellationToken::new();
+        let bus = threads::bus(shared.clone(), driver, store, on_bus.clone())
+            .map_err(StartError::Thread)?;
+        let shards = (0..shared.config.shards).map(|index| threads::shard(index, shared.clone()));
+        let shards = shards
+            .collect::<Result<_, _>>()
+            .map_err(StartError::Thread)?;
+        let accepting = CancellationToken::new();
+        let acceptor = tokio::spawn(acceptor::run(listener, shared.clone(), accepting.clone()));
+        let watchdog = tokio::spawn(threads::watch(shared.clone()));
+        Ok(Self {
+            shared,
+            accepting,
+            on_bus,
+            acceptor,
+            watchdog,
+            shards,
+            bus,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// Ends the gateway: not ready, no new sockets, sockets closed in jittered order while events still flow, the bus
+    /// left. Returns the number of sockets that did not close in time.
+    pub async fn drain(self) -> usize {
+        let Self {
+            shared,
+            accepting,
+            on_bus,
+            acceptor,
+            watchdog,
+            shards,
+            bus,
+        } = self;
+        let started = tokio::time::Instant::now();
+        shared.draining.store(true, Ordering::Relaxed);
+        accepting.cancel();
+        end(acceptor).await;
+
+        let within = shared.config.drain_within;
+        let open = u32::try_from(shared.admission.websockets()).unwrap_or(u32::MAX);
+        let over = within
+            .mul_f64(DRAIN_SHARE)
+            .min(DRAIN_PER_SOCKET.saturating_mul(open));
+        shared.tell_shards(|| ToShard::Drain { over });
+        let _ = tokio::time::timeout_at(
+            started + within.saturating_sub(LEAVE_TIME),
+            shared.admission.emptied(),
+        )
+        .await;
+
+        shared.tell_shards(|| ToShard::Stop);
+        let mut left = 0;
+        for shard in shards {
+            left += threads::join(shard).await;
+        }
+        on_bus.cancel();
+        threads::join(bus).await;
+        watchdog.abort();
+        left
+    }
+}
+
+/// A task of ours that panicked has panicked here.
+async fn end(task: tokio::task::JoinHandle<()>) {
+    if let Err(error) = task.await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+impl Shared {
+    fn new(config: Config, bus: Bus, local: SocketAddr, fallback: Option<Fallback>) -> Self {
+        let instance = uuid::Uuid::new_v4().to_string();
+        Self {
+            tags: (0..config.shards)
+                .map(|shard| format!("{}{shard}", &instance[..5]))
+                .collect(),
+            instance: instance.into(),
+            admission: Arc::new(Admission::new(&config)),
+            interest: Arc::default(),
+            to_bus: Arc::new(Mailbox::new(0)),
+            mailboxes: (0..config.shards)
+                .map(|_| Arc::new(Mailbox::new(config.mailbox_bytes)))
+                .collect(),
+            pulses: (0..=config.shards).map(|_| threads::Pulse::new()).collect(),
+            limiter: limiter::Limiter,
+            draining: AtomicBool::new(false),
+            config,
+            bus,
+            local,
+            fallback,
+        }
+    }
+
+    /// Why new websockets are not let in now, if they are not: the value of the metric label `reason`.
+    pub(crate) fn refuses(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if !self.bus.status().connected {
+            Some("bus_down")
+        } else {
+            None
+        }
+    }
+
+    /// Whether the end has been ordered.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn tell_shards(&self, message: impl Fn() -> ToShard) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(message(), 0);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.pulses
+            .iter()
+            .all(|pulse| pulse.lag() < self.config.stall_after)
+    }
+    pub(crate) fn readiness_answer(&self) -> hyper::Response<Full<Bytes>> {
+        http::json(hyper::StatusCode::OK, String::from("{}"))
+    }
+}

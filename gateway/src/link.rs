@@ -13,14 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use protocol::{
     close::CloseReason,
     ddp,
     outbox::{Class, Frame},
     session::SubKey,
-    sockjs::Framing,
+    sockjs::{self, Framing},
+    ws,
 };
+
+use crate::admission::Seat;
 
 /// The way back of an answer: slots are reused, so a slot alone is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +112,8 @@ pub(crate) enum Body {
 }
 
 impl Publication {
-    /// The finished websocket frame of a `Stream` or `Message` body in this framing, built on first use.
+    /// The finished websocket frame of a `Stream` or `Message` body in this framing, built on first use; of a
+    /// `RoomsChanged` body the arguments alone, ready to be spliced.
     pub(crate) fn frame(&self, framing: Framing) -> Frame {
         let cell = match framing {
             Framing::Raw => &self.raw,
@@ -123,18 +127,57 @@ impl Publication {
                     args,
                 } => framing.frame(&ddp::encode::stream_changed(stream, event, args)),
                 Body::Message(text) => framing.frame(&String::from_utf8_lossy(text)),
-                Body::RoomsChanged { args, .. } => framing.frame(&String::from_utf8_lossy(args)),
+                Body::RoomsChanged { args, .. } => match framing {
+                    Framing::Raw => args.clone(),
+                    Framing::SockJs => {
+                        let mut escaped = BytesMut::with_capacity(args.len() + args.len() / 4);
+                        sockjs::escape_into(&String::from_utf8_lossy(args), &mut escaped);
+                        escaped.freeze()
+                    }
+                },
             })
         })
         .clone()
+    }
+
+    /// The frame of a `RoomsChanged` body for one user: only its head is new, the arguments stay shared.
+    pub(crate) fn rooms_changed(&self, framing: Framing, user: &str) -> Frame {
+        let Frame::Shared(body) = self.frame(framing) else {
+            return self.frame(framing);
+        };
+        let mut text = String::from(
+            r#"{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{"eventName":"#,
+        );
+        ddp::encode::push_string(&mut text, &format!("{user}/rooms-changed"));
+        text.push_str(r#","args":"#);
+        let (open, tail): (BytesMut, &'static [u8]) = match framing {
+            Framing::Raw => (text.as_bytes().into(), b"}}"),
+            Framing::SockJs => {
+                let mut open = BytesMut::from(&b"a[\""[..]);
+                sockjs::escape_into(&text, &mut open);
+                (open, b"}}\"]")
+            }
+        };
+        let mut head = BytesMut::with_capacity(10 + open.len());
+        ws::frame_header(
+            ws::Opcode::Text,
+            open.len() + body.len() + tail.len(),
+            &mut head,
+        );
+        head.extend_from_slice(&open);
+        Frame::Spliced {
+            head: head.freeze(),
+            body,
+            tail: Bytes::from_static(tail),
+        }
     }
 }
 
 /// From the bus thread (and, for `Accept`, the acceptor) to one shard.
 #[derive(Debug)]
 pub(crate) enum ToShard {
-    /// A socket fresh from `accept`, set to non-blocking, with its peer address.
-    Accept(std::net::TcpStream, IpAddr),
+    /// A socket fresh from `accept`, set to non-blocking, with its peer address and its share of the limits.
+    Accept(std::net::TcpStream, IpAddr, Seat),
     /// The answer to a `ToBus` message that carried this ticket.
     Answer(Ticket, Answer),
     /// One batch of publications; the only kind that counts against the mailbox bound.
@@ -157,6 +200,8 @@ pub(crate) enum ToShard {
     Resync { scope: Scope, over: Duration },
     /// Close everything with `Draining`, jittered over this time.
     Drain { over: Duration },
+    /// End the thread, whatever is left.
+    Stop,
 }
 
 /// Which subscriptions end, and whether the client is told.
@@ -245,4 +290,6 @@ pub(crate) enum ToBus {
     Unsubscribed { caller: Caller, topics: Vec<Topic> },
     /// A message arrived from a logged-in client, at most once per 30 s (`presence.updateConnection`).
     Activity(Caller),
+    /// The bus thread itself was late since this time, for longer than its peers wait: a gap.
+    Stalled { since: Instant },
 }

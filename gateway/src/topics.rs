@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::link::Topic;
 
 /// A topic's number within its shard's table; reused after its last subscriber has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TopicId(u32);
 
 /// Which connections (slots) of one shard listen to which topic. Empty topics are removed at once.

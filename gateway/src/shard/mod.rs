@@ -1,3 +1,211 @@
-//! One thread's share of the clients.
+//! One thread's share of the clients: their sockets, sessions, topics, timers, and all writing to them.
+//!
+//! ```text
+//!  acceptor, bus thread ── mailbox ──▶ run: answers, publications ─▶ outboxes ─▶ dirty lists ─▶ flush ─▶ sockets
+//!  sockets ── read tasks ──▶ decoder ─▶ session ─▶ outbox, or ToBus ──▶ bus thread
+//! ```
+//!
+//! Everything is touched by this thread only, in `RefCell`s of which no guard crosses an await. Nobody waits for a
+//! socket: what one does not take stays in its outbox.
+//!
+//! # Memory
+//!
+//! What one idle connection costs beyond the kernel's buffers, each line held by a test below (64-bit):
+//!
+//! | part | bytes, at most |
+//! |---|---|
+//! | socket's registration with the reactor | 256 |
+//! | [`entry::Entry`] with session and outbox | 1,024 |
+//! | [`link::Connection`] and its ids | 256 |
+//! | read task | 512 |
+//! | place in the slab, key in the timer queue | 128 |
+//! | a subscription (`topics.rs`) | 200 |
 
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
+
+use hashbrown::{HashMap, HashSet};
+use protocol::limits::Limits;
+use slab::Slab;
+use tokio_util::time::DelayQueue;
+
+use crate::{
+    Shared,
+    link::{ToShard, Topic},
+    topics::{TopicId, TopicTable},
+};
+
+mod close;
+pub(crate) mod entry;
+mod flush;
 pub(crate) mod mailbox;
+mod publish;
+mod read;
+mod sessions;
+mod timers;
+
+use entry::Entry;
+use mailbox::Mailbox;
+pub(crate) use sessions::Arrival;
+
+/// Bytes of the one buffer into which all clients of a shard are read.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The echo endpoint's message limit: the largest message of the RFC 6455 suite.
+#[cfg(feature = "echo")]
+const ECHO_BYTES: usize = 16 * 1024 * 1024;
+
+/// One thread's share of the clients.
+pub(crate) struct Shard {
+    pub(crate) index: u16,
+    pub(crate) shared: Arc<Shared>,
+    limits: Arc<Limits>,
+    mailbox: Arc<Mailbox<ToShard>>,
+    entries: RefCell<Slab<Rc<Entry>>>,
+    /// Counts all connections ever, so that no slot is mistaken for its former owner.
+    generation: Cell<u32>,
+    topics: RefCell<TopicTable>,
+    /// The slots on which each user is logged in.
+    users: RefCell<HashMap<Arc<str>, Vec<u32>>>,
+    urgent: RefCell<VecDeque<Rc<Entry>>>,
+    bulk: RefCell<VecDeque<Rc<Entry>>>,
+    timers: RefCell<DelayQueue<(u32, u32)>>,
+    buffer: RefCell<Box<[u8]>>,
+    /// Header objects of the connections; many browsers send the same.
+    headers: RefCell<HashSet<Arc<str>>>,
+    /// The run loop is on its way already.
+    roused: Cell<bool>,
+    /// State of a small random generator for jitter, where nobody gains from guessing.
+    jitter: Cell<u64>,
+}
+
+impl Shard {
+    /// A shard without clients.
+    pub(crate) fn new(index: u16, shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            limits: shared.config.limits.clone(),
+            mailbox: shared.mailboxes[usize::from(index)].clone(),
+            entries: RefCell::default(),
+            generation: Cell::new(0),
+            topics: RefCell::new(TopicTable::new(index, shared.interest.clone())),
+            users: RefCell::default(),
+            urgent: RefCell::default(),
+            bulk: RefCell::default(),
+            timers: RefCell::new(DelayQueue::new()),
+            buffer: RefCell::new(vec![0; READ_BYTES].into()),
+            headers: RefCell::default(),
+            roused: Cell::new(false),
+            jitter: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index) << 32),
+            shared,
+        })
+    }
+
+    /// Serves until `ToShard::Stop`; returns the number of clients that are left.
+    pub(crate) async fn run(self: Rc<Self>) -> usize {
+        let mut batch = Vec::new();
+        let mut due = Vec::new();
+        loop {
+            self.work_or_time(&mut due).await;
+            loop {
+                self.roused.set(false);
+                self.mailbox.take(&mut batch);
+                let idle = batch.is_empty();
+                for message in batch.drain(..) {
+                    if matches!(message, ToShard::Stop) {
+                        return self.entries.borrow().len();
+                    }
+                    self.take(message);
+                }
+                for (slot, generation) in due.drain(..) {
+                    self.expired(slot, generation);
+                }
+                if !self.flush() && idle {
+                    break;
+                }
+                // Reads and timers have their turn, in this order: the reactor is polled before we go on.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until the mailbox or a dirty list has something, or timers have fired, which are moved into `due`.
+    async fn work_or_time(&self, due: &mut Vec<(u32, u32)>) {
+        let mut work = std::pin::pin!(self.mailbox.wait());
+        poll_fn(|context| {
+            let mut timers = self.timers.borrow_mut();
+            while let Poll::Ready(Some(expired)) = timers.poll_expired(context) {
+                due.push(expired.into_inner());
+            }
+            match (work.as_mut().poll(context), due.is_empty()) {
+                (Poll::Pending, true) => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Wakes the run loop from this thread, once per round.
+    fn rouse(&self) {
+        if !self.roused.replace(true) {
+            self.mailbox.wake();
+        }
+    }
+
+    fn take(self: &Rc<Self>, message: ToShard) {
+        match message {
+            ToShard::Accept(stream, peer, seat) => {
+                tokio::task::spawn_local(crate::http::serve(self.clone(), stream, peer, seat));
+            }
+            ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
+            ToShard::Publish(batch) => self.publish(&batch),
+            ToShard::Documents { ticket, messages } => self.documents(ticket, messages),
+            ToShard::Revoke(revocation) => self.revoke(&revocation),
+            ToShard::CloseUser {
+                user,
+                connection,
+                hashed_token,
+                reason,
+            } => {
+                self.close_user(
+                    &user,
+                    connection.as_deref(),
+                    hashed_token.as_deref(),
+                    reason,
+                );
+            }
+            ToShard::Resync { scope, over } => self.resync(&scope, over),
+            ToShard::Drain { over } => self.drain(over),
+            ToShard::Stop => {}
+        }
+    }
+
+    /// The client in this slot, if it is still the same one.
+    fn entry(&self, slot: u32, generation: u32) -> Option<Rc<Entry>> {
+        let entries = self.entries.borrow();
+        entries
+            .get(slot as usize)
+            .filter(|entry| entry.connection.generation == generation)
+            .cloned()
+    }
+
+    /// Enters a client under a topic for one of its subscriptions.
+    fn topic(&self, topic: &Topic, slot: u32) -> TopicId {
+        self.topics.borrow_mut().subscribe(topic, slot)
+    }
+}
+
+/// The time by the runtime's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! What a request says about the client: its address, and the header object that travels in broadcasts.
+
+use std::net::IpAddr;
+
+use hyper::HeaderMap;
+
+/// Never leave this process unless configured: whoever reads a broadcast could act as the user.
+const SECRETS: [&str; 4] = [
+    "cookie",
+    "authorization",
+    "proxy-authorization",
+    "x-auth-token",
+];
+
+/// The client's address: the peer's, or the element of `X-Forwarded-For` that the outermost of `count` trusted proxies
+/// has written (gateway.md 1.7).
+pub(super) fn address(headers: &HeaderMap, peer: IpAddr, count: usize) -> Option<IpAddr> {
+    if count == 0 {
+        return Some(peer);
+    }
+    let lines = headers.get_all("x-forwarded-for");
+    let hops: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .collect();
+    let hop = hops
+        .len()
+        .checked_sub(count)
+        .and_then(|index| hops.get(index))?
+        .trim();
+    let hop = hop
+        .strip_prefix('[')
+        .and_then(|hop| hop.strip_suffix(']'))
+        .unwrap_or(hop);
+    hop.parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+/// All headers as a raw JSON object with lower-case names (gateway.md 1.8), without secrets unless `secrets`, and
+/// without the handshake's nonce, which would make every client's object different.
+pub(super) fn headers(headers: &HeaderMap, secrets: bool) -> String {
+    let mut object = String::from("{");
+    for name in headers.keys() {
+        if name == "sec-websocket-key" || !secrets && SECRETS.contains(&name.as_str()) {
+            continue;
+        }
+        let separator = if name == "cookie" { "; " } else { ", " };
+        // Latin-1, as Node reads header bytes.
+        let values = headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
+        let value = values.collect::<Vec<String>>().join(separator);
+        if object.len() > 1 {
+            object.push(',');
+        }
+        protocol::ddp::encode::push_string(&mut object, name.as_str());
+        object.push(':');
+        protocol::ddp::encode::push_string(&mut object, &value);
+    }
+    object.push('}');
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use hyper::{HeaderMap, header::HeaderValue};
+
+    use super::{address, headers};
+
+    fn map(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse().unwrap(),
+                    HeaderValue::from_bytes(value).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_address_is_counted_from_the_end() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let forwarded = map(&[("x-forwarded-for", b"198.51.100.1, 203.0.113.9 ,10.0.0.2")]);
+        let at = |count| address(&forwarded, peer, count).map(|address| address.to_string());
+        assert_eq!(at(0).as_deref(), Some("10.0.0.1"));
+        assert_eq!(at(1).as_deref(), Some("10.0.0.2"));
+        assert_eq!(at(2).as_deref(), Some("203.0.113.9"));
+        assert_eq!(at(4), None);
+        assert_eq!(address(&HeaderMap::new(), peer, 1), None);
+    }
+
+    #[test]
+    fn secrets_and_the_nonce_stay_here() {
+        let map = map(&[
+            ("user-agent", b"x \xe9\""),
+            ("cookie", b"a=b"),
+            ("authorization", b"Bearer t"),
+            ("x-auth-token", b"t"),
+            ("sec-websocket-key", b"k"),
+        ]);
+        assert_eq!(headers(&map, false), r#"{"user-agent":"x é\""}"#);
+        let all = headers(&map, true);
+        assert!(
+            all.contains(r#""cookie":"a=b""#)
+                && all.contains("Bearer")
+                && !all.contains("sec-websocket-key")
+        );
+    }
+}

@@ -1,0 +1,257 @@
+//! The end of a connection, and everything that ends many of them.
+//!
+//! ```text
+//! Open ── close: topics and users forgotten, bus told, close frame last in the outbox ──▶ Closing
+//! Closing ── frame written, peer's close read (or nothing readable any more) ── FIN ──▶ peer's FIN ──▶ Gone
+//! Closing ── close_linger ──▶ Gone
+//! ```
+//!
+//! A socket is never dropped with unread input while its peer may still read: that would send RST, and the peer could
+//! lose the close frame.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    ddp,
+    outbox::{Class, Frame},
+    session::SubKey,
+    ws,
+};
+
+use super::{
+    Shard,
+    entry::{Entry, Phase, Queued},
+    now,
+};
+use crate::{
+    link::{Ended, Revocation, Scope, ToBus, Topic},
+    metrics,
+};
+
+impl Shard {
+    /// Ends a session: flush, close frame last, then wait for the peer.
+    pub(crate) fn close(&self, entry: &Rc<Entry>, reason: CloseReason) {
+        let frame = reason
+            .code(&self.limits)
+            .map(|code| ws::close_frame(Some(code), reason.text()));
+        self.close_with(entry, reason, frame);
+    }
+
+    /// As [`Self::close`], with this frame as the last.
+    pub(crate) fn close_with(&self, entry: &Rc<Entry>, reason: CloseReason, frame: Option<Bytes>) {
+        if !entry.is_open() {
+            return;
+        }
+        let now = now();
+        let until = now + self.limits.close_linger;
+        entry.phase.set(Phase::Closing {
+            until,
+            sent: false,
+            peer_closed: false,
+        });
+        let caller = entry.caller();
+        self.forget(entry);
+        metrics::connection_closed(reason);
+        tracing::debug!(connection = %entry.connection.id, reason = reason.label(), "connection ends");
+        self.shared.to_bus.post(ToBus::Closed { caller, reason }, 0);
+
+        let mut outbox = entry.outbox.borrow_mut();
+        if reason == CloseReason::SlowConsumer {
+            outbox.cut();
+        }
+        if let Some(frame) = frame {
+            // A reply always fits.
+            let _ = outbox.push(Frame::Shared(frame), Class::Reply, false, now);
+        }
+        drop(outbox);
+        self.schedule(entry, until);
+        self.mark(entry, Queued::Urgent);
+    }
+
+    /// The peer's close frame is here, or will never be recognised: nothing it sends matters any more.
+    pub(crate) fn peer_closed(&self, entry: &Entry) {
+        if let Phase::Closing { until, sent, .. } = entry.phase.get() {
+            entry.phase.set(Phase::Closing {
+                until,
+                sent,
+                peer_closed: true,
+            });
+            self.finish(entry);
+        }
+    }
+
+    /// Says the end of our side once both close frames have passed; the peer ends the connection, or the timer.
+    pub(crate) fn finish(&self, entry: &Entry) {
+        if let Phase::Closing {
+            sent: true,
+            peer_closed: true,
+            ..
+        } = entry.phase.get()
+            && let Some(transport) = &*entry.transport.borrow()
+        {
+            transport.io.shutdown_write();
+        }
+    }
+
+    /// The socket is of no use any more: ends the session if it still lives, and frees the slot.
+    pub(crate) fn lost(&self, entry: &Rc<Entry>) {
+        self.close_with(entry, CloseReason::PeerGone, None);
+        if entry.phase.replace(Phase::Gone) == Phase::Gone {
+            return;
+        }
+        self.unschedule(entry);
+        entry.transport.borrow_mut().take();
+        self.entries.borrow_mut().remove(entry.slot() as usize);
+        let headers = &entry.connection.headers;
+        // Two: the set's own and this connection's. The bus thread may hold more for a moment, then the text stays
+        // until the next connection with the same one ends.
+        if std::sync::Arc::strong_count(headers) <= 2 {
+            self.headers.borrow_mut().remove(headers);
+        }
+    }
+
+    /// Takes a client out of everything that finds clients.
+    fn forget(&self, entry: &Entry) {
+        entry.session.borrow_mut().close();
+        entry.running.set(None);
+        let mut table = self.topics.borrow_mut();
+        let mut ids: Vec<_> = entry.topics.take().into_iter().map(|(_, id)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            table.unsubscribe(id, entry.slot());
+        }
+        drop(table);
+        self.log_out(entry);
+    }
+
+    /// Closes sockets of a user: all, or one bus connection, or those of one login token.
+    pub(crate) fn close_user(
+        &self,
+        user: &str,
+        connection: Option<&str>,
+        hashed_token: Option<&str>,
+        reason: CloseReason,
+    ) {
+        for entry in self.of_user(user) {
+            let same_connection = connection.is_none_or(|id| id == entry.connection.id);
+            let same_token = hashed_token.is_none_or(|hash| {
+                entry
+                    .user
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|user| user.hashed_token == hash)
+            });
+            if same_connection && same_token {
+                self.close(&entry, reason);
+            }
+        }
+    }
+
+    /// Ends subscriptions that a rule no longer allows.
+    pub(crate) fn revoke(self: &Rc<Self>, revocation: &Revocation) {
+        let concerned = match &revocation.user {
+            Some(user) => self.of_user(user),
+            None => self
+                .all()
+                .into_iter()
+                .filter(|entry| entry.user.borrow().is_none())
+                .collect(),
+        };
+        for entry in concerned {
+            for sub in self.ended_by(&entry, &revocation.ended) {
+                self.unsubscribe(&entry, sub);
+                let error = if revocation.silently {
+                    None
+                } else {
+                    Some(Some(ddp::Error::not_allowed()))
+                };
+                self.step(&entry, |session| {
+                    session.subscription_ended(sub, error);
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    fn ended_by(&self, entry: &Entry, ended: &Ended) -> Vec<SubKey> {
+        let table = self.topics.borrow();
+        let concerned = |topic: &Topic| match ended {
+            Ended::Room(room) => matches!(topic, Topic::Room(of, _) if of == room),
+            Ended::Topic(ended) => topic == ended,
+        };
+        let mut subs: Vec<_> = entry
+            .topics
+            .borrow()
+            .iter()
+            .filter(|(_, id)| concerned(table.topic(*id)))
+            .map(|(sub, _)| *sub)
+            .collect();
+        subs.dedup();
+        subs
+    }
+
+    /// Closes everybody who may have missed something, spread over time.
+    pub(crate) fn resync(&self, scope: &Scope, over: Duration) {
+        let concerned = match scope {
+            Scope::All => self.all(),
+            Scope::User(user) => self.of_user(user),
+            Scope::Room(room) => {
+                let ended = Ended::Room(room.clone());
+                self.all()
+                    .into_iter()
+                    .filter(|entry| !self.ended_by(entry, &ended).is_empty())
+                    .collect()
+            }
+        };
+        self.close_over(concerned, CloseReason::Resync, over);
+    }
+
+    /// Closes everybody because the process ends, spread over time.
+    pub(crate) fn drain(&self, over: Duration) {
+        self.close_over(self.all(), CloseReason::Draining, over);
+    }
+
+    /// Gives each client its moment within `over`; one that has an earlier one keeps it.
+    fn close_over(&self, entries: Vec<Rc<Entry>>, reason: CloseReason, over: Duration) {
+        let now = now();
+        for entry in entries.into_iter().filter(|entry| entry.is_open()) {
+            let at = now + over.mul_f64(self.random());
+            if entry.close_at.get().is_none_or(|(earlier, _)| at < earlier) {
+                entry.close_at.set(Some((at, reason)));
+                self.schedule(&entry, at);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Entry>> {
+        self.entries
+            .borrow()
+            .iter()
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    fn of_user(&self, user: &str) -> Vec<Rc<Entry>> {
+        let entries = self.entries.borrow();
+        let users = self.users.borrow();
+        let slots = users.get(user).map_or(&[][..], Vec::as_slice);
+        slots
+            .iter()
+            .filter_map(|slot| entries.get(*slot as usize))
+            .cloned()
+            .collect()
+    }
+
+    /// From 0 to 1 (xorshift): jitter needs no secret.
+    fn random(&self) -> f64 {
+        let mut state = self.jitter.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.jitter.set(state);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    }
+}

@@ -1,0 +1,118 @@
+//! One client in its shard's slab: its session, what waits for it, and what carries its bytes.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use protocol::{
+    close::CloseReason,
+    outbox::Outbox,
+    session::{Session, SubKey},
+    sockjs::Framing,
+};
+use tokio::task::AbortHandle;
+use tokio_util::time::delay_queue;
+
+use crate::{
+    admission::Seat,
+    io::Io,
+    link::{Caller, Connection, User},
+    topics::TopicId,
+};
+
+/// Everything about one client; touched only by its shard's thread.
+pub(crate) struct Entry {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) framing: Framing,
+    pub(crate) phase: Cell<Phase>,
+    pub(crate) session: RefCell<Session>,
+    pub(crate) outbox: RefCell<Outbox>,
+    pub(crate) transport: RefCell<Option<Transport>>,
+    pub(crate) user: RefCell<Option<Arc<User>>>,
+    /// The topics of every live subscription, in the order of their beginning.
+    pub(crate) topics: RefCell<Vec<(SubKey, TopicId)>>,
+    /// Counts calls; the running one, if any, is the last.
+    pub(crate) calls: Cell<u32>,
+    pub(crate) running: Cell<Option<Running>>,
+    pub(crate) queued: Cell<Queued>,
+    /// The socket took no more: a task waits for room, the flush leaves it alone.
+    pub(crate) blocked: Cell<bool>,
+    /// The one key in the shard's timer queue and when it fires.
+    pub(crate) timer: Cell<Option<(delay_queue::Key, Instant)>>,
+    /// A close that was decided for all and is spread over time.
+    pub(crate) close_at: Cell<Option<(Instant, CloseReason)>>,
+    /// Echoes instead of speaking DDP.
+    #[cfg(feature = "echo")]
+    pub(crate) echo: bool,
+}
+
+/// What carries a session's bytes now.
+pub(crate) struct Transport {
+    pub(crate) io: Rc<Io>,
+    pub(crate) reader: AbortHandle,
+    pub(crate) writer: Option<AbortHandle>,
+    /// Counted against the node's and the address's limits until the socket is gone.
+    pub(crate) seat: Seat,
+}
+
+/// Where a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// The session is over. The close frame is the last in the outbox; input is discarded until the peer has closed
+    /// too, or until this time.
+    Closing {
+        until: Instant,
+        sent: bool,
+        peer_closed: bool,
+    },
+    /// The slot is free.
+    Gone,
+}
+
+/// What the answer to the running call belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Running {
+    Method,
+    Subscription(SubKey),
+}
+
+/// In which dirty list an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Queued {
+    No,
+    Bulk,
+    Urgent,
+}
+
+impl Entry {
+    /// Its place in the slab.
+    pub(crate) fn slot(&self) -> u32 {
+        self.connection.slot
+    }
+
+    /// Whether the session is still alive.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase.get() == Phase::Open
+    }
+
+    /// Who asks, as of now.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            connection: self.connection.clone(),
+            user: self.user.borrow().clone(),
+        }
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.reader.abort();
+        if let Some(writer) = &self.writer {
+            writer.abort();
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Driving sessions: one input or command, then everything that follows from it.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    ddp,
+    outbox::Outbox,
+    session::{Event, Session, SubKey},
+    sockjs::Framing,
+    ws::Decoder,
+};
+
+use super::{
+    Shard,
+    entry::{Entry, Phase, Queued, Running, Transport},
+    now,
+};
+use crate::{
+    admission::Seat,
+    io::Io,
+    limiter::Call,
+    link::{Answer, Connection, Effect, Subscribed, Ticket, ToBus, Topic, User},
+    metrics, panics,
+    streams::{self, Judgement},
+};
+
+/// What HTTP has found out about a client by the end of its handshake.
+pub(crate) struct Arrival {
+    pub(crate) framing: Framing,
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// Raw JSON object.
+    pub(crate) headers: String,
+    #[cfg(feature = "echo")]
+    pub(crate) echo: bool,
+}
+
+impl Shard {
+    /// Opens a session on a socket whose handshake is done; `leftover` came behind the request.
+    pub(crate) fn open(self: &Rc<Self>, io: Io, leftover: Bytes, arrival: Arrival, seat: Seat) {
+        let now = now();
+        let generation = self.generation.get().wrapping_add(1);
+        self.generation.set(generation);
+        let mut entries = self.entries.borrow_mut();
+        let place = entries.vacant_entry();
+        let connection = Arc::new(Connection {
+            id: uuid::Uuid::new_v4().to_string(),
+            instance: self.shared.instance.clone(),
+            address: arrival.address,
+            headers: self.intern(arrival.headers),
+            shard: self.index,
+            slot: u32::try_from(place.key()).expect("a shard has fewer than 2^32 sockets"),
+            generation,
+        });
+        let session = Session::new(self.secret(), arrival.framing, self.limits.clone(), now);
+        let due = session.poll_timeout();
+        let entry = Rc::new(Entry {
+            connection: connection.clone(),
+            framing: arrival.framing,
+            phase: Phase::Open.into(),
+            session: session.into(),
+            outbox: RefCell::new(Outbox::new(self.limits.outbox_bytes)),
+            transport: RefCell::default(),
+            user: RefCell::default(),
+            topics: RefCell::default(),
+            calls: 0.into(),
+            running: None.into(),
+            queued: Queued::No.into(),
+            blocked: false.into(),
+            timer: None.into(),
+            close_at: None.into(),
+            #[cfg(feature = "echo")]
+            echo: arrival.echo,
+        });
+        place.insert(entry.clone());
+        drop(entries);
+
+        let io = Rc::new(io);
+        let decoder = Decoder::new(
+            self.limits.message_bytes_before_login,
+            self.limits.fragments,
+        );
+        let reader = tokio::task::spawn_local(self.clone().read(
+            entry.clone(),
+            io.clone(),
+            leftover,
+            decoder,
+        ));
+        *entry.transport.borrow_mut() = Some(Transport {
+            io,
+            reader: reader.abort_handle(),
+            writer: None,
+            seat,
+        });
+        metrics::connection_opened();
+        #[cfg(feature = "echo")]
+        if entry.echo {
+            return;
+        }
+        self.schedule(&entry, due);
+        self.shared.to_bus.post(ToBus::Opened(connection), 0);
+        self.step(&entry, |_| Ok(()));
+    }
+
+    /// Gives one input or command to a session and does what follows from it; ends the connection where that says so.
+    pub(crate) fn step(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        input: impl FnOnce(&mut Session) -> Result<(), CloseReason>,
+    ) {
+        if !entry.is_open() {
+            return;
+        }
+        let outcome = panics::contained(|| self.drive(entry, input, now()));
+        let outcome = outcome.unwrap_or_else(|| {
+            metrics::session_panicked();
+            Err(CloseReason::Internal)
+        });
+        if let Err(reason) = outcome {
+            self.close(entry, reason);
+        }
+    }
+
+    /// The contract of a session: after one input drain its events and its frames.
+    fn drive(
+        &self,
+        entry: &Rc<Entry>,
+        input: impl FnOnce(&mut Session) -> Result<(), CloseReason>,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let mut session = entry.session.borrow_mut();
+        let outcome = input(&mut session);
+        while let Some(event) = session.poll_event() {
+            self.event(entry, &mut session, event, now);
+        }
+        let mut outbox = entry.outbox.borrow_mut();
+        while session.poll_frame(&mut outbox, now) {}
+        let over = outbox.bytes() > self.limits.outbox_bytes;
+        if !outbox.is_empty() {
+            self.mark(entry, Queued::Urgent);
+        }
+        drop(outbox);
+        if outcome.is_ok() {
+            self.schedule(entry, session.poll_timeout());
+        }
+        // Answers always fit, so that none is missing where others arrive; but nobody may collect them without end.
+        if over {
+            Err(CloseReason::SlowConsumer)
+        } else {
+            outcome
+        }
+    }
+
+    fn event(&self, entry: &Rc<Entry>, session: &mut Session, event: Event, now: Instant) {
+        match event {
+            Event::Connected {
+                has_session,
+                has_count,
+            } => metrics::connected(has_session, has_count),
+            Event::Method { name, params } => {
+                if let Err(error) = self.admit(entry, Call::Method, &name, now) {
+                    return session.method_result(Err(error));
+                }
+                let ticket = self.ticket(entry, Running::Method);
+                self.shared.to_bus.post(
+                    ToBus::Method {
+                        ticket,
+                        caller: entry.caller(),
+                        name,
+                        params,
+                    },
+                    0,
+                );
+            }
+            Event::Subscribe { sub, name, params } => {
+                if let Err(error) = self.admit(entry, Call::Subscription, &name, now) {
+                    return session.subscription_failed(Some(&error));
+                }
+                let caller = entry.caller();
+                match streams::judge(&name, &params, &caller) {
+                    Judgement::Ready(subscribed) => {
+                        self.subscribed(entry, session, sub, subscribed)
+                    }
+                    Judgement::Refused(error) => session.subscription_failed(error.as_ref()),
+                    Judgement::Ask => {
+                        let ticket = self.ticket(entry, Running::Subscription(sub));
+                        self.shared.to_bus.post(
+                            ToBus::Subscribe {
+                                ticket,
+                                caller,
+                                sub,
+                                name,
+                                params,
+                            },
+                            0,
+                        );
+                    }
+                }
+            }
+            Event::Unsubscribe { sub } => {
+                let topics = self.unsubscribe(entry, sub);
+                self.shared.to_bus.post(
+                    ToBus::Unsubscribed {
+                        caller: entry.caller(),
+                        topics,
+                    },
+                    0,
+                );
+            }
+            Event::Activity => {
+                if entry.user.borrow().is_some() {
+                    self.shared.to_bus.post(ToBus::Activity(entry.caller()), 0);
+                }
+            }
+        }
+    }
+
+    /// The rate limits of the workspace, before anything else is looked at.
+    fn admit(&self, entry: &Entry, call: Call, name: &str, now: Instant) -> Result<(), ddp::Error> {
+        let checked = self.shared.limiter.check(&entry.caller(), call, name, now);
+        checked.map_err(ddp::Error::too_many_requests)
+    }
+
+    fn ticket(&self, entry: &Entry, running: Running) -> Ticket {
+        entry.calls.set(entry.calls.get().wrapping_add(1));
+        entry.running.set(Some(running));
+        Ticket {
+            shard: self.index,
+            slot: entry.slot(),
+            generation: entry.connection.generation,
+            seq: entry.calls.get(),
+        }
+    }
+
+    /// Makes a subscription live: in the topic table before its `ready` is written, so that nothing is lost between.
+    fn subscribed(
+        &self,
+        entry: &Entry,
+        session: &mut Session,
+        sub: SubKey,
+        subscribed: Subscribed,
+    ) {
+        let mut topics = entry.topics.borrow_mut();
+        for topic in &subscribed.topics {
+            topics.push((sub, self.topic(topic, entry.slot())));
+        }
+        for message in subscribed.documents {
+            session.document(message);
+        }
+        session.subscription_ready();
+    }
+
+    /// Takes a subscription's topics out of the table; a topic stays while another subscription of this client has it.
+    pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) -> Vec<Topic> {
+        let mut own = entry.topics.borrow_mut();
+        let mut table = self.topics.borrow_mut();
+        let mut ended = Vec::new();
+        let mut gone = Vec::new();
+        own.retain(|(key, id)| {
+            if *key == sub {
+                ended.push(*id);
+            }
+            *key != sub
+        });
+        for id in ended {
+            gone.push(table.topic(id).clone());
+            if !own.iter().any(|(_, other)| *other == id) {
+                table.unsubscribe(id, entry.slot());
+            }
+        }
+        gone
+    }
+
+    /// Brings the bus thread's answer to the call that waits for it; an answer to anything else is dropped.
+    pub(crate) fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer) {
+        let Some(entry) = self.entry(ticket.slot, ticket.generation) else {
+            return;
+        };
+        if !entry.is_open() || entry.calls.get() != ticket.seq {
+            return;
+        }
+        match (answer, entry.running.take()) {
+            (Answer::Method { outcome, then }, Some(Running::Method)) => {
+                self.finish_method(&entry, outcome, then)
+            }
+            (Answer::Subscription { outcome }, Some(Running::Subscription(sub))) => {
+                self.step(&entry, |session| {
+                    match outcome {
+                        Ok(subscribed) => self.subscribed(&entry, session, sub, subscribed),
+                        Err(error) => session.subscription_failed(Some(&error)),
+                    }
+                    Ok(())
+                })
+            }
+            // Kinds that do not fit would be a bug of ours; the call stays running until its own answer comes.
+            (_, running) => entry.running.set(running),
+        }
+    }
+
+    fn finish_method(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        outcome: Result<Option<Bytes>, ddp::Error>,
+        then: Effect,
+    ) {
+        match then {
+            Effect::Nothing => self.step(entry, |session| {
+                session.method_result(outcome);
+                Ok(())
+            }),
+            Effect::LoggedIn(user) => {
+                self.log_in(entry, user);
+                self.step(entry, |session| {
+                    session.logged_in(now());
+                    session.method_result(outcome);
+                    Ok(())
+                });
+            }
+            // Clients throw their token away on any error of `login {resume}`: better none at all.
+            Effect::Close(reason @ CloseReason::TryAgain) if outcome.is_err() => {
+                self.close(entry, reason)
+            }
+            Effect::Close(reason) => self.step(entry, |session| {
+                session.method_result(outcome);
+                Err(reason)
+            }),
+        }
+    }
+
+    /// From here on this client is found under its user; a second login on the same socket replaces the first.
+    fn log_in(&self, entry: &Entry, user: Arc<User>) {
+        self.log_out(entry);
+        let mut users = self.users.borrow_mut();
+        let slots = users.entry(user.id.clone()).or_insert_with(|| {
+            self.shared.interest.add_user(&user.id, self.index);
+            Vec::with_capacity(1)
+        });
+        slots.push(entry.slot());
+        *entry.user.borrow_mut() = Some(user);
+        if let Some(transport) = &mut *entry.transport.borrow_mut() {
+            transport.seat.logged_in();
+        }
+        metrics::logged_in();
+    }
+
+    /// Takes a client out of the user index.
+    pub(crate) fn log_out(&self, entry: &Entry) {
+        let Some(user) = entry.user.borrow_mut().take() else {
+            return;
+        };
+        let mut users = self.users.borrow_mut();
+        if let Some(slots) = users.get_mut(&*user.id) {
+            slots.retain(|slot| *slot != entry.slot());
+            if slots.is_empty() {
+                users.remove(&*user.id);
+                self.shared.interest.remove_user(&user.id, self.index);
+            }
+        }
+        metrics::logged_out();
+    }
+
+    /// Sends documents that belong to no queue: the `users` document after a login.
+    pub(crate) fn documents(self: &Rc<Self>, ticket: Ticket, messages: Vec<String>) {
+        let Some(entry) = self.entry(ticket.slot, ticket.generation) else {
+            return;
+        };
+        self.step(&entry, |session| {
+            messages
+                .into_iter()
+                .for_each(|message| session.document(message));
+            Ok(())
+        });
+    }
+
+    /// `<node and shard tag>-<130 bits>`: a bearer secret, never the id that travels on the bus (resumption.md 6.4).
+    fn secret(&self) -> String {
+        let mut random = [0; 18];
+        getrandom::fill(&mut random).expect("the system has random numbers");
+        let mut text = format!("{}-", self.shared.tags[usize::from(self.index)]);
+        // 24 characters of 6 bits.
+        BASE64_URL_SAFE_NO_PAD.encode_string(random, &mut text);
+        text
+    }
+
+    fn intern(&self, headers: String) -> Arc<str> {
+        let mut known = self.headers.borrow_mut();
+        known
+            .get_or_insert_with(headers.as_str(), |text| Arc::from(text))
+            .clone()
+    }
+}

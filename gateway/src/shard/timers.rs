@@ -1,0 +1,82 @@
+//! Timers: one key per client in one queue, and lazy: a later deadline is only noticed when the earlier one fires.
+
+use std::{rc::Rc, time::Instant};
+
+use protocol::close::CloseReason;
+
+use super::{
+    Shard,
+    entry::{Entry, Phase},
+    now,
+};
+
+impl Shard {
+    /// Makes sure that this client is looked at by `due`.
+    pub(crate) fn schedule(&self, entry: &Entry, due: Instant) {
+        let mut timers = self.timers.borrow_mut();
+        match entry.timer.get() {
+            Some((_, set)) if set <= due => {}
+            Some((key, _)) => {
+                timers.reset_at(&key, due.into());
+                entry.timer.set(Some((key, due)));
+            }
+            None => {
+                let key = timers.insert_at((entry.slot(), entry.connection.generation), due.into());
+                entry.timer.set(Some((key, due)));
+            }
+        }
+    }
+
+    /// Forgets a client's key.
+    pub(crate) fn unschedule(&self, entry: &Entry) {
+        if let Some((key, _)) = entry.timer.take() {
+            self.timers.borrow_mut().remove(&key);
+        }
+    }
+
+    /// Looks at a client whose key has fired, and is gone from the queue.
+    pub(crate) fn expired(self: &Rc<Self>, slot: u32, generation: u32) {
+        let Some(entry) = self.entry(slot, generation) else {
+            return;
+        };
+        entry.timer.set(None);
+        let now = now();
+        if let Phase::Closing { until, .. } = entry.phase.get() {
+            if until <= now {
+                self.lost(&entry);
+            } else {
+                self.schedule(&entry, until);
+            }
+            return;
+        }
+        if let Some((at, reason)) = entry.close_at.get()
+            && at <= now
+        {
+            return self.close(&entry, reason);
+        }
+        if self.is_stalled(&entry) {
+            return self.close(&entry, CloseReason::SlowConsumer);
+        }
+        #[cfg(feature = "echo")]
+        if entry.echo {
+            return;
+        }
+        let due = entry.session.borrow().poll_timeout();
+        if due <= now {
+            self.step(&entry, |session| session.handle_timeout(now));
+        } else {
+            self.schedule(&entry, due);
+        }
+        if !entry.is_open() {
+            return;
+        }
+        if let Some((at, _)) = entry.close_at.get() {
+            self.schedule(&entry, at);
+        }
+        if entry.blocked.get()
+            && let Some(oldest) = entry.outbox.borrow().oldest()
+        {
+            self.schedule(&entry, oldest + self.limits.outbox_age);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The threads of a gateway, and the watchdog that measures how late they are.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use backplane::Driver;
+use store::Store;
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::Notify,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Shared, link::ToBus, metrics, shard::Shard};
+
+/// Time between two questions of the watchdog.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// Starts a shard's thread; it returns the number of sockets that were left when it was told to stop.
+pub(crate) fn shard(index: usize, shared: Arc<Shared>) -> io::Result<thread::JoinHandle<usize>> {
+    start(format!("shard-{index}"), move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let runtime = runtime.expect("the system has given the listener a reactor before");
+        runtime.block_on(async {
+            let number = u16::try_from(index).expect("there are at most 64 shards");
+            tokio::task::spawn_local(answer(shared.clone(), index));
+            Shard::new(number, shared).run().await
+        })
+    })
+}
+
+/// Starts the bus thread; it ends some time after `stop`, when the bus has been left.
+pub(crate) fn bus(
+    shared: Arc<Shared>,
+    driver: Option<Driver>,
+    store: Store,
+    stop: CancellationToken,
+) -> io::Result<thread::JoinHandle<()>> {
+    start("bus".into(), move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let runtime = runtime.expect("the system has given the listener a reactor before");
+        runtime.block_on(async {
+            tokio::task::spawn_local(answer(shared.clone(), shared.config.shards));
+            let leave = CancellationToken::new();
+            let driver = driver.map(|driver| tokio::task::spawn_local(driver.run(leave.clone())));
+            crate::bus::run(shared, store, stop).await;
+            leave.cancel();
+            if let Some(driver) = driver {
+                crate::end(driver).await;
+            }
+        });
+    })
+}
+
+fn start<T: Send + 'static>(
+    name: String,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<thread::JoinHandle<T>> {
+    thread::Builder::new().name(name).spawn(body)
+}
+
+/// Waits for a thread without blocking this one; a panic there goes on here.
+pub(crate) async fn join<T: Send + 'static>(thread: thread::JoinHandle<T>) -> T {
+    let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+    match joined {
+        Ok(Ok(value)) => value,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// One thread's side of the watchdog: a question, and the last one answered.
+pub(crate) struct Pulse {
+    asked: Notify,
+    /// Milliseconds since `started`: when the open question was asked, and when the last answer came.
+    question: AtomicU64,
+    answered: AtomicU64,
+    started: Instant,
+}
+
+impl Pulse {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: Notify::new(),
+            question: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// How long the open question has been waiting; zero where none is.
+    pub(crate) fn lag(&self) -> Duration {
+        let question = self.question.load(Ordering::Relaxed);
+        if self.answered.load(Ordering::Relaxed) >= question {
+            return Duration::ZERO;
+        }
+        self.started
+            .elapsed()
+            .saturating_sub(Duration::from_millis(question))
+    }
+
+    fn ask(&self) {
+        self.question.store(self.now(), Ordering::Relaxed);
+        self.asked.notify_one();
+    }
+
+    fn now(&self) -> u64 {
+        // The first millisecond is 1: 0 is "never".
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
+    }
+}
+
+/// Answers the watchdog as soon as this thread comes to it.
+async fn answer(shared: Arc<Shared>, thread: usize) {
+    let pulse = &shared.pulses[thread];
+    loop {
+        pulse.asked.notified().await;
+        pulse.answered.store(pulse.now(), Ordering::Relaxed);
+    }
+}
+
+/// Measures all threads for ever. A bus thread that was late for longer than its peers wait for it may have missed
+/// events: it is told so as soon as it runs again.
+pub(crate) async fn watch(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut stalled = None;
+    loop {
+        ticks.tick().await;
+        for (thread, pulse) in shared.pulses.iter().enumerate() {
+            let lag = pulse.lag();
+            let bus = thread == shared.config.shards;
+            metrics::lag(
+                if bus {
+                    "bus".into()
+                } else {
+                    format!("shard-{thread}")
+                },
+                lag,
+            );
+            if lag.is_zero() {
+                if bus && let Some(since) = stalled.take() {
+                    shared.to_bus.post(ToBus::Stalled { since }, 0);
+                }
+                pulse.ask();
+            } else if bus && lag >= shared.config.stall_after {
+                stalled.get_or_insert_with(|| Instant::now() - lag);
+            }
+        }
+    }
+}
