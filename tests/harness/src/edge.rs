@@ -99,5 +99,9 @@ fn get(port: u16, path: &str) -> Option<u16> {
     let mut answer = Vec::new();
     socket.take(64 * 1024).read_to_end(&mut answer).ok()?;
     let text = String::from_utf8_lossy(&answer);
-    text.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
+    text.strip_prefix("HTTP/")?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -250,10 +250,10 @@ impl Log {
 /// The parent-death signal comes when the *thread* ends that made the child, and tests run in threads of their own:
 /// a server that tests share would die with the first of them.
 fn spawn(command: Command) -> io::Result<Child> {
-    type Order = (Command, Sender<io::Result<Child>>);
-    static LAUNCHER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
+    type Order = (Command, SyncSender<io::Result<Child>>);
+    static LAUNCHER: OnceLock<Mutex<SyncSender<Order>>> = OnceLock::new();
     let launcher = LAUNCHER.get_or_init(|| {
-        let (orders, taken) = mpsc::channel::<Order>();
+        let (orders, taken) = mpsc::sync_channel::<Order>(1);
         thread::spawn(move || {
             for (mut command, reply) in taken {
                 let _ = reply.send(command.spawn());
@@ -261,7 +261,7 @@ fn spawn(command: Command) -> io::Result<Child> {
         });
         Mutex::new(orders)
     });
-    let (reply, started) = mpsc::channel();
+    let (reply, started) = mpsc::sync_channel(1);
     let orders = launcher
         .lock()
         .expect("no thread panics with the launcher")
