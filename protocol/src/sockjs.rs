@@ -1,5 +1,7 @@
 //! SockJS: the framing of messages, client batches, the info body, escaping.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod route;
 
 use std::{borrow::Cow, fmt};

@@ -124,7 +124,7 @@ proptest! {
             failed = true;
         }
         let (theirs, theirs_failed) = decode_theirs(Role::Server, bytes.clone());
-        prop_assert_eq!(ours, theirs.clone());
+        prop_assert_eq!(&ours, &theirs);
         if failed && !theirs_failed {
             // We fail at the byte that shows it, tungstenite at the end of its frame.
             let (completed, failed_later) = decode_theirs(Role::Server, [bytes, vec![0; 2 * MESSAGE_BYTES]].concat());

@@ -330,7 +330,7 @@ fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::fuzz::replay, *};
 
     const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -361,24 +361,11 @@ mod tests {
     /// Feeds `input` whole and byte by byte; both must say the same.
     fn check(input: &[u8], expected: &[&str]) {
         for step in [input.len().max(1), 1] {
-            let mut decoder = Decoder::new(1000, 5);
-            let mut got = Vec::new();
-            'feed: for chunk in input.chunks(step) {
-                let mut bytes = chunk.to_vec();
-                let mut rest = &mut bytes[..];
-                loop {
-                    match decoder.next(&mut rest) {
-                        Ok(Some(message)) => got.push(format!("{message:?}")),
-                        Ok(None) => break,
-                        Err(reason) => {
-                            got.push(format!("{reason:?}"));
-                            break 'feed;
-                        }
-                    }
-                }
-                assert!(rest.is_empty());
-            }
-            assert_eq!(got, expected, "{input:02x?} in steps of {step}");
+            assert_eq!(
+                replay(input, step, 1000, 5),
+                expected,
+                "{input:02x?} in steps of {step}"
+            );
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod decode;
 mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handshake;
 
 pub use self::{
