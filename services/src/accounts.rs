@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::expiration::Expiration;
+pub(crate) use self::login::hashed;
 use crate::{
     errors::{plain, unavailable},
     params::Params,

@@ -8,6 +8,7 @@ mod messages;
 mod rooms;
 mod seed;
 mod settings;
+mod web;
 mod workspace;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::web::{Web, web};
 use self::workspace::Workspace;
 
 /// Methods run at the same time; more wait on the bus.

@@ -65,7 +65,7 @@ impl Workspace {
     }
 
     /// The user to whom id and hashed token belong together; a pair that does not match is anonymous, not an error.
-    async fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         id: Option<&str>,
         hashed: Option<&str>,
@@ -117,6 +117,7 @@ impl Workspace {
             "addUsersToRoom" => self.add_users_to_room(&call).await,
             "removeUserFromRoom" => self.remove_user_from_room(&call).await,
             "logout" => Ok(None),
+            "sandbox:dropSockets" => self.drop_sockets().await,
             _ => self.set_presence(&call).await,
         }
     }
@@ -152,6 +153,15 @@ impl Workspace {
             )
             .await;
         answer.is_ok_and(|answer| answer.is_some_and(|answer| answer == "true"))
+    }
+
+    /// The console's button: logs every user's sockets out, by the event that the real server sends.
+    async fn drop_sockets(&self) -> Outcome {
+        for user in self.store.users().await.map_err(unavailable)? {
+            self.bus
+                .broadcast("user.forceLogout", &json!([user.id]).to_string());
+        }
+        Ok(None)
     }
 
     /// The status methods, which the gateway answers itself on a socket and which REST brings here.
@@ -193,6 +203,7 @@ const METHODS: &[&str] = &[
     "addUsersToRoom",
     "removeUserFromRoom",
     "logout",
+    "sandbox:dropSockets",
     "setUserStatus",
     "UserPresence:setDefaultStatus",
     "UserPresence:online",
