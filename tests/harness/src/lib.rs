@@ -3,7 +3,8 @@
 //!
 //! Tools are found by their place in the tree, where `scripts/tools` puts them, or by an environment variable
 //! ([`tool`]). Everything blocks and waits for a condition, never for a time; a wait that lasts longer than its limit
-//! panics with what the process has printed so far.
+//! panics with what the process has printed so far. Tests of one file may share a server in a `static OnceLock`: it
+//! ends with the test process.
 
 mod edge;
 mod mongo;

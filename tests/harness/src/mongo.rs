@@ -58,7 +58,13 @@ impl MongoServer {
     pub fn start_own(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let kind = mongod().map_or_else(|| Kind::Secantus(tool("secantusd")), Kind::Mongod);
-        let data = tempfile::tempdir().expect("a temporary folder can be made");
+        // Below target, where what a killed or shared server leaves behind does no harm.
+        let folder = root().join("target/tmp");
+        fs::create_dir_all(&folder).expect("target can be written");
+        let data = tempfile::Builder::new()
+            .prefix("mongo-")
+            .tempdir_in(folder)
+            .expect("target can be written");
         let port = free_port();
         let process = kind.launch(port, data.path(), &arguments);
         Self {
