@@ -34,6 +34,7 @@ mod users;
 mod workspace;
 
 use std::path::Path;
+use std::time::Duration;
 
 use ::bson::{Document, RawDocumentBuf};
 
@@ -90,6 +91,15 @@ impl Store {
         match &self.backend {
             Backend::Embedded(_) => Ok(()),
             Backend::Mongo(mongo) => mongo.ping().await,
+        }
+    }
+
+    /// Creates what indexes on `usersSessions` and `instances` are missing in MongoDB, the expiry of `instances`
+    /// (services.md 6.1) among them; one that is there is never touched. Embedded, nothing is to be done.
+    pub async fn create_indexes(&self, instances_expire: Duration) -> Result<(), Error> {
+        match &self.backend {
+            Backend::Embedded(_) => Ok(()),
+            Backend::Mongo(mongo) => mongo.create_indexes(instances_expire).await,
         }
     }
 

@@ -84,4 +84,14 @@ impl Lookup<'_> {
             Self::NewestStatistics => Collection::Statistics,
         }
     }
+
+    /// Whether an edit is meant for every document found rather than for one.
+    pub(crate) fn is_about_many(&self) -> bool {
+        matches!(
+            self,
+            Self::SubscriptionsOfRoomExcept { .. }
+                | Self::SessionsOfNode(_)
+                | Self::SessionsOfNodesExcept { .. }
+        )
+    }
 }

@@ -1,0 +1,114 @@
+use store::bson::{Bson, doc};
+use store::{ErrorKind, Permission, Role, Store};
+
+pub(crate) async fn a_setting_has_a_value_or_none(store: &Store) {
+    let expiration =
+        doc! { "_id": "Accounts_LoginExpiration", "type": "int", "value": 90, "public": false };
+    store.insert_setting(expiration.clone()).await.unwrap();
+    store
+        .insert_setting(doc! { "_id": "Without" })
+        .await
+        .unwrap();
+    assert_eq!(
+        store.setting("Accounts_LoginExpiration").await.unwrap(),
+        Some(Bson::Int32(90))
+    );
+    assert_eq!(store.setting("Without").await.unwrap(), None);
+    assert_eq!(store.setting("Unknown").await.unwrap(), None);
+    assert_eq!(
+        store.insert_setting(expiration).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    assert!(
+        store
+            .set_setting("Accounts_LoginExpiration", Bson::Double(0.5))
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        store.setting("Accounts_LoginExpiration").await.unwrap(),
+        Some(Bson::Double(0.5))
+    );
+    let settings = store.settings().await.unwrap();
+    assert_eq!(settings.len(), 2);
+    assert!(
+        settings
+            .iter()
+            .any(|setting| setting.get_str("type").ok() == Some("int"))
+    );
+}
+
+pub(crate) async fn a_setting_that_does_not_exist_cannot_be_set(store: &Store) {
+    assert!(
+        !store
+            .set_setting("Unknown", Bson::Boolean(true))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.settings().await.unwrap(), []);
+}
+
+pub(crate) async fn permissions_and_roles_are_listed(store: &Store) {
+    store
+        .insert_permission(doc! { "_id": "view-c-room", "roles": ["admin", "user"] })
+        .await
+        .unwrap();
+    store
+        .insert_permission(doc! { "_id": "nobody" })
+        .await
+        .unwrap();
+    let mut permissions = store.permissions().await.unwrap();
+    permissions.sort_by(|a, b| a.id.cmp(&b.id));
+    let permission = |id: &str, roles: &[&str]| Permission {
+        id: id.into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+    };
+    assert_eq!(
+        permissions,
+        [
+            permission("nobody", &[]),
+            permission("view-c-room", &["admin", "user"])
+        ]
+    );
+
+    let auditor =
+        doc! { "_id": "auditor", "name": "Auditor", "scope": "Users", "description": "Reads logs" };
+    store.insert_role(auditor).await.unwrap();
+    let auditor = Role {
+        id: "auditor".into(),
+        scope: "Users".into(),
+        description: "Reads logs".into(),
+    };
+    assert_eq!(store.roles().await.unwrap(), [auditor]);
+}
+
+pub(crate) async fn teams_know_their_kind_and_members(store: &Store) {
+    store
+        .insert_team(doc! { "_id": "open", "type": 0, "roomId": "r0" })
+        .await
+        .unwrap();
+    store
+        .insert_team(doc! { "_id": "closed", "type": 1, "roomId": "r1" })
+        .await
+        .unwrap();
+    store.insert_team(doc! { "_id": "broken" }).await.unwrap();
+    for (team, kind) in [
+        ("open", Some(0)),
+        ("closed", Some(1)),
+        ("broken", Some(1)),
+        ("none", None),
+    ] {
+        assert_eq!(store.team_kind(team).await.unwrap(), kind, "{team}");
+    }
+    store
+        .insert_team_member(doc! { "teamId": "open", "userId": "u1", "roles": ["member"] })
+        .await
+        .unwrap();
+    assert!(store.is_team_member("open", "u1").await.unwrap());
+    assert!(!store.is_team_member("closed", "u1").await.unwrap());
+    assert!(!store.is_team_member("open", "u2").await.unwrap());
+}
+
+pub(crate) async fn without_a_monolith_there_is_no_version(store: &Store) {
+    assert_eq!(store.server_version().await.unwrap(), None);
+}

@@ -1,0 +1,101 @@
+//! One contract for every store: the same cases run against the embedded store, in memory and on disk, and against a
+//! server that speaks MongoDB's wire protocol. What belongs to one of them only is in `embedded`, `crash` and `mongo`.
+
+mod cases;
+mod crash;
+mod embedded;
+mod mongo;
+mod places;
+
+/// Makes one test of each case for each place.
+macro_rules! contract {
+    ($($noun:ident { $($case:ident)* })*) => {
+        mod in_memory {$(
+            mod $noun {$(
+                #[tokio::test]
+                async fn $case() {
+                    crate::cases::$noun::$case(&crate::places::in_memory()).await;
+                }
+            )*}
+        )*}
+
+        mod on_disk {$(
+            mod $noun {$(
+                #[tokio::test]
+                async fn $case() {
+                    let place = crate::places::on_disk();
+                    crate::cases::$noun::$case(&place.store).await;
+                }
+            )*}
+        )*}
+
+        mod mongodb {$(
+            mod $noun {$(
+                #[tokio::test]
+                async fn $case() {
+                    let place = crate::places::mongodb().await;
+                    crate::cases::$noun::$case(&place.store).await;
+                }
+            )*}
+        )*}
+    };
+}
+
+contract! {
+    users {
+        a_token_hash_leads_to_its_owner
+        an_unknown_token_hash_has_no_owner
+        a_token_is_as_old_as_its_date_number_or_text
+        only_a_false_active_deactivates
+        a_username_is_matched_exactly
+        a_taken_username_is_a_conflict_and_writes_nothing
+        a_taken_id_is_a_conflict
+        a_pushed_token_is_found_until_it_is_pulled
+        pulling_a_token_leaves_the_others
+        held_tokens_are_told_from_lost_ones
+        a_password_hash_comes_with_what_the_login_must_know
+        the_own_document_holds_only_what_its_user_may_see
+        presence_fields_leave_the_time_of_change_alone
+        users_are_found_by_role_in_order_of_their_names
+        an_update_sets_removes_and_adds
+        an_update_of_nobody_says_so
+        a_path_through_a_text_is_refused
+    }
+    rooms {
+        a_room_tells_what_access_rules_need
+        a_room_document_holds_only_what_clients_may_see
+        a_member_is_listed_on_both_sides
+        an_invitation_is_no_membership
+        a_second_subscription_of_the_same_user_is_a_conflict
+        a_message_marks_the_subscriptions_of_everybody_but_its_writer
+        a_removed_subscription_is_gone_from_both_sides
+        a_new_room_gets_an_id_of_its_own
+    }
+    messages {
+        history_goes_back_from_the_newest
+        history_before_a_time_leaves_that_time_out
+        missed_messages_come_oldest_first
+        hidden_messages_are_not_shown
+        a_message_of_another_room_is_not_shown
+        an_edited_message_keeps_its_place
+        a_deleted_message_is_gone
+        every_kind_of_value_comes_back_as_it_went
+    }
+    presence {
+        a_connection_is_listed_until_it_is_removed
+        a_second_login_on_a_session_leaves_one_entry
+        ids_that_look_like_expressions_are_plain_text
+        a_status_is_set_on_one_connection
+        a_touch_tells_whether_the_connection_exists
+        a_lost_node_takes_its_connections_with_it
+        live_nodes_and_fresh_connections_survive_the_sweep
+        an_instance_is_known_until_it_is_removed
+    }
+    workspace {
+        a_setting_has_a_value_or_none
+        a_setting_that_does_not_exist_cannot_be_set
+        permissions_and_roles_are_listed
+        teams_know_their_kind_and_members
+        without_a_monolith_there_is_no_version
+    }
+}
