@@ -4,8 +4,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use backplane::{Bus, Driver};
+use bytes::Bytes;
 use gateway::Gateway;
-use hyper::StatusCode;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{MongoConfig, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -34,20 +40,18 @@ pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
     result
 }
 
+/// The text format that Prometheus reads.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+/// How often histograms fold what was recorded, so that nothing grows while nobody scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
-    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot install the metrics")?;
+    let metrics = install_metrics()?;
     if let Some(port) = settings.metrics_port {
+        let metrics = metrics.clone();
         let pages = pages(move |path| {
-            (path == "/metrics").then(|| {
-                (
-                    StatusCode::OK,
-                    "text/plain; version=0.0.4",
-                    metrics.render(),
-                )
-            })
+            (path == "/metrics").then(|| (StatusCode::OK, METRICS_TYPE, metrics.render()))
         });
         http::serve(settings.bind, port, pages)
             .await
@@ -65,7 +69,8 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
 
     let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
     let ended = if has_gateway {
-        let fallback = None;
+        let fallback = (role == Role::Sandbox)
+            .then(|| web(services::sandbox::web(bus.clone(), store.clone()), metrics));
         let gateway = Gateway::start(
             settings.gateway.clone(),
             bus.clone(),
@@ -86,7 +91,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     } else {
         let driving = driver.map(|driver| {
             let shutdown = shutdown.clone();
-            tokio::spawn(async move { driver.run(shutdown.cancelled()).await })
+            tokio::spawn(driver.run(shutdown))
         });
         serve_health(&settings, &bus, &store).await?;
         announce_start(role, settings.port, &settings);
@@ -101,6 +106,36 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     shutdown.cancel();
     while services.join_next().await.is_some() {}
     ended
+}
+
+fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .context("cannot install the metrics")?;
+    tokio::spawn({
+        let metrics = metrics.clone();
+        async move {
+            loop {
+                tokio::time::sleep(UPKEEP_EVERY).await;
+                metrics.run_upkeep();
+            }
+        }
+    });
+    Ok(metrics)
+}
+
+/// The sandbox has one port: its console reads the metrics beside everything else.
+fn web(sandbox: services::sandbox::Web, metrics: PrometheusHandle) -> gateway::Fallback {
+    Arc::new(move |request| {
+        if request.uri().path() != "/metrics" {
+            return sandbox(request);
+        }
+        let mut response = Response::new(Full::new(Bytes::from(metrics.render())));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
+        Box::pin(std::future::ready(response))
+    })
 }
 
 fn sandbox_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {

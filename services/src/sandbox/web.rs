@@ -142,6 +142,15 @@ impl File {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // Isolation from other origins; also what lets a worker of the console put its thread to sleep.
+        headers.insert(
+            "cross-origin-opener-policy",
+            HeaderValue::from_static("same-origin"),
+        );
+        headers.insert(
+            "cross-origin-embedder-policy",
+            HeaderValue::from_static("require-corp"),
+        );
         // Markup in a message is text; should it ever become more, this still runs no script of it.
         headers.insert(
             CONTENT_SECURITY_POLICY,
