@@ -138,7 +138,8 @@ impl Connection {
     }
 
     /// Gives everything published to the server.
-    pub(super) async fn flush(&self) {
+    pub(super) async fn flush(&mut self) {
+        // `&mut`, so that the future may move between threads: the streams inside are not `Sync`.
         // A server that does not read must not keep us from ending.
         let _ = tokio::time::timeout(FLUSH_MAX, self.client.flush()).await;
     }
