@@ -224,6 +224,11 @@ pub(crate) mod memory {
             Ok(written)
         }
 
+        /// Bytes written here that the other end has not read.
+        pub(crate) fn unread(&self) -> usize {
+            self.outgoing.state.borrow().bytes.len()
+        }
+
         pub(crate) fn shutdown_write(&self) {
             self.outgoing.state.borrow_mut().closed = true;
             self.outgoing.readable.notify_one();

@@ -111,6 +111,16 @@ pub(crate) enum Body {
     RoomsChanged { users: Arc<[Arc<str>]>, args: Bytes },
 }
 
+impl Body {
+    /// Bytes of what every subscriber gets, about.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Stream { args, .. } | Self::RoomsChanged { args, .. } => args.len(),
+            Self::Message(text) => text.len(),
+        }
+    }
+}
+
 impl Publication {
     /// The finished websocket frame of a `Stream` or `Message` body in this framing, built on first use; of a
     /// `RoomsChanged` body the arguments alone, ready to be spliced.

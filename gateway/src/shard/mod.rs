@@ -80,6 +80,8 @@ pub(crate) struct Shard {
     buffer: RefCell<Box<[u8]>>,
     /// Header objects of the connections; many browsers send the same.
     headers: RefCell<HashSet<Arc<str>>>,
+    /// Bytes of publications since everything was written that could be.
+    appended: Cell<usize>,
     /// The run loop is on its way already.
     roused: Cell<bool>,
     /// State of a small random generator for jitter, where nobody gains from guessing.
@@ -102,6 +104,7 @@ impl Shard {
             timers: RefCell::new(DelayQueue::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into()),
             headers: RefCell::default(),
+            appended: Cell::new(0),
             roused: Cell::new(false),
             jitter: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index) << 32),
             shared,
@@ -123,12 +126,22 @@ impl Shard {
                         return self.entries.borrow().len();
                     }
                     self.take(message);
+                    // A backlog comes in portions that no outbox of a client that reads can overflow from.
+                    if self.appended.get() >= self.limits.outbox_bytes / 4 {
+                        self.appended.set(0);
+                        while self.flush() {
+                            tokio::task::yield_now().await;
+                        }
+                    }
                 }
                 for (slot, generation) in due.drain(..) {
                     self.expired(slot, generation);
                 }
-                if !self.flush() && idle {
-                    break;
+                if !self.flush() {
+                    self.appended.set(0);
+                    if idle {
+                        break;
+                    }
                 }
                 // Reads and timers have their turn, in this order: the reactor is polled before we go on.
                 tokio::task::yield_now().await;

@@ -33,6 +33,7 @@ impl Shard {
         let now = now();
         let mut tally = Tally::default();
         for publication in batch {
+            self.appended.set(self.appended.get() + publication.body.len());
             match &publication.body {
                 Body::Stream { .. } | Body::Message(_) => {
                     self.fan_out(publication, now, &mut tally)

@@ -375,7 +375,7 @@ impl Shard {
     }
 
     /// `<node and shard tag>-<130 bits>`: a bearer secret, never the id that travels on the bus (resumption.md 6.4).
-    fn secret(&self) -> String {
+    pub(super) fn secret(&self) -> String {
         let mut random = [0; 18];
         getrandom::fill(&mut random).expect("the system has random numbers");
         let mut text = format!("{}-", self.shared.tags[usize::from(self.index)]);

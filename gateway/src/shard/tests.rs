@@ -1,1 +1,508 @@
+//! Sessions over an in-memory socket, with time that only passes when nothing else is left to do.
 
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    outbox::Class,
+    sockjs::Framing,
+    ws,
+};
+use tokio::time::Instant;
+
+use super::{Arrival, Shard};
+use crate::{
+    Shared,
+    config::Config,
+    io::{Io, memory},
+    link::{Answer, Body, Effect, Ended, Publication, Revocation, Scope, Subscribed, Ticket, ToBus, ToShard, Topic, User},
+};
+
+/// A shard that runs, and the test in the place of the bus thread.
+struct Bench {
+    shard: Rc<Shard>,
+    shared: Arc<Shared>,
+}
+
+/// The far end of a client's socket.
+struct Client {
+    end: memory::End,
+    input: Vec<u8>,
+}
+
+/// What a client sees.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Text(String),
+    Close(u16, String),
+    Pong(Vec<u8>),
+    End,
+}
+
+fn bench(change: impl FnOnce(&mut Config)) -> Bench {
+    let mut config = Config { shards: 1, ..Config::default() };
+    change(&mut config);
+    let bus = backplane::Bus::in_process("node".into());
+    let shared = Arc::new(Shared::new(config, bus, ([127, 0, 0, 1], 3000).into(), None));
+    let shard = Shard::new(0, shared.clone());
+    tokio::task::spawn_local(shard.clone().run());
+    Bench { shard, shared }
+}
+
+impl Bench {
+    fn connect(&self, framing: Framing, room: usize) -> Client {
+        let (ours, theirs) = memory::pair(room);
+        let arrival = Arrival {
+            framing,
+            address: None,
+            headers: "{}".into(),
+            #[cfg(feature = "echo")]
+            echo: false,
+        };
+        let mut seat = self.shared.admission.seat().unwrap();
+        seat.upgrade(None).unwrap();
+        self.shard.open(Io::Memory(ours), Bytes::new(), arrival, seat);
+        Client { end: theirs, input: Vec::new() }
+    }
+
+    /// A raw client that has been greeted and has agreed on a version.
+    async fn connected(&self, room: usize) -> Client {
+        let mut client = self.connect(Framing::Raw, room);
+        assert!(matches!(self.next_to_bus().await, ToBus::Opened(_)));
+        assert_eq!(client.next().await, Seen::Text(r#"{"server_id":"0"}"#.into()));
+        client.send(r#"{"msg":"connect","version":"1","support":["1"]}"#);
+        let Seen::Text(answer) = client.next().await else { panic!("no answer") };
+        assert!(answer.starts_with(r#"{"msg":"connected","session":""#), "{answer}");
+        client
+    }
+
+    /// Subscribes a client to a topic, as the bus thread would after judging.
+    async fn subscribe(&self, client: &mut Client, id: &str, topic: &Topic) {
+        client.send(&format!(r#"{{"msg":"sub","id":"{id}","name":"test-judged","params":["{id}"]}}"#));
+        let ToBus::Subscribe { ticket, .. } = self.next_to_bus().await else { panic!("not asked") };
+        let subscribed = Subscribed { topics: vec![topic.clone()], documents: vec![] };
+        self.post(ToShard::Answer(ticket, Answer::Subscription { outcome: Ok(subscribed) }));
+        assert_eq!(client.next().await, Seen::Text(format!(r#"{{"msg":"ready","subs":["{id}"]}}"#)));
+    }
+
+    async fn log_in(&self, client: &mut Client, user: &str) -> Ticket {
+        client.send(r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"t"}]}"#);
+        let ToBus::Method { ticket, .. } = self.next_to_bus().await else { panic!("not asked") };
+        let then = Effect::LoggedIn(Arc::new(User { id: user.into(), hashed_token: "hash".into() }));
+        self.post(ToShard::Answer(ticket, Answer::Method { outcome: Ok(None), then }));
+        assert_eq!(client.next().await, Seen::Text(r#"{"msg":"result","id":"1"}"#.into()));
+        assert_eq!(client.next().await, Seen::Text(r#"{"msg":"updated","methods":["1"]}"#.into()));
+        ticket
+    }
+
+    fn post(&self, message: ToShard) {
+        assert!(self.shared.mailboxes[0].post(message, 0));
+    }
+
+    fn publish(&self, publications: Vec<Publication>) {
+        self.post(ToShard::Publish(publications.into()));
+    }
+
+    /// The next message to the bus thread, except for presence's.
+    async fn next_to_bus(&self) -> ToBus {
+        loop {
+            let mut batch = Vec::new();
+            self.shared.to_bus.take(&mut batch);
+            let mut batch = batch.into_iter().filter(|message| !matches!(message, ToBus::Activity(_)));
+            let Some(first) = batch.next() else {
+                self.shared.to_bus.wait().await;
+                continue;
+            };
+            for message in batch {
+                self.shared.to_bus.post(message, 0);
+            }
+            return first;
+        }
+    }
+
+    /// The next reason for which a session has ended.
+    async fn next_closed(&self) -> CloseReason {
+        loop {
+            if let ToBus::Closed { reason, .. } = self.next_to_bus().await {
+                return reason;
+            }
+        }
+    }
+}
+
+impl Client {
+    fn send(&self, text: &str) {
+        self.send_frame(0x81, text.as_bytes());
+    }
+
+    /// A masked frame, with a mask of zeros.
+    fn send_frame(&self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first];
+        match payload.len() {
+            length @ 0..=125 => frame.push(0x80 | length as u8),
+            length => {
+                frame.push(0x80 | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        let written = self.end.try_write(&[std::io::IoSlice::new(&frame)]).unwrap();
+        assert_eq!(written, frame.len(), "the test's pipe is too small");
+    }
+
+    async fn next(&mut self) -> Seen {
+        loop {
+            if let Some(seen) = self.parse() {
+                return seen;
+            }
+            self.end.readable().await.unwrap();
+            let mut buffer = [0; 4096];
+            match self.end.try_read(&mut buffer) {
+                Ok(0) => return Seen::End,
+                Ok(read) => self.input.extend(&buffer[..read]),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Option<Seen> {
+        let &[first, length, ..] = self.input.as_slice() else { return None };
+        let (header, length) = match length {
+            126 => (4, usize::from(u16::from_be_bytes(self.input.get(2..4)?.try_into().unwrap()))),
+            127 => (10, u64::from_be_bytes(self.input.get(2..10)?.try_into().unwrap()) as usize),
+            short => (2, usize::from(short)),
+        };
+        let payload = self.input.get(header..header + length)?.to_vec();
+        self.input.drain(..header + length);
+        Some(match first {
+            0x81 => Seen::Text(String::from_utf8(payload).unwrap()),
+            0x88 if payload.is_empty() => Seen::Close(1005, String::new()),
+            0x88 => Seen::Close(
+                u16::from_be_bytes([payload[0], payload[1]]),
+                String::from_utf8(payload[2..].to_vec()).unwrap(),
+            ),
+            0x8A => Seen::Pong(payload),
+            other => panic!("unexpected frame {other:#x}"),
+        })
+    }
+}
+
+fn room() -> Topic {
+    Topic::Room("r1".into(), "room-messages".into())
+}
+
+fn message(topic: &Topic, text: &str) -> Publication {
+    Publication {
+        topic: topic.clone(),
+        body: Body::Stream {
+            stream: "room-messages".into(),
+            event: "r1".into(),
+            args: format!("[\"{text}\"]").into(),
+        },
+        exclude: None,
+        class: Class::Data,
+        received: std::time::Instant::now(),
+        raw: Default::default(),
+        sockjs: Default::default(),
+    }
+}
+
+fn changed(text: &str) -> String {
+    let fields = format!(r#"{{"eventName":"r1","args":["{text}"]}}"#);
+    format!(r#"{{"msg":"changed","collection":"stream-room-messages","id":"id","fields":{fields}}}"#)
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_publication_reaches_its_subscribers_in_their_framing() {
+    let bench = bench(|_| {});
+    let mut raw = bench.connected(1 << 20).await;
+    bench.subscribe(&mut raw, "a", &room()).await;
+    let mut sockjs = bench.connect(Framing::SockJs, 1 << 20);
+    bench.next_to_bus().await;
+    assert_eq!(sockjs.next().await, Seen::Text("o".into()));
+    assert_eq!(sockjs.next().await, Seen::Text(r#"a["{\"server_id\":\"0\"}"]"#.into()));
+    sockjs.send(r#"["{\"msg\":\"connect\",\"version\":\"1\",\"support\":[\"1\"]}"]"#);
+    sockjs.next().await;
+    sockjs.send(r#"["{\"msg\":\"sub\",\"id\":\"s\",\"name\":\"test-judged\",\"params\":[]}"]"#);
+    let ToBus::Subscribe { ticket, .. } = bench.next_to_bus().await else { panic!("not asked") };
+    let subscribed = Subscribed { topics: vec![room()], documents: vec![] };
+    bench.post(ToShard::Answer(ticket, Answer::Subscription { outcome: Ok(subscribed) }));
+    sockjs.next().await;
+
+    bench.publish(vec![message(&room(), "hello"), message(&room(), "world")]);
+    assert_eq!(raw.next().await, Seen::Text(changed("hello")));
+    assert_eq!(raw.next().await, Seen::Text(changed("world")));
+    let escaped = changed("hello").replace('"', r#"\""#);
+    assert_eq!(sockjs.next().await, Seen::Text(format!(r#"a["{escaped}"]"#)));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_writer_does_not_get_its_own_event() {
+    let bench = bench(|_| {});
+    let mut writer = bench.connected(1 << 20).await;
+    let mut reader = bench.connected(1 << 20).await;
+    bench.subscribe(&mut writer, "w", &room()).await;
+    bench.subscribe(&mut reader, "r", &room()).await;
+    let mut typing = message(&room(), "typing");
+    typing.exclude = Some((0, 0, 1));
+    bench.publish(vec![typing, message(&room(), "all")]);
+    assert_eq!(writer.next().await, Seen::Text(changed("all")));
+    assert_eq!(reader.next().await, Seen::Text(changed("typing")));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn rooms_changed_names_each_user_around_one_shared_document() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &Topic::User("u1".into(), "notify-user/rooms-changed".into())).await;
+    let users: Arc<[Arc<str>]> = vec!["u0".into(), "u1".into()].into();
+    let body = Body::RoomsChanged { users, args: Bytes::from_static(br#"["updated",{"_id":"r1"}]"#) };
+    bench.publish(vec![Publication { body, ..message(&room(), "") }]);
+    let fields = r#"{"eventName":"u1/rooms-changed","args":["updated",{"_id":"r1"}]}"#;
+    let expected = format!(r#"{{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{fields}}}"#);
+    assert_eq!(client.next().await, Seen::Text(expected));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn after_unsub_nothing_more_arrives_and_the_interest_is_gone() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    assert_eq!(bench.shared.interest.shards(&room()), 1);
+    client.send(r#"{"msg":"unsub","id":"a"}"#);
+    assert_eq!(client.next().await, Seen::Text(r#"{"msg":"nosub","id":"a"}"#.into()));
+    assert!(matches!(bench.next_to_bus().await, ToBus::Unsubscribed { topics, .. } if topics == [room()]));
+    assert_eq!(bench.shared.interest.shards(&room()), 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_peers_close_is_answered_and_frees_the_slot() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    client.send_frame(0x88, &1000u16.to_be_bytes());
+    assert_eq!(client.next().await, Seen::Close(1000, String::new()));
+    assert_eq!(client.next().await, Seen::End);
+    assert_eq!(bench.next_closed().await, CloseReason::PeerClosed);
+    drop(client);
+    bench.shared.admission.emptied().await;
+    assert!(bench.shard.entries.borrow().is_empty());
+    assert_eq!(bench.shard.topics.borrow().len(), 0);
+    assert!(bench.shard.timers.borrow().is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_peer_that_does_not_answer_our_close_is_cut_after_the_linger() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    client.send("no json");
+    let sent = Instant::now();
+    assert_eq!(client.next().await, Seen::Close(1007, "UNSUPPORTED_DATA".into()));
+    client.send(r#"{"msg":"ping"}"#);
+    assert_eq!(client.next().await, Seen::End);
+    assert_eq!(sent.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn after_a_protocol_violation_nothing_is_awaited() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    let sent = Instant::now();
+    client.send_frame(0xF1, b"reserved bits");
+    assert_eq!(client.next().await, Seen::Close(1002, String::new()));
+    assert_eq!(client.next().await, Seen::End);
+    assert!(sent.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn websocket_pings_are_answered_with_their_body() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    client.send_frame(0x89, b"body");
+    assert_eq!(client.next().await, Seen::Pong(b"body".to_vec()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn silence_leads_to_a_ping_and_then_to_the_idle_close() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    let last = Instant::now();
+    assert_eq!(client.next().await, Seen::Text(r#"{"msg":"ping"}"#.into()));
+    assert_eq!(last.elapsed().as_secs(), 30);
+    assert_eq!(client.next().await, Seen::Close(1001, "TIMEOUT".into()));
+    assert_eq!(last.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_full_outbox_ends_the_slow_client_and_nobody_else() {
+    let bench = bench(|config| {
+        config.limits = Arc::new(protocol::limits::Limits { outbox_bytes: 4_096, ..Default::default() });
+    });
+    let mut slow = bench.connected(256).await;
+    let mut quick = bench.connected(1 << 20).await;
+    bench.subscribe(&mut slow, "s", &room()).await;
+    bench.subscribe(&mut quick, "q", &room()).await;
+    let text = "x".repeat(500);
+    for _ in 0..10 {
+        bench.publish(vec![message(&room(), &text)]);
+    }
+    for _ in 0..10 {
+        assert_eq!(quick.next().await, Seen::Text(changed(&text)));
+    }
+    assert_eq!(bench.next_closed().await, CloseReason::SlowConsumer);
+    // The frame that was half written is whole, then the close frame follows at once.
+    assert_eq!(slow.next().await, Seen::Text(changed(&text)));
+    assert_eq!(slow.next().await, Seen::Close(1013, "SLOW_CONSUMER".into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn frames_that_wait_too_long_end_the_client() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(256).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    let published = Instant::now();
+    bench.publish(vec![message(&room(), &"x".repeat(500))]);
+    assert_eq!(bench.next_closed().await, CloseReason::SlowConsumer);
+    assert_eq!(published.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn typing_is_shed_before_a_message_is_lost() {
+    let bench = bench(|config| {
+        config.limits = Arc::new(protocol::limits::Limits { outbox_bytes: 4_096, ..Default::default() });
+    });
+    let mut client = bench.connected(256).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    let text = "x".repeat(2_500);
+    let typing = Publication { class: Class::Sheddable, ..message(&room(), "typing") };
+    bench.publish(vec![message(&room(), &text), typing, message(&room(), "important")]);
+    assert_eq!(client.next().await, Seen::Text(changed(&text)));
+    assert_eq!(client.next().await, Seen::Text(changed("important")));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_flooder_does_not_keep_others_from_their_answers() {
+    let bench = bench(|_| {});
+    let flooder = bench.connected(1 << 20).await;
+    let mut other = bench.connected(1 << 20).await;
+    for _ in 0..20_000 {
+        flooder.send_frame(0x8A, b"");
+    }
+    other.send(r#"{"msg":"ping","id":"1"}"#);
+    assert_eq!(other.next().await, Seen::Text(r#"{"msg":"pong","id":"1"}"#.into()));
+    // Some of the flood is still unread: its turn was over after one buffer.
+    assert!(flooder.end.unread() > 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_users_sockets_are_found_and_closed_by_token() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.log_in(&mut client, "u1").await;
+    assert_eq!(bench.shared.interest.user_shards("u1"), 1);
+    let close = |hash: &str| ToShard::CloseUser {
+        user: "u1".into(),
+        connection: None,
+        hashed_token: Some(hash.into()),
+        reason: CloseReason::Revoked,
+    };
+    bench.post(close("another"));
+    client.send(r#"{"msg":"ping"}"#);
+    assert_eq!(client.next().await, Seen::Text(r#"{"msg":"pong"}"#.into()));
+    bench.post(close("hash"));
+    assert_eq!(client.next().await, Seen::Close(1008, "REVOKED".into()));
+    assert_eq!(bench.shared.interest.user_shards("u1"), 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_revoked_room_ends_its_subscriptions_only() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.log_in(&mut client, "u1").await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    let other = Topic::Room("r2".into(), "room-messages".into());
+    bench.subscribe(&mut client, "b", &other).await;
+    let ended = Ended::Room("r1".into());
+    bench.post(ToShard::Revoke(Revocation { user: Some("u1".into()), ended, silently: false }));
+    let Seen::Text(nosub) = client.next().await else { panic!("no text") };
+    assert!(nosub.starts_with(r#"{"msg":"nosub","id":"a","error":"#) && nosub.contains("not-allowed"), "{nosub}");
+    bench.publish(vec![message(&room(), "gone"), Publication { topic: other, ..message(&room(), "still here") }]);
+    assert_eq!(client.next().await, Seen::Text(changed("still here")));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_gap_closes_exactly_the_sockets_in_scope() {
+    let bench = bench(|_| {});
+    let mut inside = bench.connected(1 << 20).await;
+    let mut outside = bench.connected(1 << 20).await;
+    bench.subscribe(&mut inside, "a", &room()).await;
+    bench.post(ToShard::Resync { scope: Scope::Room("r1".into()), over: Duration::from_secs(10) });
+    let told = Instant::now();
+    assert_eq!(inside.next().await, Seen::Close(1012, "RESYNC".into()));
+    assert!(told.elapsed() <= Duration::from_secs(10));
+    outside.send(r#"{"msg":"ping"}"#);
+    assert_eq!(outside.next().await, Seen::Text(r#"{"msg":"pong"}"#.into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_late_answer_does_not_reach_the_next_owner_of_a_slot() {
+    let bench = bench(|_| {});
+    let first = bench.connected(1 << 20).await;
+    first.send(r#"{"msg":"method","id":"1","method":"slow","params":[]}"#);
+    let ToBus::Method { ticket, .. } = bench.next_to_bus().await else { panic!("not asked") };
+    drop(first);
+    assert_eq!(bench.next_closed().await, CloseReason::PeerGone);
+    let mut second = bench.connected(1 << 20).await;
+    second.send(r#"{"msg":"method","id":"1","method":"other","params":[]}"#);
+    let ToBus::Method { ticket: own, .. } = bench.next_to_bus().await else { panic!("not asked") };
+    assert_eq!(own.slot, ticket.slot);
+    let answer = |text: &'static str| Answer::Method { outcome: Ok(Some(Bytes::from_static(text.as_bytes()))), then: Effect::Nothing };
+    bench.post(ToShard::Answer(ticket, answer("\"late\"")));
+    bench.post(ToShard::Answer(own, answer("\"own\"")));
+    assert_eq!(second.next().await, Seen::Text(r#"{"msg":"result","id":"1","result":"own"}"#.into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_login_that_cannot_be_judged_closes_without_an_answer() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    client.send(r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"t"}]}"#);
+    let ToBus::Method { ticket, .. } = bench.next_to_bus().await else { panic!("not asked") };
+    let outcome = Err(protocol::ddp::Error::internal());
+    bench.post(ToShard::Answer(ticket, Answer::Method { outcome, then: Effect::Close(CloseReason::TryAgain) }));
+    assert_eq!(client.next().await, Seen::Close(1013, "TRY_AGAIN".into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_publication_is_encoded_once_per_framing() {
+    let publication = message(&room(), "once");
+    let (protocol::outbox::Frame::Shared(first), protocol::outbox::Frame::Shared(second)) =
+        (publication.frame(Framing::Raw), publication.frame(Framing::Raw))
+    else {
+        panic!("not shared")
+    };
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    assert!(publication.sockjs.get().is_none());
+    assert_eq!(&first[..], &ws::text_frame(changed("once").as_bytes())[..]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn session_ids_are_secrets_of_their_own() {
+    let bench = bench(|_| {});
+    let (one, other) = (bench.shard.secret(), bench.shard.secret());
+    assert_ne!(one, other);
+    let (tag, random) = one.split_once('-').unwrap();
+    assert_eq!(tag, bench.shared.tags[0]);
+    assert!(random.len() >= 22, "{random}");
+}
+
+#[test]
+fn an_idle_connection_stays_within_its_table() {
+    assert!(size_of::<super::entry::Entry>() <= 1_024, "{}", size_of::<super::entry::Entry>());
+    assert!(size_of::<crate::link::Connection>() <= 256, "{}", size_of::<crate::link::Connection>());
+    let place = size_of::<(usize, Rc<super::entry::Entry>)>() + 64;
+    assert!(place <= 128, "{place}");
+}
