@@ -1,0 +1,44 @@
+//! One packet of the backplane, its kind given by the first byte.
+
+#![no_main]
+
+use protocol::moleculer::{
+    Disconnect, Discover, Event, Heartbeat, Info, Ping, Pong, Request, Response, check_args,
+    decode, encode, event_name,
+};
+
+/// What decodes must decode again once encoded.
+macro_rules! through {
+    ($kind:ty, $payload:expr) => {
+        if let Ok(packet) = decode::<$kind>($payload) {
+            let again = encode(&packet);
+            assert!(
+                decode::<$kind>(&again).is_ok(),
+                "{}",
+                String::from_utf8_lossy(&again)
+            );
+        }
+    };
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let [kind, payload @ ..] = data else { return };
+    match kind {
+        b'C' => through!(Discover<'_>, payload),
+        b'D' => through!(Disconnect<'_>, payload),
+        b'H' => through!(Heartbeat<'_>, payload),
+        b'P' => through!(Ping<'_>, payload),
+        b'Q' => through!(Pong<'_>, payload),
+        b'R' => through!(Request<'_>, payload),
+        b'S' => through!(Response<'_>, payload),
+        b'I' => {
+            let _ = decode::<Info<'_>>(payload);
+        }
+        _ => {
+            event_name(payload);
+            if let Ok(event) = Event::decode(payload) {
+                check_args(event.data);
+            }
+        }
+    }
+});
