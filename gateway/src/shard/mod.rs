@@ -116,9 +116,10 @@ impl Shard {
         let mut batch = Vec::new();
         let mut due = Vec::new();
         loop {
+            self.roused.set(false);
             self.work_or_time(&mut due).await;
+            self.roused.set(true);
             loop {
-                self.roused.set(false);
                 self.mailbox.take(&mut batch);
                 let idle = batch.is_empty();
                 for message in batch.drain(..) {
