@@ -24,7 +24,8 @@ pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
     };
     let mut values: BTreeMap<String, String> = std::env::vars().collect();
     for variable in VARIABLES {
-        if let Some(value) = flags.get_one::<String>(variable.name) {
+        // A flag that this role does not have is no mistake here: clap has judged the usage.
+        if let Ok(Some(value)) = flags.try_get_one::<String>(variable.name) {
             values.insert(variable.name.to_owned(), value.clone());
         }
     }
