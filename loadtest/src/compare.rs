@@ -11,11 +11,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::backend::Names;
+use crate::outcome::{Outcome, Rows, Runs};
 use crate::peers::floor::Mode;
 use crate::process;
-use crate::report::{Report, Spread, short};
+use crate::report::Report;
 use crate::run::{self, Plan};
-use crate::scenario::{Figure, Scenario};
+use crate::scenario::Scenario;
 use crate::sys;
 use crate::target::{Framing, Target};
 
@@ -36,33 +37,6 @@ pub(crate) struct Comparison {
     /// Of the servers under test; the floor speaks raw only.
     pub(crate) framing: Framing,
     pub(crate) names: Names,
-}
-
-/// The result of a comparison.
-#[derive(Serialize)]
-pub(crate) struct Outcome {
-    machine: String,
-    commit: String,
-    rounds: usize,
-    scenarios: Vec<Rows>,
-}
-
-#[derive(Serialize)]
-struct Rows {
-    name: &'static str,
-    title: &'static str,
-    unit: &'static str,
-    message_bytes: usize,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    server: String,
-    figure: Option<Spread>,
-    /// The medians' ratio to each floor.
-    ratios: Vec<(String, f64)>,
-    reports: Vec<Report>,
 }
 
 /// A child that does not outlive its run.
@@ -95,7 +69,10 @@ impl Comparison {
         let candidates = self.candidates()?;
         let mut scenarios = Vec::new();
         for scenario in &self.scenarios {
-            let mut reports: Vec<Vec<Report>> = candidates.iter().map(|_| Vec::new()).collect();
+            let mut runs: Vec<Runs> = candidates
+                .iter()
+                .map(|candidate| Runs::new(&candidate.name, candidate.floor))
+                .collect();
             for round in 0..self.rounds {
                 // Every other round the other way round, so that a drift of the machine hits all alike.
                 let mut order: Vec<usize> = (0..candidates.len()).collect();
@@ -112,11 +89,11 @@ impl Comparison {
                             self.logs.display()
                         )
                     })?;
-                    reports[index].push(report);
+                    runs[index].reports.push(report);
                 }
             }
-            let rows = rows(scenario, &candidates, reports);
-            print!("{}", table(&rows));
+            let rows = Rows::new(scenario, runs);
+            println!("{rows}");
             scenarios.push(rows);
         }
         Ok(Outcome {
@@ -217,119 +194,6 @@ impl Comparison {
             .with_context(|| format!("cannot start {:?}", command.get_program()))?;
         Ok(Process(child))
     }
-}
-
-impl Outcome {
-    /// Whether any message went missing, came twice, or out of order or place.
-    pub(crate) fn any_fault(&self) -> bool {
-        let mut reports = self
-            .scenarios
-            .iter()
-            .flat_map(|rows| &rows.rows)
-            .flat_map(|row| &row.reports);
-        reports.any(|report| report.faults.any())
-    }
-}
-
-/// The figure that a scenario is about.
-fn figure(figure: Figure, report: &Report) -> Option<f64> {
-    match figure {
-        Figure::CpuPerDelivery => report.cpu_us_per_delivery,
-        Figure::CpuPerEvent => report.cpu_us_per_event,
-        Figure::CpuPerConnection => report.cpu_us_per_connection,
-        Figure::RssPerConnection => report.rss_bytes_per_connection,
-        Figure::PingP99 => report.ping_ms.map(|ping| ping.p99),
-        Figure::LatencyP99 => report.latency_ms.map(|latency| latency.p99),
-    }
-}
-
-fn rows(scenario: &Scenario, candidates: &[Candidate], reports: Vec<Vec<Report>>) -> Rows {
-    let spread = |reports: &[Report]| {
-        Spread::of(
-            reports
-                .iter()
-                .filter_map(|report| figure(scenario.figure, report)),
-        )
-    };
-    let floors: Vec<(String, f64)> = candidates
-        .iter()
-        .zip(&reports)
-        .filter(|(candidate, _)| candidate.floor)
-        .filter_map(|(candidate, reports)| Some((candidate.name.clone(), spread(reports)?.median)))
-        .collect();
-    let rows = candidates.iter().zip(reports).map(|(candidate, reports)| {
-        let figure = spread(&reports);
-        let ratio = |(name, floor): &(String, f64)| Some((name.clone(), figure?.median / floor));
-        Row {
-            server: candidate.name.clone(),
-            figure,
-            ratios: floors.iter().filter_map(ratio).collect(),
-            reports,
-        }
-    });
-    Rows {
-        name: scenario.name,
-        title: scenario.title,
-        unit: scenario.figure.unit(),
-        message_bytes: scenario.message_bytes,
-        rows: rows.collect(),
-    }
-}
-
-fn table(rows: &Rows) -> String {
-    let mut text = format!(
-        "{}: {} ({}, documents of {} bytes)\n",
-        rows.name, rows.title, rows.unit, rows.message_bytes
-    );
-    text += &format!(
-        "  {:<16} {:<22} {:<24} {:<20} {:>6} {:>6} {:>8} {:>8} {:>8}  faults\n",
-        "server",
-        "median (min-max)",
-        "x floor(s)",
-        "deliveries/s",
-        "share",
-        "m/read",
-        "p50 ms",
-        "p99 ms",
-        "rss MiB"
-    );
-    for Row {
-        server,
-        figure,
-        ratios,
-        reports,
-    } in &rows.rows
-    {
-        let middle = |value: fn(&Report) -> Option<f64>| {
-            Spread::of(reports.iter().filter_map(value))
-                .map_or_else(|| "-".into(), |spread| short(spread.median))
-        };
-        let ratios: Vec<_> = ratios.iter().map(|(_, ratio)| short(*ratio)).collect();
-        let rate = Spread::of(reports.iter().map(|report| report.deliveries_per_second));
-        let faults: Vec<_> = reports
-            .iter()
-            .filter(|report| report.faults.any())
-            .map(|report| &report.faults)
-            .collect();
-        text += &format!(
-            "  {server:<16} {:<22} {:<24} {:<20} {:>6} {:>6} {:>8} {:>8} {:>8}  {}\n",
-            figure.map_or_else(|| "-".into(), |figure| figure.to_string()),
-            ratios.join(" / "),
-            rate.map_or_else(|| "-".into(), |rate| rate.to_string()),
-            middle(|report| report.cpu_share),
-            middle(|report| Some(report.messages_per_read)),
-            middle(|report| Some(report.latency_ms?.p50)),
-            middle(|report| Some(report.latency_ms?.p99)),
-            middle(|report| Some(report.rss_end_bytes? as f64 / 1_048_576.0)),
-            if faults.is_empty() {
-                "none".to_owned()
-            } else {
-                format!("{faults:?}")
-            },
-        );
-    }
-    text.push('\n');
-    text
 }
 
 /// A port that was free a moment ago.

@@ -2,6 +2,16 @@
 //! nats-server, and a floor server, so that every figure is a ratio of the same run.
 //!
 //! `scenario` says what is measured, `swarm` runs one scenario against one server, `compare` runs several in turn.
+//!
+//! ```text
+//! loadtest list
+//! loadtest compare --scenario w1 --scenario w32 --server 'edge=target/release/ddp-edge gateway' --env MONGO_URL=... --json out.json
+//! loadtest swarm --url ws://127.0.0.1:3000 --nats 127.0.0.1:4222 --scenario chat --pid <gateway>
+//! ```
+//!
+//! The store of a gateway under test must know the rooms, users and tokens of `--room-prefix` and its kin, from 0 up. A
+//! run exits with 1 if any message was missing, late out of order, doubled or where it did not belong.
+//!
 //! Client sockets, websocket frames and NATS are written here from scratch: sharing code with the product would mean
 //! sharing its mistakes.
 
@@ -10,6 +20,7 @@ mod client;
 mod compare;
 mod nats;
 mod node;
+mod outcome;
 mod peers;
 mod probe;
 mod process;
@@ -151,6 +162,9 @@ struct CompareArgs {
     /// Measured seconds of each run, instead of the scenario's
     #[arg(long)]
     seconds: Option<f64>,
+    /// Seconds of load before those, instead of the scenario's
+    #[arg(long)]
+    warmup: Option<f64>,
     #[arg(long, default_value = "target/tools/bin/nats-server")]
     nats_server: PathBuf,
     /// Where the servers' output goes
@@ -264,6 +278,12 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
         scenarios
             .iter_mut()
             .for_each(|scenario| scenario.measure = measure);
+    }
+    if let Some(seconds) = args.warmup {
+        let warmup = Duration::try_from_secs_f64(seconds)?;
+        scenarios
+            .iter_mut()
+            .for_each(|scenario| scenario.warmup = warmup);
     }
     let outcome = Comparison {
         scenarios,

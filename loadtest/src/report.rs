@@ -110,7 +110,7 @@ impl Faults {
 }
 
 /// One run of one scenario against one server.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) scenario: String,
     pub(crate) server: String,
@@ -136,6 +136,8 @@ pub(crate) struct Report {
     pub(crate) cpu_us_per_event: Option<f64>,
     /// Of one core.
     pub(crate) cpu_share: Option<f64>,
+    /// Of one core, by us: near 1 the generator is what is measured.
+    pub(crate) generator_share: f64,
     pub(crate) messages_per_read: f64,
     pub(crate) latency_ms: Option<Latency>,
     pub(crate) ping_ms: Option<Latency>,
@@ -190,7 +192,7 @@ impl fmt::Display for Report {
             "rss/connection",
             optional(self.rss_bytes_per_connection, "bytes"),
         )?;
-        if self.published > 0 {
+        if self.delivered > 0 || self.published > 0 {
             line(
                 f,
                 "published",
@@ -211,6 +213,11 @@ impl fmt::Display for Report {
             )?;
             line(f, "server cpu/event", optional(self.cpu_us_per_event, "us"))?;
             line(f, "server cpu share", optional(self.cpu_share, "of a core"))?;
+            line(
+                f,
+                "generator cpu share",
+                format!("{:.2} of a core", self.generator_share),
+            )?;
             line(f, "messages/read", format!("{:.2}", self.messages_per_read))?;
         }
         for (name, latency) in [("latency", self.latency_ms), ("ping", self.ping_ms)] {

@@ -44,6 +44,7 @@ struct Connected {
 struct Loaded {
     seconds: f64,
     cpu: Option<Duration>,
+    generator_cpu: Duration,
     delivered: u64,
     reads: u64,
     published: u64,
@@ -98,6 +99,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         cpu_share: loaded
             .cpu
             .map(|cpu| ratio(cpu.as_secs_f64(), loaded.seconds)),
+        generator_share: ratio(loaded.generator_cpu.as_secs_f64(), loaded.seconds),
         messages_per_read: ratio(loaded.delivered as f64, loaded.reads as f64),
         latency_ms: loaded.latency,
         ping_ms: loaded.ping,
@@ -142,6 +144,7 @@ fn load(plan: &Plan, swarm: &mut Swarm) -> Result<Loaded> {
         swarm.publish_for(scenario.warmup, &mut traffic, "warm-up")?;
     }
     swarm.begin_measuring();
+    let own_cpu = process::cpu_time(std::process::id())?;
     let (start, cpu, before) = (Instant::now(), plan.cpu_time()?, traffic.published());
     if listens {
         swarm.turns_for(scenario.measure)?;
@@ -153,6 +156,7 @@ fn load(plan: &Plan, swarm: &mut Swarm) -> Result<Loaded> {
     let mut loaded = Loaded {
         seconds: start.elapsed().as_secs_f64(),
         cpu: plan.cpu_since(cpu)?,
+        generator_cpu: process::cpu_time(std::process::id())?.saturating_sub(own_cpu),
         delivered,
         reads,
         published: published - before.0,

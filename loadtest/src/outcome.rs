@@ -1,0 +1,259 @@
+//! What a comparison found: one table per scenario, each figure with its ratio to the floors of the same run.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::report::{Faults, Report, Spread, short};
+use crate::scenario::{Figure, Scenario};
+
+/// A whole comparison, as it is written to JSON.
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) machine: String,
+    pub(crate) commit: String,
+    pub(crate) rounds: usize,
+    pub(crate) scenarios: Vec<Rows>,
+}
+
+/// All servers of one scenario.
+#[derive(Serialize)]
+pub(crate) struct Rows {
+    name: &'static str,
+    title: &'static str,
+    unit: &'static str,
+    message_bytes: usize,
+    rows: Vec<Row>,
+}
+
+/// One server's figure in one scenario.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    runs: Runs,
+    figure: Option<Spread>,
+    /// The median's ratio to that of each floor, by the floor's name.
+    ratios: Vec<(String, f64)>,
+}
+
+/// The rounds of one server.
+#[derive(Serialize)]
+pub(crate) struct Runs {
+    server: String,
+    floor: bool,
+    pub(crate) reports: Vec<Report>,
+}
+
+impl Outcome {
+    /// Whether any message went missing, came twice, or out of order or place.
+    pub(crate) fn any_fault(&self) -> bool {
+        let mut rows = self.scenarios.iter().flat_map(|rows| &rows.rows);
+        rows.any(|row| row.runs.faults().next().is_some())
+    }
+}
+
+impl Rows {
+    /// Divides each server's figure by those of the floors among `runs`.
+    pub(crate) fn new(scenario: &Scenario, runs: Vec<Runs>) -> Self {
+        let spread = |runs: &Runs| runs.spread(|report| figure(scenario.figure, report));
+        let floors: Vec<(String, f64)> = runs
+            .iter()
+            .filter(|runs| runs.floor)
+            .filter_map(|runs| Some((runs.server.clone(), spread(runs)?.median)))
+            .collect();
+        let rows = runs.into_iter().map(|runs| {
+            let figure = spread(&runs);
+            let ratio =
+                |(name, floor): &(String, f64)| Some((name.clone(), figure?.median / floor));
+            let ratios = floors.iter().filter_map(ratio).collect();
+            Row {
+                runs,
+                figure,
+                ratios,
+            }
+        });
+        Self {
+            name: scenario.name,
+            title: scenario.title,
+            unit: scenario.figure.unit(),
+            message_bytes: scenario.message_bytes,
+            rows: rows.collect(),
+        }
+    }
+
+    fn publishes(&self) -> bool {
+        self.rows
+            .iter()
+            .flat_map(|row| &row.runs.reports)
+            .any(|report| report.published > 0)
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            title,
+            unit,
+            message_bytes,
+            rows,
+        } = self;
+        writeln!(
+            f,
+            "{name}: {title} ({unit}, documents of {message_bytes} bytes)"
+        )?;
+        let publishes = self.publishes();
+        let rate = if publishes {
+            "deliveries/s"
+        } else {
+            "connects/s"
+        };
+        write!(
+            f,
+            "  {:<16} {:<22} {:<12} {rate:<24}",
+            "server", "median (min-max)", "x floor(s)"
+        )?;
+        writeln!(
+            f,
+            " {:>6} {:>6} {:>6} {:>8} {:>8} {:>8}  faults",
+            "share", "gen", "m/read", "p50 ms", "p99 ms", "MiB"
+        )?;
+        for Row {
+            runs,
+            figure,
+            ratios,
+        } in rows
+        {
+            let ratios: Vec<_> = ratios.iter().map(|(_, ratio)| short(*ratio)).collect();
+            let rate = runs.spread(|report| {
+                Some(if publishes {
+                    report.deliveries_per_second
+                } else {
+                    report.connects_per_second
+                })
+            });
+            write!(
+                f,
+                "  {:<16} {:<22} {:<12} {:<24}",
+                runs.server,
+                text(*figure),
+                ratios.join(" / "),
+                text(rate)
+            )?;
+            let middles = [
+                runs.middle(|report| report.cpu_share),
+                runs.middle(|report| Some(report.generator_share)),
+                runs.middle(|report| Some(report.messages_per_read)),
+            ];
+            write!(f, " {:>6} {:>6} {:>6}", middles[0], middles[1], middles[2])?;
+            let middles = [
+                runs.middle(|report| Some(report.latency_ms?.p50)),
+                runs.middle(|report| Some(report.latency_ms?.p99)),
+                runs.middle(|report| Some(report.rss_end_bytes? as f64 / 1_048_576.0)),
+            ];
+            write!(
+                f,
+                " {:>8} {:>8} {:>8}  ",
+                middles[0], middles[1], middles[2]
+            )?;
+            let faults: Vec<_> = runs.faults().collect();
+            if faults.is_empty() {
+                writeln!(f, "none")?
+            } else {
+                writeln!(f, "{faults:?}")?
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Runs {
+    pub(crate) fn new(server: &str, floor: bool) -> Self {
+        Self {
+            server: server.to_owned(),
+            floor,
+            reports: Vec::new(),
+        }
+    }
+
+    fn faults(&self) -> impl Iterator<Item = &Faults> {
+        self.reports
+            .iter()
+            .map(|report| &report.faults)
+            .filter(|faults| faults.any())
+    }
+
+    fn spread(&self, value: impl Fn(&Report) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.reports.iter().filter_map(value))
+    }
+
+    fn middle(&self, value: impl Fn(&Report) -> Option<f64>) -> String {
+        self.spread(value)
+            .map_or_else(|| "-".into(), |spread| short(spread.median))
+    }
+}
+
+/// The figure that a scenario is about.
+fn figure(figure: Figure, report: &Report) -> Option<f64> {
+    match figure {
+        Figure::CpuPerDelivery => report.cpu_us_per_delivery,
+        Figure::CpuPerEvent => report.cpu_us_per_event,
+        Figure::CpuPerConnection => report.cpu_us_per_connection,
+        Figure::RssPerConnection => report.rss_bytes_per_connection,
+        Figure::PingP99 => Some(report.ping_ms?.p99),
+        Figure::LatencyP99 => Some(report.latency_ms?.p99),
+    }
+}
+
+fn text(spread: Option<Spread>) -> String {
+    spread.map_or_else(|| "-".into(), |spread| spread.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario;
+
+    fn runs(server: &str, floor: bool, costs: &[f64]) -> Runs {
+        let mut runs = Runs::new(server, floor);
+        runs.reports = costs
+            .iter()
+            .map(|&cost| Report {
+                cpu_us_per_delivery: Some(cost),
+                ..Report::default()
+            })
+            .collect();
+        runs
+    }
+
+    #[test]
+    fn every_server_is_divided_by_the_medians_of_the_floors() {
+        let all = vec![
+            runs("floor a", true, &[5.0, 6.0, 7.0]),
+            runs("floor b", true, &[3.0]),
+            runs("gateway", false, &[9.0, 8.0, 30.0]),
+        ];
+        let rows = Rows::new(&scenario::all()[0], all);
+        let ratios: Vec<Vec<f64>> = rows
+            .rows
+            .iter()
+            .map(|row| row.ratios.iter().map(|(_, ratio)| *ratio).collect())
+            .collect();
+        assert_eq!(ratios, [[1.0, 2.0], [0.5, 1.0], [1.5, 3.0]]);
+        assert!(rows.to_string().contains("1.50 / 3.00"), "{rows}");
+    }
+
+    #[test]
+    fn one_fault_in_one_round_is_a_fault_of_the_whole() {
+        let mut bad = runs("gateway", false, &[1.0, 1.0]);
+        let outcome = |runs| Outcome {
+            machine: String::new(),
+            commit: String::new(),
+            rounds: 2,
+            scenarios: vec![Rows::new(&scenario::all()[0], vec![runs])],
+        };
+        assert!(!outcome(runs("gateway", false, &[1.0, 1.0])).any_fault());
+        bad.reports[1].faults.gaps = 1;
+        assert!(outcome(bad).any_fault());
+    }
+}
