@@ -479,7 +479,8 @@ impl Session {
         match self.stage {
             Stage::Opening => Awaited::Connect,
             Stage::Connected if !self.is_logged_in && self.live.is_empty() => Awaited::Login,
-            Stage::Connected | Stage::Closed => Awaited::Nothing,
+            Stage::Connected => Awaited::Message,
+            Stage::Closed => Awaited::Nothing,
         }
     }
 }

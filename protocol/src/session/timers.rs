@@ -5,6 +5,9 @@ use crate::limits::Limits;
 /// `Event::Activity` comes at most this often: the presence reaper's threshold is ten times as long (gateway.md 1.6).
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Longer than the end of a connection can take.
+const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What has been heard from a client, and when; what is due follows from it.
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -21,6 +24,9 @@ pub(super) struct Timers {
 pub(super) enum Awaited {
     Connect,
     Login,
+    /// Nothing but a sign of life.
+    Message,
+    /// It is over.
     Nothing,
 }
 
@@ -66,13 +72,14 @@ impl Timers {
     /// The next thing to do, and when. Of two at the same time the heartbeat's comes first (design.md 6).
     pub(super) fn next(&self, awaited: Awaited, limits: &Limits) -> (Instant, Due) {
         let heartbeat = match self.pinged {
+            _ if awaited == Awaited::Nothing => (self.heard + FOR_EVER, Due::IdleClose),
             None => (self.heard + limits.ping_after, Due::Ping),
             Some(pinged) => (pinged + limits.close_after_ping, Due::IdleClose),
         };
         let deadline = self.lingering_since.and_then(|since| match awaited {
             Awaited::Connect => Some((since + limits.connect_deadline, Due::ConnectDeadline)),
             Awaited::Login => Some((since + limits.login_deadline, Due::LoginDeadline)),
-            Awaited::Nothing => None,
+            Awaited::Message | Awaited::Nothing => None,
         });
         deadline
             .filter(|deadline| deadline.0 < heartbeat.0)
