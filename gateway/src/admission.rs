@@ -283,7 +283,10 @@ mod tests {
         let waits: Vec<_> = std::iter::from_fn(|| admission.handshake(now).ok()).collect();
         assert!(waits[0].is_zero());
         assert!(waits.is_sorted());
-        assert_eq!(waits.last().map(|wait| wait.as_secs_f64().round()), Some(HANDSHAKE_WAIT.as_secs_f64()));
+        assert_eq!(
+            waits.last().map(|wait| wait.as_secs_f64().round()),
+            Some(HANDSHAKE_WAIT.as_secs_f64())
+        );
         assert!(admission.handshake(now + HANDSHAKE_WAIT).is_ok());
     }
 

@@ -229,6 +229,17 @@ pub(crate) mod memory {
             self.outgoing.state.borrow().bytes.len()
         }
 
+        /// Bytes that wait to be read here.
+        pub(crate) fn available(&self) -> usize {
+            self.incoming.state.borrow().bytes.len()
+        }
+
+        /// Bytes that can be written here now.
+        pub(crate) fn room(&self) -> usize {
+            let state = self.outgoing.state.borrow();
+            state.room - state.bytes.len()
+        }
+
         pub(crate) fn shutdown_write(&self) {
             self.outgoing.state.borrow_mut().closed = true;
             self.outgoing.readable.notify_one();

@@ -33,7 +33,8 @@ impl Shard {
         let now = now();
         let mut tally = Tally::default();
         for publication in batch {
-            self.appended.set(self.appended.get() + publication.body.len());
+            self.appended
+                .set(self.appended.get() + publication.body.len());
             match &publication.body {
                 Body::Stream { .. } | Body::Message(_) => {
                     self.fan_out(publication, now, &mut tally)

@@ -1,0 +1,132 @@
+//! What a client may send, hold or wait for, and the close that follows.
+
+use protocol::limits::Limits;
+
+use super::*;
+
+fn limited(limits: Limits) -> Bench {
+    bench(|config| config.limits = Arc::new(limits))
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_message_may_be_larger_after_the_login() {
+    let bench = limited(Limits {
+        message_bytes_before_login: 300,
+        message_bytes: 1_000,
+        ..Limits::default()
+    });
+    let big = |length: usize| format!(r#"{{"msg":"ping","id":"{}"}}"#, "x".repeat(length));
+    let mut client = bench.connected(1 << 20).await;
+    bench.log_in(&mut client, "u1").await;
+    client.send(&big(500));
+    assert!(matches!(client.next().await, Seen::Text(_)));
+    client.send(&big(1_000));
+    assert_eq!(client.next().await, Seen::Close(1009, String::new()));
+    assert_eq!(bench.next_closed().await, CloseReason::TooBig);
+
+    let mut anonymous = bench.connected(1 << 20).await;
+    anonymous.send(&big(500));
+    assert_eq!(anonymous.next().await, Seen::Close(1009, String::new()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn endless_fragments_are_too_big() {
+    let bench = limited(Limits {
+        fragments: 3,
+        ..Limits::default()
+    });
+    let mut client = bench.connected(1 << 20).await;
+    client.send_frame(0x01, b"");
+    for _ in 0..3 {
+        client.send_frame(0x00, b"");
+    }
+    assert_eq!(client.next().await, Seen::Close(1009, String::new()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn deep_json_is_not_read() {
+    let bench = limited(Limits::default());
+    let mut client = bench.connected(1 << 20).await;
+    let params = format!("{}{}", "[".repeat(40), "]".repeat(40));
+    client.send(&format!(
+        r#"{{"msg":"method","id":"1","method":"m","params":{params}}}"#
+    ));
+    assert_eq!(client.next().await, Seen::Close(1007, "TOO_DEEP".into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_waits_behind_a_running_call_is_bounded() {
+    let bench = limited(Limits {
+        pending_messages: 3,
+        ..Limits::default()
+    });
+    let mut client = bench.connected(1 << 20).await;
+    for id in 0..5 {
+        client.send(&format!(
+            r#"{{"msg":"method","id":"{id}","method":"slow","params":[]}}"#
+        ));
+    }
+    assert_eq!(
+        client.next().await,
+        Seen::Close(1008, "TOO_MANY_PENDING".into())
+    );
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn subscriptions_beyond_the_limit_are_refused_one_by_one() {
+    let bench = limited(Limits {
+        subscriptions: 1,
+        ..Limits::default()
+    });
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    client.send(r#"{"msg":"sub","id":"b","name":"test-judged","params":["b"]}"#);
+    let Seen::Text(nosub) = client.next().await else {
+        panic!("no text")
+    };
+    assert!(nosub.contains("error-too-many-subscriptions"), "{nosub}");
+    client.send(r#"{"msg":"ping"}"#);
+    assert_eq!(client.next().await, Seen::Text(r#"{"msg":"pong"}"#.into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_that_never_connects_is_closed() {
+    let bench = limited(Limits::default());
+    let mut client = bench.connect(Framing::Raw, 1 << 20);
+    let opened = Instant::now();
+    client.next().await;
+    assert_eq!(
+        client.next().await,
+        Seen::Close(1002, "CONNECT_DEADLINE".into())
+    );
+    assert_eq!(opened.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_that_neither_logs_in_nor_subscribes_is_closed() {
+    let bench = limited(Limits::default());
+    let mut client = bench.connected(1 << 20).await;
+    let mut closed = client.next().await;
+    while closed == Seen::Text(r#"{"msg":"ping"}"#.into()) {
+        client.send(r#"{"msg":"pong"}"#);
+        closed = client.next().await;
+    }
+    assert_eq!(closed, Seen::Close(1008, "LOGIN_DEADLINE".into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_that_asks_without_reading_is_slow() {
+    let bench = limited(Limits {
+        outbox_bytes: 1_000,
+        ..Limits::default()
+    });
+    let client = bench.connected(200).await;
+    // Several rounds, because the test's pipe is small.
+    for _ in 0..1_000 {
+        if client.end.room() >= 100 {
+            client.send(&format!(r#"{{"msg":"ping","id":"{}"}}"#, "x".repeat(60)));
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.next_closed().await, CloseReason::SlowConsumer);
+}
