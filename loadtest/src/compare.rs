@@ -66,6 +66,13 @@ impl Comparison {
             process::machine(),
             self.rounds
         );
+        let all_cpus = sys::allowed_cpus()?;
+        if [self.server_cpu, self.generator_cpu]
+            .iter()
+            .any(|cpu| !all_cpus.contains(cpu))
+        {
+            bail!("choose --server-cpu and --generator-cpu among {all_cpus:?}");
+        }
         let candidates = self.candidates()?;
         let mut scenarios = Vec::new();
         for scenario in &self.scenarios {
@@ -81,14 +88,16 @@ impl Comparison {
                 }
                 for index in order {
                     let candidate = &candidates[index];
-                    let report = self.run_once(scenario, candidate).with_context(|| {
-                        format!(
-                            "{} against {} (logs in {})",
-                            scenario.name,
-                            candidate.name,
-                            self.logs.display()
-                        )
-                    })?;
+                    let report =
+                        self.run_once(scenario, candidate, &all_cpus)
+                            .with_context(|| {
+                                format!(
+                                    "{} against {} (logs in {})",
+                                    scenario.name,
+                                    candidate.name,
+                                    self.logs.display()
+                                )
+                            })?;
                     runs[index].reports.push(report);
                 }
             }
@@ -130,14 +139,15 @@ impl Comparison {
         Ok(floors.chain(servers).collect())
     }
 
-    /// One run with a nats-server and a server of its own.
-    fn run_once(&self, scenario: &Scenario, candidate: &Candidate) -> Result<Report> {
+    /// One run with a nats-server (on any CPU) and a server (on its own) started for it.
+    fn run_once(
+        &self,
+        scenario: &Scenario,
+        candidate: &Candidate,
+        all_cpus: &[usize],
+    ) -> Result<Report> {
         fs::create_dir_all(&self.logs)?;
-        let cpus: Vec<usize> = (0..thread::available_parallelism()?
-            .get()
-            .max(self.server_cpu.max(self.generator_cpu) + 1))
-            .collect();
-        sys::run_on(&cpus)?;
+        sys::run_on(all_cpus)?;
         let nats_port = free_port()?;
         let mut command = Command::new(&self.nats_server);
         command.args(["-a", "127.0.0.1", "-p", &nats_port.to_string()]);
@@ -165,17 +175,15 @@ impl Comparison {
         sys::run_on(&[self.generator_cpu])?;
         wait_for_port(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)?;
 
+        let framing = if candidate.floor {
+            Framing::Raw
+        } else {
+            self.framing
+        };
         run::run(&Plan {
             scenario: *scenario,
             server: candidate.name.clone(),
-            target: Target::parse(
-                &format!("ws://127.0.0.1:{port}"),
-                if candidate.floor {
-                    Framing::Raw
-                } else {
-                    self.framing
-                },
-            )?,
+            target: Target::parse(&format!("ws://127.0.0.1:{port}"), framing)?,
             nats: Some(nats_addr),
             names: self.names.clone(),
             users: scenario.connections,
