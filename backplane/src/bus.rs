@@ -75,6 +75,7 @@ impl Bus {
         let bus = Self::new(
             Config {
                 node_id,
+                dependencies: Vec::new(),
                 ..Config::default()
             },
             None,

@@ -33,6 +33,7 @@ pub(crate) struct Core {
     turn: usize,
     /// Peers that have not answered our ping since the reconnect.
     unsettled: HashSet<Arc<str>>,
+    is_settled: bool,
 }
 
 /// A service of this node.
@@ -58,6 +59,7 @@ impl Core {
             seq,
             turn: 0,
             unsettled: HashSet::new(),
+            is_settled: true,
         }
     }
 
@@ -157,30 +159,33 @@ impl Core {
         );
     }
 
-    /// Starts to wait for a pong of every available peer, and returns them.
-    pub(crate) fn unsettle(&mut self, now: Instant) -> Vec<Arc<str>> {
+    /// Starts to wait for a pong of every available peer. Where none is known, time alone will settle the bus.
+    pub(crate) fn unsettle(&mut self) {
         let peers = self
             .registry
             .nodes()
             .filter(|node| node.available)
             .map(|node| node.id.clone());
         self.unsettled = peers.collect();
-        if self.unsettled.is_empty() {
-            self.tell(|| Incoming::Settled, now);
-        }
+        self.is_settled = false;
+    }
+
+    /// The peers whose pong is awaited.
+    pub(crate) fn unsettled(&self) -> Vec<Arc<str>> {
         self.unsettled.iter().cloned().collect()
     }
 
     /// A peer has answered or is gone; the last one settles the bus.
     pub(crate) fn settle(&mut self, node: &str, now: Instant) {
         if self.unsettled.remove(node) && self.unsettled.is_empty() {
-            self.tell(|| Incoming::Settled, now);
+            self.settle_all(now);
         }
     }
 
     /// Time is up for those who have not answered.
     pub(crate) fn settle_all(&mut self, now: Instant) {
-        if !std::mem::take(&mut self.unsettled).is_empty() {
+        self.unsettled.clear();
+        if !std::mem::replace(&mut self.is_settled, true) {
             self.tell(|| Incoming::Settled, now);
         }
     }

@@ -138,7 +138,9 @@ impl Registry {
             node.was_lost = false;
             node.heartbeat = now;
             node.info.available = true;
-            node.sent_to_us = None;
+            if is_new_instance {
+                node.sent_to_us = None;
+            }
         }
         self.list(&id, info, seq);
         // A gap is told after the node is known to be up again.
@@ -649,6 +651,24 @@ mod tests {
             net.registry.handle_targeted_discover("stranger", net.now),
             None
         );
+    }
+
+    #[test]
+    fn a_new_process_cannot_have_forgotten_us_but_one_that_returned_can() {
+        let mut net = Net::new();
+        net.info("a", "1", 1, &[]);
+        net.registry.sent_to_us("a", net.now);
+        net.after(31).timeout();
+        net.info("a", "1", 1, &[]);
+        assert!(
+            net.registry
+                .handle_targeted_discover("a", net.now)
+                .is_some()
+        );
+        net.registry.sent_to_us("a", net.now);
+        net.info("a", "2", 1, &[]);
+        net.after(60);
+        assert_eq!(net.registry.handle_targeted_discover("a", net.now), None);
     }
 
     #[test]

@@ -236,3 +236,41 @@ const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A dead connection is noticed after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use harness::NatsServer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_that_the_library_drops_are_counted_once() {
+        // The library keeps 65,536 messages of a subscription that nobody reads.
+        const SENT: usize = 70_000;
+        let nats = NatsServer::start();
+        let subjects = Subjects::new(None);
+        let mut connection = Connection::new(&nats.url(), "edge-1", &subjects)
+            .await
+            .unwrap();
+        let sender = async_nats::connect(nats.url()).await.unwrap();
+        for _ in 0..SENT {
+            sender
+                .publish("MOL.EVENT.edge-1", Bytes::new())
+                .await
+                .unwrap();
+        }
+        sender.flush().await.unwrap();
+        while connection.statistics.in_messages.load(Relaxed) < SENT as u64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut taken = 0;
+        while let Some(Taken::Events(batch)) = connection.take_delivered() {
+            taken += batch.len();
+        }
+        assert!(taken < SENT);
+        let (lost, since) = connection.messages_lost().unwrap();
+        assert_eq!(lost as usize, SENT - taken);
+        assert!(since <= Instant::now());
+        assert_eq!(connection.messages_lost(), None);
+    }
+}

@@ -105,7 +105,6 @@ impl Driver {
         let mut core = self.bus.core();
         core.is_connected = false;
         core.calls.fail_all();
-        core.settle_all(now);
         core.tell(|| Incoming::Down, now);
         exit
     }
@@ -117,41 +116,26 @@ impl Driver {
         bus.counters().connects.fetch_add(1, Relaxed);
         bus.set_payload_max(connection.payload_max());
         bus.outgoing().open();
-        let sender = bus.node_id();
-        let _ = bus.send(
-            Kind::Discover,
-            None,
-            encode(&Discover {
-                ver: Version,
-                sender: sender.into(),
-            }),
-        );
-        let peers = {
+        let discover = Discover {
+            ver: Version,
+            sender: bus.node_id().into(),
+        };
+        let _ = bus.send(Kind::Discover, None, encode(&discover));
+        {
             let mut core = bus.core();
             core.is_connected = true;
             core.was_connected = true;
             // We would not have heard them.
             core.registry.excuse_silence(now);
             core.tell(|| Incoming::Up, now);
-            match self.lost_since {
-                Some(since) => {
-                    core.tell_gap(since, GapScope::All, GapCause::ConnectionLost, now);
-                    core.unsettle(now)
-                }
-                None => Vec::new(),
+            if let Some(since) = self.lost_since {
+                core.tell_gap(since, GapScope::All, GapCause::ConnectionLost, now);
+                core.unsettle();
             }
-        };
+        }
         bus.publish_info();
         beat(bus);
-        for peer in peers {
-            let ping = Ping {
-                time: Some(receive::unix_ms()),
-                id: Some(Uuid::new_v4().to_string()),
-                ver: Version,
-                sender: sender.into(),
-            };
-            let _ = bus.send(Kind::Ping, Some(&peer), encode(&ping));
-        }
+        ping_unsettled(bus);
         tracing::info!("connected to NATS");
     }
 }
@@ -196,7 +180,6 @@ async fn write(bus: &Bus, client: async_nats::Client) -> Exit {
 async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
     let config = bus.config();
     let entered = Instant::now();
-    let mut is_settled = false;
     let mut last_tick = entered;
     let mut last_beat = entered;
     let mut tick = interval(TICK_MAX.min(config.heartbeat_interval / 4).max(TICK_MIN));
@@ -226,10 +209,11 @@ async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
                 let mut core = bus.core();
                 let changes = core.registry.handle_timeout(now);
                 core.apply(changes, now);
-                if !is_settled && now.duration_since(entered) >= SETTLE_MAX {
-                    is_settled = true;
+                if now.duration_since(entered) >= SETTLE_MAX {
                     core.settle_all(now);
                 }
+                drop(core);
+                ping_unsettled(bus);
                 last_tick = now;
             }
         }
@@ -265,6 +249,20 @@ fn beat(bus: &Bus) {
         sender: bus.node_id().into(),
     };
     let _ = bus.send(Kind::Heartbeat, None, encode(&heartbeat));
+}
+
+/// Asks again and again those who have not answered since the reconnect: they may not be back yet themselves.
+fn ping_unsettled(bus: &Bus) {
+    let peers = bus.core().unsettled();
+    for peer in peers {
+        let ping = Ping {
+            time: Some(receive::unix_ms()),
+            id: Some(Uuid::new_v4().to_string()),
+            ver: Version,
+            sender: bus.node_id().into(),
+        };
+        let _ = bus.send(Kind::Ping, Some(&peer), encode(&ping));
+    }
 }
 
 /// Load of the machine, as far as the system tells: only a balancing strategy that nobody chooses by default reads it.

@@ -1,0 +1,323 @@
+//! Odd and hostile packets: each costs a count, none costs a panic, a hang or somebody else's message.
+
+mod support;
+
+use backplane::{CallOptions, ErrorKind, GapCause, GapScope, Incoming};
+use futures_util::StreamExt;
+use harness::NatsServer;
+use support::{NatsBus, config, echo, find, next_event, next_request, text, until};
+
+/// A hand-made node that says whatever it is told to.
+struct Stranger {
+    client: async_nats::Client,
+    answers: async_nats::Subscriber,
+}
+
+impl Stranger {
+    async fn start(nats: &NatsServer) -> Self {
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let answers = client.subscribe("MOL.*.odd-1").await.unwrap();
+        client.flush().await.unwrap();
+        Self { client, answers }
+    }
+
+    async fn say(&self, kind: &str, packet: impl Into<String>) {
+        self.client
+            .publish(format!("MOL.{kind}"), packet.into().into())
+            .await
+            .unwrap();
+        self.client.flush().await.unwrap();
+    }
+
+    /// The next packet of one kind that was sent to this node.
+    async fn hear(&mut self, kind: &str) -> serde_json::Value {
+        let search = async {
+            loop {
+                let message = self.answers.next().await.unwrap();
+                if message.subject.as_str() == format!("MOL.{kind}.odd-1") {
+                    return serde_json::from_slice(&message.payload).unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(support::PATIENCE, search)
+            .await
+            .unwrap_or_else(|_| panic!("{kind} never came"))
+    }
+}
+
+#[tokio::test]
+async fn every_request_is_answered_however_odd() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    let head = r#""ver":"4","sender":"odd-1","id":"1","meta":{"optl":{}}"#;
+    for (rest, name) in [
+        (
+            r#""action":"echo.missing","params":[]"#,
+            "ServiceNotFoundError",
+        ),
+        (
+            r#""action":"$node.list","params":[]"#,
+            "ServiceNotFoundError",
+        ),
+        (r#""action":"echo.it","params":{}"#, "TypeError"),
+        (r#""action":"echo.it","params":null"#, "TypeError"),
+        (r#""action":"echo.it""#, "TypeError"),
+        (
+            r#""action":"echo.it","params":[],"stream":true,"seq":0"#,
+            "TypeError",
+        ),
+    ] {
+        stranger
+            .say("REQ.edge-1", format!("{{{head},{rest}}}"))
+            .await;
+        let answer = stranger.hear("RES").await;
+        assert_eq!(
+            (&answer["success"], &answer["error"]["name"]),
+            (&false.into(), &name.into()),
+            "{rest}"
+        );
+        assert_eq!(answer["meta"], serde_json::json!({"optl": {}}));
+    }
+    // Minimal, from a node that nobody knows, with numbers of nonsense.
+    for numbers in [
+        "",
+        r#","timeout":0,"level":-3"#,
+        r#","timeout":1e300,"level":1e300"#,
+        r#","timeout":null,"level":null,"caller":null"#,
+    ] {
+        let packet = format!(
+            r#"{{"ver":"4","sender":"odd-1","id":"2","action":"echo.it","params":[]{numbers}}}"#
+        );
+        stranger.say("REQ.edge-1", packet).await;
+        let request = next_request(&mut inbox).await;
+        assert_eq!(&*request.sender, "odd-1");
+        request.respond(Ok(None));
+        let answer = stranger.hear("RES").await;
+        assert_eq!(
+            (&answer["success"], answer.get("data")),
+            (&true.into(), None)
+        );
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_counted_and_disturbs_nobody() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    let mut inbox = bus.announce(echo());
+    until("connected", || bus.status().connected).await;
+    let stranger = Stranger::start(&nats).await;
+    let kinds = [
+        "INFO",
+        "DISCOVER",
+        "HEARTBEAT",
+        "DISCONNECT",
+        "PING",
+        "PONG.edge-1",
+        "REQ.edge-1",
+        "RES.edge-1",
+        "EVENT.edge-1",
+    ];
+    for kind in kinds {
+        for packet in [
+            "",
+            "{",
+            "null",
+            "[]",
+            "1",
+            "{not json",
+            r#"{"ver":"4"}"#,
+            r#"{"ver":"4","sender":"a b","id":"1","success":true,"action":"x","event":"test.event"}"#,
+            r#"{"ver":4,"sender":"x","event":"test.event"}"#,
+            r#"{"ver":"5","sender":"x","event":"test.event"}"#,
+        ] {
+            stranger.say(kind, packet).await;
+        }
+    }
+    for args in ["{}", "[1,]", "null", "\"x\"", "[}"] {
+        stranger
+            .say(
+                "EVENT.edge-1",
+                format!(r#"{{"ver":"4","sender":"odd-1","event":"test.event","data":{args}}}"#),
+            )
+            .await;
+    }
+    stranger
+        .say(
+            "EVENT.edge-1",
+            r#"{"ver":"4","sender":"odd-1","event":"test.event"}"#,
+        )
+        .await;
+    // Not ours: our id, another process.
+    stranger
+        .say(
+            "INFO",
+            r#"{"ver":"4","sender":"edge-1","services":[],"instanceID":"other","seq":1}"#,
+        )
+        .await;
+    stranger
+        .say(
+            "RES.edge-1",
+            r#"{"ver":"4","sender":"odd-1","id":"nobody waits","success":true}"#,
+        )
+        .await;
+    stranger
+        .say(
+            "EVENT.edge-1",
+            r#"{"ver":"4","sender":"odd-1","event":"test.event","data":["good"],"groups":null}"#,
+        )
+        .await;
+
+    let event = next_event(&mut inbox).await;
+    assert_eq!((text(&event.args), &*event.sender), ("[\"good\"]", "odd-1"));
+    until("the conflict", || bus.stats().conflicts == 1).await;
+    let stats = bus.stats();
+    assert!(
+        stats.malformed > 40 && stats.wrong_version >= 18,
+        "{stats:?}"
+    );
+    assert_eq!(bus.nodes().len(), 1, "nobody has joined: {:?}", bus.nodes());
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_ends_its_call() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut stranger = Stranger::start(&nats).await;
+    stranger.say("INFO", r#"{"ver":"4","sender":"odd-1","services":[{"name":"odd","actions":[{"name":"odd.it"}]}]}"#).await;
+    until("the service", || bus.has_service("odd")).await;
+    for (answer, expected) in [
+        (r#""success":false"#, ErrorKind::Malformed),
+        (
+            r#""success":true,"stream":true,"seq":0,"data":null"#,
+            ErrorKind::Malformed,
+        ),
+    ] {
+        let respond = async {
+            let id = stranger.hear("REQ").await["id"].to_string();
+            stranger
+                .say(
+                    "RES.edge-1",
+                    format!(r#"{{"ver":"4","sender":"odd-1","id":{id},{answer}}}"#),
+                )
+                .await;
+        };
+        let (outcome, ()) = tokio::join!(bus.call("odd.it", "[]", CallOptions::default()), respond);
+        assert_eq!(outcome.unwrap_err().kind, expected);
+    }
+    // A minimal error is enough.
+    let respond = async {
+        let id = stranger.hear("REQ").await["id"].to_string();
+        let error = r#""success":false,"error":{"message":"m","code":null}"#;
+        stranger
+            .say(
+                "RES.edge-1",
+                format!(r#"{{"ver":"4","sender":"odd-1","id":{id},{error}}}"#),
+            )
+            .await;
+    };
+    let (outcome, ()) = tokio::join!(bus.call("odd.it", "[]", CallOptions::default()), respond);
+    let ErrorKind::Refused(remote) = outcome.unwrap_err().kind else {
+        panic!()
+    };
+    assert_eq!((&*remote.name, &*remote.message), ("Error", "m"));
+}
+
+#[tokio::test]
+async fn a_node_that_asks_is_told_and_a_node_that_forgot_us_is_a_gap() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    let mut inbox = bus.announce(echo());
+    until("connected", || bus.status().connected).await;
+    let mut stranger = Stranger::start(&nats).await;
+    stranger
+        .say("HEARTBEAT", r#"{"ver":"4","sender":"odd-1","cpu":null}"#)
+        .await;
+    assert_eq!(stranger.hear("DISCOVER").await["sender"], "edge-1");
+    let ask = r#"{"ver":"4","sender":"odd-1"}"#;
+    stranger.say("DISCOVER", ask).await;
+    let info = stranger.hear("INFO").await;
+    assert_eq!(info["services"][0]["actions"]["echo.it"]["name"], "echo.it");
+    assert!(info["seq"].as_u64().unwrap() > 1_700_000_000);
+    stranger
+        .say(
+            "PING.edge-1",
+            r#"{"ver":"4","sender":"odd-1","time":12,"id":"p"}"#,
+        )
+        .await;
+    let pong = stranger.hear("PONG").await;
+    assert_eq!((&pong["time"], &pong["id"]), (&12.into(), &"p".into()));
+    assert!(pong["arrived"].is_u64());
+
+    stranger
+        .say(
+            "INFO",
+            r#"{"ver":"4","sender":"odd-1","services":[],"instanceID":"i","seq":1}"#,
+        )
+        .await;
+    until("the node", || bus.nodes().len() == 2).await;
+    // It asks, but has never sent to us: no gap. Then it has.
+    stranger.say("DISCOVER.edge-1", ask).await;
+    stranger.hear("INFO").await;
+    let event = r#"{"ver":"4","sender":"odd-1","event":"test.event","data":[]}"#;
+    stranger.say("EVENT.edge-1", event).await;
+    next_event(&mut inbox).await;
+    stranger.say("DISCOVER.edge-1", ask).await;
+    let gap = find(&mut inbox, "the gap", |incoming| match incoming {
+        Incoming::Gap(gap) => Some(gap),
+        _ => None,
+    })
+    .await;
+    assert_eq!(
+        (gap.scope, gap.cause),
+        (GapScope::Node("odd-1".into()), GapCause::Forgotten)
+    );
+    // A hostile node cannot go on like this.
+    stranger.say("EVENT.edge-1", event).await;
+    stranger.say("DISCOVER.edge-1", ask).await;
+    stranger.hear("INFO").await;
+    stranger.hear("INFO").await;
+    stranger
+        .say(
+            "EVENT.edge-1",
+            r#"{"ver":"4","sender":"odd-1","event":"test.event","data":["last"]}"#,
+        )
+        .await;
+    find(&mut inbox, "the last event", |incoming| match incoming {
+        Incoming::Event(event) => (text(&event.args) == "[\"last\"]").then_some(()),
+        Incoming::Gap(gap) => panic!("a second gap within a minute: {gap:?}"),
+        _ => None,
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn invented_nodes_are_bounded() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let stranger = Stranger::start(&nats).await;
+    for number in 0..1_500 {
+        let packet = format!(r#"{{"ver":"4","sender":"odd-{number}","services":[]}}"#);
+        stranger
+            .client
+            .publish("MOL.INFO", packet.into())
+            .await
+            .unwrap();
+    }
+    stranger.client.flush().await.unwrap();
+    let infos = || {
+        bus.stats()
+            .packets_in
+            .iter()
+            .find(|(kind, _)| *kind == "INFO")
+            .unwrap()
+            .1
+    };
+    until("all were read", || infos() >= 1_500).await;
+    assert_eq!(bus.nodes().len(), 1_001);
+}
