@@ -491,3 +491,67 @@ fn copy(raw: &str) -> Bytes {
 
 /// Without `msg`, so that no client counts it (resumption.md 1.5).
 const GREETING: &str = r#"{"server_id":"0"}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small_and_keeps_no_empty_queue() {
+        assert!(
+            size_of::<Session>() <= 272,
+            "{} bytes",
+            size_of::<Session>()
+        );
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "virtual time has to start somewhere"
+        )]
+        let now = Instant::now();
+        let mut session = Session::new("id".to_owned(), Framing::Raw, Arc::default(), now);
+        let mut out = Outbox::new(1_000);
+        for message in [
+            r#"{"msg":"connect","version":"1","support":["1"]}"#,
+            r#"{"msg":"method","method":"a","id":"1"}"#,
+            r#"{"msg":"unsub","id":"1"}"#,
+        ] {
+            session.handle_frame(message, now).unwrap();
+            while session.poll_event().is_some() {}
+        }
+        session.method_result(Ok(None));
+        while session.poll_event().is_some() {}
+        while session.poll_frame(&mut out, now) {}
+        assert_eq!(
+            (session.events.capacity(), session.frames.capacity()),
+            (0, 0)
+        );
+        assert_eq!(
+            (
+                session.waiting.len(),
+                session.waiting.bytes(),
+                session.waiting.capacity()
+            ),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn heartbeats_and_the_greeting_do_not_count_for_resumption() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "virtual time has to start somewhere"
+        )]
+        let now = Instant::now();
+        let mut session = Session::new("id".to_owned(), Framing::SockJs, Arc::default(), now);
+        let mut out = Outbox::new(1_000);
+        let connect = r#"{"msg":"connect","version":"1","support":["1"]}"#;
+        for message in [connect, r#"{"msg":"ping"}"#, r#"{"msg":"unsub","id":"1"}"#] {
+            session.handle_frame(message, now).unwrap();
+        }
+        session.handle_timeout(session.poll_timeout()).unwrap();
+        while session.poll_frame(&mut out, now) {}
+        assert_eq!(out.frames(), 6);
+        out.advance(out.bytes());
+        assert_eq!(out.counted_sent(), 2);
+    }
+}

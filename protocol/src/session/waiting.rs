@@ -54,4 +54,8 @@ impl Waiting {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.calls.capacity()
+    }
 }
