@@ -28,21 +28,27 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 mod acceptor;
-pub mod config;
-mod standin;
-use standin::{bus, limiter, streams};
+mod access;
 mod admission;
+mod bus;
+pub mod config;
+mod gaps;
 mod http;
 mod io;
+mod limiter;
 mod link;
+mod methods;
 mod metrics;
 mod panics;
+mod readiness;
 mod shard;
+mod streams;
 mod threads;
 mod topics;
 
 pub use config::Config;
 pub use panics::end_process_on_panic;
+pub use readiness::Readiness;
 
 use admission::Admission;
 use link::{ToBus, ToShard};
@@ -114,7 +120,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Box<[Arc<Mailbox<ToShard>>]>,
     pub(crate) pulses: Box<[threads::Pulse]>,
     pub(crate) fallback: Option<Fallback>,
-    pub(crate) limiter: limiter::Limiter,
+    pub(crate) limiter: Arc<limiter::Limiter>,
+    pub(crate) readiness: Readiness,
     draining: AtomicBool,
 }
 
@@ -144,8 +151,14 @@ impl Gateway {
         let shared = Arc::new(Shared::new(config, bus, local, fallback));
 
         let on_bus = CancellationToken::new();
-        let bus = threads::bus(shared.clone(), driver, store, on_bus.clone())
-            .map_err(StartError::Thread)?;
+        let bus = threads::bus(
+            shared.clone(),
+            driver,
+            store,
+            tokio::runtime::Handle::current(),
+            on_bus.clone(),
+        )
+        .map_err(StartError::Thread)?;
         let shards = (0..shared.config.shards).map(|index| threads::shard(index, shared.clone()));
         let shards = shards
             .collect::<Result<_, _>>()
@@ -162,6 +175,11 @@ impl Gateway {
             shards,
             bus,
         })
+    }
+
+    /// Whether this gateway should get traffic, as `/readyz` says.
+    pub fn readiness(&self) -> Readiness {
+        self.shared.readiness.clone()
     }
 
     /// Where it listens.
@@ -183,6 +201,7 @@ impl Gateway {
         } = self;
         let started = tokio::time::Instant::now();
         shared.draining.store(true, Ordering::Relaxed);
+        shared.readiness.drain();
         accepting.cancel();
         end(acceptor).await;
 
@@ -234,7 +253,11 @@ impl Shared {
                 .map(|_| Arc::new(Mailbox::new(config.mailbox_bytes)))
                 .collect(),
             pulses: (0..=config.shards).map(|_| threads::Pulse::new()).collect(),
-            limiter: limiter::Limiter,
+            limiter: Arc::new(limiter::Limiter::new(
+                config.rate_limits,
+                std::time::Instant::now(),
+            )),
+            readiness: Readiness::default(),
             draining: AtomicBool::new(false),
             config,
             bus,
@@ -273,6 +296,11 @@ impl Shared {
             .all(|pulse| pulse.lag() < self.config.stall_after)
     }
     pub(crate) fn readiness_answer(&self) -> hyper::Response<Full<Bytes>> {
-        http::json(hyper::StatusCode::OK, String::from("{}"))
+        let status = if self.readiness.is_ready() {
+            hyper::StatusCode::OK
+        } else {
+            hyper::StatusCode::SERVICE_UNAVAILABLE
+        };
+        http::json(status, self.readiness.to_json())
     }
 }

@@ -234,7 +234,7 @@ pub(crate) enum Ended {
 }
 
 /// Whose events may have been missed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     All,
     Room(Arc<str>),

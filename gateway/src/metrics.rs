@@ -1,8 +1,11 @@
 //! Every metric of the gateway, named and described in one place.
+//!
+//! Names without our prefix are those that the official dashboards read (ecosystem.md 4).
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use ::metrics::{counter, gauge, histogram};
+use backplane::Stats;
 use protocol::close::CloseReason;
 
 /// A websocket is open.
@@ -68,4 +71,82 @@ pub(crate) fn fan_out_took(time: Duration) {
 /// How late a thread is.
 pub(crate) fn lag(thread: String, lag: Duration) {
     gauge!("ddp_edge_thread_lag_seconds", "thread" => thread).set(lag.as_secs_f64());
+}
+
+/// A subscription is live.
+pub(crate) fn subscribed(name: &str, after: Duration) {
+    let millis = after.as_secs_f64() * 1_000.0;
+    histogram!("rocketchat_subscription", "subscription" => name.to_owned()).record(millis);
+}
+
+/// What the bus counts.
+pub(crate) fn bus(stats: &Stats, nodes: usize, online: usize) {
+    gauge!("moleculer_registry_nodes_total").set(nodes as f64);
+    gauge!("moleculer_registry_nodes_online_total").set(online as f64);
+    for (kind, count) in &stats.packets_out {
+        counter!("moleculer_transit_publish_total", "type" => *kind).absolute(*count);
+    }
+    for (kind, count) in &stats.packets_in {
+        counter!("moleculer_transit_receive_total", "type" => *kind).absolute(*count);
+    }
+    gauge!("moleculer_transit_requests_active").set(stats.calls_pending as f64);
+    counter!("ddp_edge_bus_malformed_total").absolute(stats.malformed + stats.wrong_version);
+    counter!("ddp_edge_bus_lost_total", "place" => "client").absolute(stats.messages_lost);
+    counter!("ddp_edge_bus_lost_total", "place" => "inbox").absolute(stats.inbox_refused);
+    counter!("ddp_edge_bus_lost_total", "place" => "unsent").absolute(stats.unsent);
+}
+
+/// A gap was noted.
+pub(crate) fn gap(cause: &'static str) {
+    counter!("ddp_edge_gaps_total", "cause" => cause).increment(1);
+}
+
+/// A resync begins.
+pub(crate) fn resync(scope: &'static str) {
+    counter!("ddp_edge_resyncs_total", "scope" => scope).increment(1);
+}
+
+/// A hold queue was full.
+pub(crate) fn hold_overflow() {
+    counter!("ddp_edge_hold_overflow_total").increment(1);
+}
+
+/// A rate limit refused a call.
+pub(crate) fn limited(rule: &'static str) {
+    counter!("ddp_edge_limited_total", "rule" => rule).increment(1);
+}
+
+/// A question about access; whether memory answered it.
+pub(crate) fn cache_asked(cache: &'static str, hit: bool) {
+    let answered = if hit { "memory" } else { "asked" };
+    counter!("ddp_edge_cache_total", "cache" => cache, "answered" => answered).increment(1);
+}
+
+/// Subscriptions or logins were taken back.
+pub(crate) fn revoked(cause: &'static str) {
+    counter!("ddp_edge_revocations_total", "cause" => cause).increment(1);
+}
+
+/// Distinct grants now.
+pub(crate) fn grants(count: usize) {
+    gauge!("ddp_edge_grants").set(count as f64);
+}
+
+/// A login was answered.
+pub(crate) fn login(result: &'static str, after: Duration) {
+    histogram!("ddp_edge_login_seconds", "result" => result).record(after);
+}
+
+/// A method was answered. Names are the clients' choice and no label.
+pub(crate) fn method(succeeded: bool, after: Duration) {
+    histogram!("ddp_edge_method_seconds").record(after);
+    if !succeeded {
+        counter!("ddp_edge_methods_failed_total").increment(1);
+    }
+}
+
+/// A client wrote to a stream.
+pub(crate) fn write(stream: &'static str, accepted: bool) {
+    let verdict = if accepted { "accepted" } else { "refused" };
+    counter!("ddp_edge_stream_writes_total", "stream" => stream, "verdict" => verdict).increment(1);
 }

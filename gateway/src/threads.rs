@@ -43,6 +43,7 @@ pub(crate) fn bus(
     shared: Arc<Shared>,
     driver: Option<Driver>,
     store: Store,
+    work: tokio::runtime::Handle,
     stop: CancellationToken,
 ) -> io::Result<thread::JoinHandle<()>> {
     start("bus".into(), move || {
@@ -54,7 +55,19 @@ pub(crate) fn bus(
             tokio::task::spawn_local(answer(shared.clone(), shared.config.shards));
             let leave = CancellationToken::new();
             let driver = driver.map(|driver| tokio::task::spawn_local(driver.run(leave.clone())));
-            crate::bus::run(shared, store, stop).await;
+            crate::bus::run(crate::bus::Parts {
+                config: Arc::new(shared.config.clone()),
+                bus: shared.bus.clone(),
+                store,
+                work,
+                mailboxes: shared.mailboxes.to_vec(),
+                inbox: shared.to_bus.clone(),
+                interest: shared.interest.clone(),
+                limiter: shared.limiter.clone(),
+                readiness: shared.readiness.clone(),
+                shutdown: stop,
+            })
+            .await;
             leave.cancel();
             if let Some(driver) = driver {
                 crate::end(driver).await;

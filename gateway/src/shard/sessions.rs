@@ -183,7 +183,7 @@ impl Shard {
                     Judgement::Ready(subscribed) => {
                         self.subscribed(entry, session, sub, subscribed)
                     }
-                    Judgement::Refused(error) => session.subscription_failed(error.as_ref()),
+                    Judgement::Refused(error) => session.subscription_failed(Some(&error)),
                     Judgement::Ask => {
                         let ticket = self.ticket(entry, Running::Subscription(sub));
                         self.shared.to_bus.post(

@@ -1,0 +1,95 @@
+//! Answers that many ask for at once: one question under way per key, its answer kept for a moment.
+
+use std::{
+    cell::RefCell,
+    hash::Hash,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared};
+use hashbrown::HashMap;
+
+use super::Unknown;
+use crate::metrics;
+
+/// Questions under way and answers that are still fresh. Failures are never kept.
+pub(crate) struct Flights<K, V: Clone> {
+    name: &'static str,
+    keep: Duration,
+    entries_max: usize,
+    entries: RefCell<HashMap<K, Flight<V>>>,
+}
+
+struct Flight<V: Clone> {
+    answer: Shared<LocalBoxFuture<'static, Result<V, Unknown>>>,
+    asked: Instant,
+}
+
+impl<K: Eq + Hash + Clone, V: Clone + 'static> Flights<K, V> {
+    /// `keep` counts from the question, not from the answer: what an answer rests on is never older.
+    pub(crate) fn new(name: &'static str, keep: Duration, entries_max: usize) -> Self {
+        Self {
+            name,
+            keep,
+            entries_max,
+            entries: RefCell::default(),
+        }
+    }
+
+    /// The answer to `key`: from memory, from a question that is under way, or by asking.
+    ///
+    /// # Errors
+    /// `Unknown` if the question failed; all who waited for it hear that.
+    pub(crate) async fn ask<F>(&self, key: K, question: impl FnOnce() -> F) -> Result<V, Unknown>
+    where
+        F: Future<Output = Result<V, Unknown>> + 'static,
+    {
+        let now = Instant::now();
+        let known = {
+            let entries = self.entries.borrow();
+            entries
+                .get(&key)
+                .filter(|flight| now - flight.asked < self.keep)
+                .map(|flight| flight.answer.clone())
+        };
+        metrics::cache_asked(self.name, known.is_some());
+        let answer = known.unwrap_or_else(|| {
+            let answer = question().boxed_local().shared();
+            let mut entries = self.entries.borrow_mut();
+            if entries.len() >= self.entries_max {
+                entries.retain(|_, flight| now - flight.asked < self.keep);
+            }
+            if entries.len() < self.entries_max {
+                entries.insert(
+                    key.clone(),
+                    Flight {
+                        answer: answer.clone(),
+                        asked: now,
+                    },
+                );
+            }
+            answer
+        });
+        let outcome = answer.clone().await;
+        if outcome.is_err() {
+            let mut entries = self.entries.borrow_mut();
+            if entries
+                .get(&key)
+                .is_some_and(|flight| flight.answer.ptr_eq(&answer))
+            {
+                entries.remove(&key);
+            }
+        }
+        outcome
+    }
+
+    /// Forgets one answer; a question under way goes on for those who wait, later ones ask anew.
+    pub(crate) fn forget(&self, key: &K) {
+        self.entries.borrow_mut().remove(key);
+    }
+
+    /// Forgets every answer whose key is meant.
+    pub(crate) fn forget_if(&self, meant: impl Fn(&K) -> bool) {
+        self.entries.borrow_mut().retain(|key, _| !meant(key));
+    }
+}

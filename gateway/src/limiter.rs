@@ -1,0 +1,392 @@
+//! The workspace's own `DDP_Rate_Limit_*` rules, kept here because methods are forwarded as server-side calls, to which
+//! the monolith's limiter does not apply (ecosystem.md 5.3, design.md 6).
+//!
+//! Each rule is a token bucket per key with the long-run rate and the burst of the setting; upstream resets all keys of
+//! a rule at once instead. A bucket is one time stamp (GCRA): when it would be full again if nothing more came. Two
+//! generations of bounded tables forget the keys that are not used; nothing is ever scanned.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    mem,
+    net::IpAddr,
+    rc::Rc,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashMap;
+
+use crate::{bus::Core, link::Caller, metrics};
+
+/// Locks; a key's lock is chosen by its hash.
+const SHARDS: usize = 64;
+
+/// Keys of one shard and generation: 64 × 2 × 8,192 keys of 16 bytes are the most that is kept.
+const KEYS_MAX: usize = 8_192;
+
+/// Upstream's factor for methods and subscriptions whose name begins with `stream-`.
+const STREAM_FACTOR: u32 = 4;
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Method,
+    Subscription,
+}
+
+/// Shared by all shards; touched once per method and subscription.
+pub(crate) struct Limiter {
+    rules: [Rule; 5],
+    started: Instant,
+    hasher: RandomState,
+    buckets: Vec<Mutex<Buckets>>,
+}
+
+/// One `DDP_Rate_Limit_<name>_*` group of settings.
+struct Rule {
+    name: &'static str,
+    label: &'static str,
+    enabled: AtomicBool,
+    requests: AtomicU32,
+    interval_ms: AtomicU32,
+}
+
+#[derive(Default)]
+struct Buckets {
+    now: HashMap<u64, u64>,
+    before: HashMap<u64, u64>,
+}
+
+impl Limiter {
+    /// A limiter with the settings' defaults; `enabled` is the switch of this process.
+    pub(crate) fn new(enabled: bool, now: Instant) -> Self {
+        let rule = |name, label, requests, interval_ms| Rule {
+            name,
+            label,
+            enabled: AtomicBool::new(enabled),
+            requests: AtomicU32::new(requests),
+            interval_ms: AtomicU32::new(interval_ms),
+        };
+        Self {
+            rules: [
+                rule("IP", "address", 120_000, 60_000),
+                rule("User", "user", 1_200, 60_000),
+                rule("Connection", "connection", 600, 60_000),
+                rule("User_By_Method", "user_method", 20, 10_000),
+                rule("Connection_By_Method", "connection_method", 10, 10_000),
+            ],
+            started: now,
+            hasher: RandomState::new(),
+            buckets: (0..if enabled { SHARDS } else { 0 })
+                .map(|_| Mutex::default())
+                .collect(),
+        }
+    }
+
+    /// Counts one call against every rule that concerns it.
+    ///
+    /// # Errors
+    /// The time after which the call would pass.
+    pub(crate) fn check(
+        &self,
+        caller: &Caller,
+        call: Call,
+        name: &str,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        if self.buckets.is_empty() {
+            return Ok(());
+        }
+        let connection = &*caller.connection.id;
+        let user = caller.user.as_deref().map(|user| &*user.id);
+        let method = (call == Call::Method).then_some(name);
+        let factor = if name.starts_with("stream-") {
+            STREAM_FACTOR
+        } else {
+            1
+        };
+        let address = caller
+            .connection
+            .address
+            .map(network)
+            .filter(|address| !address.is_loopback());
+        let [
+            by_address,
+            by_user,
+            by_connection,
+            by_user_method,
+            by_connection_method,
+        ] = &self.rules;
+        if let Some(address) = address {
+            self.take(by_address, 1, self.hasher.hash_one((0, address)), now)?;
+        }
+        if let Some(user) = user {
+            self.take(by_user, 1, self.hasher.hash_one((1, user)), now)?;
+        }
+        self.take(by_connection, 1, self.hasher.hash_one((2, connection)), now)?;
+        if let Some(method) = method {
+            if let Some(user) = user {
+                self.take(
+                    by_user_method,
+                    factor,
+                    self.hasher.hash_one((3, user, method)),
+                    now,
+                )?;
+            }
+            self.take(
+                by_connection_method,
+                factor,
+                self.hasher.hash_one((4, connection, method)),
+                now,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Takes one `DDP_Rate_Limit_*` setting (raw JSON value); others are ignored.
+    pub(crate) fn set(&self, setting: &str, value: Option<&str>) {
+        let Some(name) = setting.strip_prefix("DDP_Rate_Limit_") else {
+            return;
+        };
+        let number = || {
+            value
+                .and_then(|value| value.parse::<f64>().ok())
+                .filter(|number| *number >= 1.0)
+        };
+        for rule in &self.rules {
+            match name.strip_prefix(rule.name) {
+                Some("_Enabled") => rule.enabled.store(value != Some("false"), Relaxed),
+                Some("_Requests_Allowed") => {
+                    if let Some(number) = number() {
+                        rule.requests.store(number as u32, Relaxed);
+                    }
+                }
+                Some("_Interval_Time") => {
+                    if let Some(number) = number() {
+                        rule.interval_ms.store(number as u32, Relaxed);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&self, rule: &Rule, factor: u32, key: u64, now: Instant) -> Result<(), Duration> {
+        if !rule.enabled.load(Relaxed) {
+            return Ok(());
+        }
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(now.saturating_duration_since(self.started));
+        let interval = u64::from(rule.interval_ms.load(Relaxed)) * u64::from(factor) * 1_000_000;
+        let requests = u64::from(rule.requests.load(Relaxed)) * u64::from(factor);
+        let each = interval / requests.max(1);
+        let shard = &self.buckets[key as usize % self.buckets.len()];
+        // A table of numbers is whole after every statement.
+        let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let full_at = buckets.get(key).max(now);
+        if full_at + each > now + interval {
+            metrics::limited(rule.label);
+            return Err(Duration::from_nanos(full_at + each - now - interval));
+        }
+        buckets.put(key, full_at + each);
+        Ok(())
+    }
+}
+
+impl Buckets {
+    fn get(&self, key: u64) -> u64 {
+        self.now
+            .get(&key)
+            .or_else(|| self.before.get(&key))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn put(&mut self, key: u64, full_at: u64) {
+        if self.now.len() >= KEYS_MAX && !self.now.contains_key(&key) {
+            self.before = mem::take(&mut self.now);
+        }
+        self.now.insert(key, full_at);
+    }
+}
+
+/// The unit in which addresses are counted: one IPv4 address, one IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into())
+        }
+        other => other,
+    }
+}
+
+/// Reads the settings once; afterwards `watch.settings` moves them.
+pub(crate) async fn load(core: Rc<Core>) {
+    loop {
+        let names: Vec<String> = core
+            .limiter
+            .rules
+            .iter()
+            .flat_map(|rule| {
+                ["Enabled", "Requests_Allowed", "Interval_Time"].map(|part| (rule.name, part))
+            })
+            .map(|(name, part)| format!("DDP_Rate_Limit_{name}_{part}"))
+            .collect();
+        let read = core
+            .ask_store(|store| async move {
+                let mut values = Vec::new();
+                for name in names {
+                    let value = store.setting(&name).await?;
+                    values.push((name, value));
+                }
+                Ok(values)
+            })
+            .await;
+        if let Ok(values) = read {
+            for (name, value) in values {
+                if let Some(value) = value {
+                    core.limiter.set(&name, Some(&value.to_string()));
+                }
+            }
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{Connection, User};
+    use std::sync::Arc;
+
+    fn caller(connection: &str, user: Option<&str>) -> Caller {
+        Caller {
+            connection: Arc::new(Connection {
+                id: connection.to_owned(),
+                instance: "i".into(),
+                address: Some(IpAddr::from([203, 0, 113, 9])),
+                headers: "{}".into(),
+                shard: 0,
+                slot: 0,
+                generation: 0,
+            }),
+            user: user.map(|id| {
+                Arc::new(User {
+                    id: id.into(),
+                    hashed_token: String::new(),
+                })
+            }),
+        }
+    }
+
+    fn passed(limiter: &Limiter, caller: &Caller, call: Call, name: &str, now: Instant) -> usize {
+        (0..100_000)
+            .take_while(|_| limiter.check(caller, call, name, now).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn a_method_has_its_burst_and_then_the_long_run_rate() {
+        let now = Instant::now();
+        let limiter = Limiter::new(true, now);
+        let anonymous = caller("c1", None);
+        assert_eq!(passed(&limiter, &anonymous, Call::Method, "login", now), 10);
+        assert_eq!(
+            limiter.check(&anonymous, Call::Method, "login", now),
+            Err(Duration::from_secs(1))
+        );
+        let later = now + Duration::from_secs(1);
+        assert_eq!(
+            passed(&limiter, &anonymous, Call::Method, "login", later),
+            1
+        );
+        assert_eq!(
+            passed(&limiter, &anonymous, Call::Method, "logout", later),
+            10,
+            "each method has its own"
+        );
+    }
+
+    #[test]
+    fn streams_have_four_times_as_much() {
+        let now = Instant::now();
+        let limiter = Limiter::new(true, now);
+        assert_eq!(
+            passed(
+                &limiter,
+                &caller("c1", None),
+                Call::Method,
+                "stream-notify-room",
+                now
+            ),
+            40
+        );
+    }
+
+    #[test]
+    fn subscriptions_count_for_the_connection_only() {
+        let now = Instant::now();
+        let limiter = Limiter::new(true, now);
+        assert_eq!(
+            passed(
+                &limiter,
+                &caller("c1", None),
+                Call::Subscription,
+                "stream-notify-room",
+                now
+            ),
+            600
+        );
+    }
+
+    #[test]
+    fn a_user_shares_his_budget_between_connections() {
+        let now = Instant::now();
+        let limiter = Limiter::new(true, now);
+        let sockets = ["c1", "c2", "c3"].map(|id| caller(id, Some("u1")));
+        let ten = |caller| {
+            (0..10)
+                .filter(|_| limiter.check(caller, Call::Method, "m", now).is_ok())
+                .count()
+        };
+        let all: usize = sockets.iter().map(ten).sum();
+        assert_eq!(all, 20);
+    }
+
+    #[test]
+    fn settings_move_the_rules() {
+        let now = Instant::now();
+        let limiter = Limiter::new(true, now);
+        limiter.set(
+            "DDP_Rate_Limit_Connection_By_Method_Requests_Allowed",
+            Some("3"),
+        );
+        assert_eq!(
+            passed(&limiter, &caller("c1", None), Call::Method, "m", now),
+            3
+        );
+        limiter.set("DDP_Rate_Limit_Connection_By_Method_Enabled", Some("false"));
+        limiter.set(
+            "DDP_Rate_Limit_Connection_Requests_Allowed",
+            Some("nonsense"),
+        );
+        assert_eq!(
+            passed(&limiter, &caller("c2", None), Call::Method, "m", now),
+            600
+        );
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut buckets = Buckets::default();
+        for key in 0..100_000 {
+            buckets.put(key, 1);
+        }
+        assert!(buckets.now.len() + buckets.before.len() <= 2 * KEYS_MAX);
+    }
+}
