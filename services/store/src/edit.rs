@@ -1,6 +1,6 @@
 //! What can happen to a document, in a form that both stores carry out.
 
-use bson::Document;
+use bson::{DateTime, Document};
 
 /// Changes to one document's fields. Paths may be dotted and then lead through
 /// sub-documents, not arrays; a path appears in one of the three only.
@@ -45,7 +45,7 @@ pub(crate) enum Edit {
     /// Removes connections of nodes not listed here that were last touched before this time.
     RemoveNodesExcept {
         live: Vec<String>,
-        before: bson::DateTime,
+        before: DateTime,
     },
     SetConnectionStatus {
         session: String,

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Inside, values are BSON; what leaves for the wire is Meteor's EJSON text ([`ejson`]). There is no query language:
-//! an operation that is missing is added as a [`Lookup`](lookup::Lookup) or an [`Edit`](edit::Edit), in both stores.
+//! an operation that is missing is added as a `Lookup` or an `Edit`, in both stores.
 //!
 //! Guarantees, the same for both stores (`tests/contract/` checks them):
 //! - A write is acknowledged after it is durable: embedded after its fsync, MongoDB by the write concern of its URL.

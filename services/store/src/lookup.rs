@@ -1,5 +1,7 @@
 //! Which documents an operation is about, in a form that both stores find by an index.
 
+use bson::DateTime;
+
 use crate::collection::Collection;
 
 /// Names documents of one collection. In MongoDB every variant but `All` and `RoomByName` has an index behind it
@@ -35,16 +37,16 @@ pub(crate) enum Lookup<'a> {
         team: &'a str,
         user: &'a str,
     },
-    /// Shown messages of a room before a time, newest first.
+    /// Shown messages of a room before a time, if one is given, newest first.
     MessagesBefore {
         room: &'a str,
-        before: i64,
+        before: Option<DateTime>,
         limit: u32,
     },
     /// Shown messages of a room after a time, oldest first.
     MessagesAfter {
         room: &'a str,
-        after: i64,
+        after: DateTime,
         limit: u32,
     },
     ConnectionOf {
@@ -55,7 +57,7 @@ pub(crate) enum Lookup<'a> {
     /// Users with a connection whose node is not listed and that was last touched before this time.
     SessionsOfNodesExcept {
         live: &'a [String],
-        before: bson::DateTime,
+        before: DateTime,
     },
     NewestStatistics,
 }

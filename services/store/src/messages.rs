@@ -1,6 +1,6 @@
 //! Messages and a room's history.
 
-use bson::Document;
+use bson::{DateTime, Document};
 
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
@@ -42,16 +42,16 @@ impl Store {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<Document>, Error> {
-        let lookup = Lookup::MessagesBefore {
-            room,
-            before: before.unwrap_or(i64::MAX),
+        let before = before.map(DateTime::from_millis);
+        self.messages(
+            Lookup::MessagesBefore {
+                room,
+                before,
+                limit,
+            },
             limit,
-        };
-        self.find(lookup, &[])
-            .await?
-            .iter()
-            .map(|message| raw::document(message))
-            .collect()
+        )
+        .await
     }
 
     /// The first `limit` messages of a room after a time (ms since 1970), oldest first; hidden ones are left out.
@@ -61,7 +61,16 @@ impl Store {
         after: i64,
         limit: u32,
     ) -> Result<Vec<Document>, Error> {
-        let lookup = Lookup::MessagesAfter { room, after, limit };
+        let after = DateTime::from_millis(after);
+        self.messages(Lookup::MessagesAfter { room, after, limit }, limit)
+            .await
+    }
+
+    async fn messages(&self, lookup: Lookup<'_>, limit: u32) -> Result<Vec<Document>, Error> {
+        // To MongoDB a limit of 0 means none.
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         self.find(lookup, &[])
             .await?
             .iter()

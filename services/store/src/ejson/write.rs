@@ -131,7 +131,7 @@ fn double(value: f64, text: &mut String) {
         } else {
             "{\"$InfNaN\":-1}"
         });
-    } else if value.fract() == 0.0 && value.abs() < 1e15 {
+    } else if value.fract() == 0.0 && value.abs() < 1e16 {
         // JavaScript has one kind of number and prints 3.0 (and -0.0) without a fraction.
         put(text, format_args!("{}", value as i64));
     } else {
@@ -164,12 +164,14 @@ fn string(value: &str, text: &mut String) {
 /// Begins an object; whether it had to be wrapped, because a reader would take it for one of EJSON's markers.
 fn open<'a>(keys: impl Iterator<Item = &'a str>, text: &mut String) -> bool {
     let mut keys = keys.fuse();
-    let escaped = match (keys.next(), keys.next(), keys.next()) {
-        (Some("$date" | "$InfNaN" | "$binary" | "$escape"), None, _) => true,
-        (Some("$regexp"), Some("$flags"), None) | (Some("$flags"), Some("$regexp"), None) => true,
-        (Some("$type"), Some("$value"), None) | (Some("$value"), Some("$type"), None) => true,
-        _ => false,
-    };
+    let escaped = matches!(
+        (keys.next(), keys.next(), keys.next()),
+        (Some("$date" | "$InfNaN" | "$binary" | "$escape"), None, _)
+            | (Some("$regexp"), Some("$flags"), None)
+            | (Some("$flags"), Some("$regexp"), None)
+            | (Some("$type"), Some("$value"), None)
+            | (Some("$value"), Some("$type"), None)
+    );
     text.push_str(if escaped { "{\"$escape\":{" } else { "{" });
     escaped
 }

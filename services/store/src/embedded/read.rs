@@ -1,6 +1,6 @@
 //! Lookups in a snapshot of the database.
 
-use bson::{Bson, RawDocument, RawDocumentBuf};
+use bson::{Bson, DateTime, RawDocument, RawDocumentBuf};
 use redb::{ReadTransaction, ReadableTable};
 
 use crate::collection::Collection;
@@ -81,6 +81,7 @@ impl Reader {
                 limit,
             } => {
                 let history = self.read.open_table(HISTORY).map_err(failed)?;
+                let before = before.map_or(i64::MAX, DateTime::timestamp_millis);
                 let range = history
                     .range((room, i64::MIN, "")..(room, before, ""))
                     .map_err(failed)?;
@@ -89,7 +90,7 @@ impl Reader {
             Lookup::MessagesAfter { room, after, limit } => {
                 let history = self.read.open_table(HISTORY).map_err(failed)?;
                 let range = history
-                    .range((room, after.saturating_add(1), "")..)
+                    .range((room, after.timestamp_millis().saturating_add(1), "")..)
                     .map_err(failed)?;
                 self.shown(range, room, limit)?
             }

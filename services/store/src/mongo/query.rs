@@ -58,17 +58,19 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
             room,
             before,
             limit,
-        } => Query {
-            filter: doc! {
-                "rid": room, "_hidden": { "$ne": true }, "ts": { "$lt": DateTime::from_millis(before) },
-            },
-            sort: Some(doc! { "ts": -1 }),
-            limit: Some(limit.into()),
-        },
+        } => {
+            let mut filter = doc! { "rid": room, "_hidden": { "$ne": true } };
+            if let Some(before) = before {
+                filter.insert("ts", doc! { "$lt": before });
+            }
+            Query {
+                filter,
+                sort: Some(doc! { "ts": -1 }),
+                limit: Some(limit.into()),
+            }
+        }
         Lookup::MessagesAfter { room, after, limit } => Query {
-            filter: doc! {
-                "rid": room, "_hidden": { "$ne": true }, "ts": { "$gt": DateTime::from_millis(after) },
-            },
+            filter: doc! { "rid": room, "_hidden": { "$ne": true }, "ts": { "$gt": after } },
             sort: Some(doc! { "ts": 1 }),
             limit: Some(limit.into()),
         },
@@ -100,4 +102,151 @@ pub(super) fn projection(lookup: Lookup<'_>, fields: &[&str]) -> Document {
         _ => (*field).to_owned(),
     };
     fields.iter().map(|field| (path(field), 1.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::Bson;
+    use harness::MongoServer;
+    use mongodb::{Client, Database, IndexModel};
+
+    use super::*;
+    use crate::collection::Collection;
+
+    /// What the monolith, its accounts package and `create_indexes` have put there.
+    fn indexes() -> Vec<(Collection, Document)> {
+        vec![
+            (
+                Collection::Users,
+                doc! { "services.resume.loginTokens.hashedToken": 1 },
+            ),
+            (Collection::Users, doc! { "username": 1 }),
+            (Collection::Users, doc! { "roles": 1 }),
+            (Collection::Rooms, doc! { "name": 1 }),
+            (Collection::Subscriptions, doc! { "rid": 1, "u._id": 1 }),
+            (Collection::Subscriptions, doc! { "u._id": 1 }),
+            (
+                Collection::Messages,
+                doc! { "rid": 1, "ts": 1, "_updatedAt": 1 },
+            ),
+            (Collection::TeamMembers, doc! { "teamId": 1, "userId": 1 }),
+            (Collection::Sessions, doc! { "connections.instanceId": 1 }),
+            (Collection::Sessions, doc! { "connections._updatedAt": 1 }),
+        ]
+    }
+
+    /// Whose answer counts. SecantusDB's `explain` names an index only if the whole filter is answered by it.
+    #[derive(PartialEq)]
+    enum Planner {
+        Any,
+        Mongod,
+    }
+
+    #[tokio::test]
+    async fn every_lookup_goes_through_an_index() {
+        let server = tokio::task::spawn_blocking(MongoServer::start)
+            .await
+            .unwrap();
+        let name = format!("store_explain_{}", std::process::id());
+        let database = Client::with_uri_str(server.url(&name))
+            .await
+            .unwrap()
+            .database(&name);
+        for (collection, keys) in indexes() {
+            let index = IndexModel::builder().keys(keys).build();
+            database
+                .collection::<Document>(collection.name())
+                .create_index(index)
+                .await
+                .unwrap();
+        }
+        let (ids, hashes, now) = (
+            ["a".to_owned(), "b".to_owned()],
+            ["h", "i"],
+            DateTime::from_millis(0),
+        );
+        let (room, user) = ("r", "u");
+        let mut scanned = Vec::new();
+        for (lookup, planner) in [
+            (Lookup::Id(Collection::Rooms, "a"), Planner::Any),
+            (Lookup::Ids(Collection::Rooms, &ids), Planner::Any),
+            (Lookup::UserByTokenHash("h"), Planner::Any),
+            (Lookup::UsersByTokenHashes(&hashes), Planner::Any),
+            (Lookup::UserWithToken { user, hashed: "h" }, Planner::Mongod),
+            (Lookup::UserByUsername("u"), Planner::Any),
+            (Lookup::UsersWithRoles(&ids), Planner::Any),
+            (Lookup::RoomByName("r"), Planner::Any),
+            (Lookup::SubscriptionOf { room, user }, Planner::Any),
+            (Lookup::SubscriptionsOfUser(user), Planner::Any),
+            (Lookup::SubscriptionsOfRoom(room), Planner::Any),
+            (
+                Lookup::SubscriptionsOfRoomExcept { room, user },
+                Planner::Mongod,
+            ),
+            (Lookup::TeamMember { team: "t", user }, Planner::Any),
+            (
+                Lookup::MessagesBefore {
+                    room,
+                    before: Some(now),
+                    limit: 50,
+                },
+                Planner::Mongod,
+            ),
+            (
+                Lookup::MessagesBefore {
+                    room,
+                    before: None,
+                    limit: 50,
+                },
+                Planner::Mongod,
+            ),
+            (
+                Lookup::MessagesAfter {
+                    room,
+                    after: now,
+                    limit: 50,
+                },
+                Planner::Mongod,
+            ),
+            (Lookup::ConnectionOf { user, session: "s" }, Planner::Mongod),
+            (Lookup::SessionsOfNode("n"), Planner::Any),
+            (
+                Lookup::SessionsOfNodesExcept {
+                    live: &ids,
+                    before: now,
+                },
+                Planner::Mongod,
+            ),
+        ] {
+            if planner == Planner::Mongod && !server.is_mongod() {
+                harness::unverified_on_mongod(&format!("the index behind {lookup:?}"));
+                continue;
+            }
+            let plan = winning_plan(&database, lookup).await;
+            // IXSCAN, and EXPRESS_IXSCAN, IDHACK, EXPRESS_CLUSTERED_IXSCAN of newer servers.
+            if plan.contains("COLLSCAN") || !(plan.contains("IXSCAN") || plan.contains("IDHACK")) {
+                scanned.push(format!("{lookup:?}: {plan}"));
+            }
+        }
+        database.drop().await.unwrap();
+        assert!(scanned.is_empty(), "{}", scanned.join("\n"));
+    }
+
+    async fn winning_plan(database: &Database, lookup: Lookup<'_>) -> String {
+        let query = query(lookup);
+        let mut find = doc! { "find": lookup.collection().name(), "filter": query.filter };
+        if let Some(sort) = query.sort {
+            find.insert("sort", sort);
+        }
+        let explained = database
+            .run_command(doc! { "explain": find })
+            .await
+            .unwrap();
+        let plan = explained
+            .get_document("queryPlanner")
+            .unwrap()
+            .get("winningPlan")
+            .unwrap();
+        Bson::to_string(plan)
+    }
 }

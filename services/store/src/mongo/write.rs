@@ -28,11 +28,14 @@ pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> Write 
                 array_filter,
             };
         }
+        Edit::PullLoginToken(hashed) => {
+            return Write {
+                update: pull_login_token(&hashed, now).into(),
+                array_filter,
+            };
+        }
         Edit::Fields(update) | Edit::RawFields(update) => fields(update),
         Edit::PushLoginToken(token) => doc! { "$push": { LOGIN_TOKENS: token } },
-        Edit::PullLoginToken(hashed) => {
-            doc! { "$pull": { LOGIN_TOKENS: { "$or": [{ "hashedToken": &hashed }, { "token": &hashed }] } } }
-        }
         Edit::RemoveConnection(session) => doc! { "$pull": { "connections": { "id": session } } },
         Edit::RemoveNode(node) => doc! { "$pull": { "connections": { "instanceId": node } } },
         Edit::RemoveNodesExcept { live, before } => {
@@ -114,4 +117,15 @@ fn put_connection(session: &str, node: &str, status: &str) -> Vec<Document> {
         "_updatedAt": "$$NOW",
     };
     vec![doc! { "$set": { "connections": { "$concatArrays": [where_id("$ne"), [connection]] } } }]
+}
+
+/// Keeps the tokens that have this hash neither as `hashedToken` nor, from before hashing, as `token`. A pipeline,
+/// because not every server that speaks MongoDB's protocol takes `$or` inside `$pull`.
+fn pull_login_token(hashed: &str, now: DateTime) -> Vec<Document> {
+    let differs = |field: &str| doc! { "$ne": [format!("$$this.{field}"), { "$literal": hashed }] };
+    let others = doc! { "$filter": {
+        "input": format!("${LOGIN_TOKENS}"),
+        "cond": { "$and": [differs("hashedToken"), differs("token")] },
+    } };
+    vec![doc! { "$set": { LOGIN_TOKENS: others, "_updatedAt": now } }]
 }

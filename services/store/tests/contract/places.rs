@@ -32,10 +32,11 @@ pub(crate) struct OnMongo {
     pub(crate) store: Store,
     /// The same database, to look behind the store.
     pub(crate) database: Database,
-    pub(crate) server: Arc<MongoServer>,
+    /// Ends with the last test that uses it.
+    _server: Arc<MongoServer>,
 }
 
-/// A database of its own on the server that all tests share, with the indexes that the monolith makes.
+/// A database of its own on the server that all tests share, with the unique indexes that the monolith makes.
 pub(crate) async fn mongodb() -> OnMongo {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let server = tokio::task::spawn_blocking(shared_server).await.unwrap();
@@ -46,46 +47,15 @@ pub(crate) async fn mongodb() -> OnMongo {
     );
     let url = server.url(&name);
     let database = Client::with_uri_str(&url).await.unwrap().database(&name);
-    for (collection, keys, unique, sparse) in [
+    for (collection, keys) in [
         (
             "users",
             doc! { "services.resume.loginTokens.hashedToken": 1 },
-            true,
-            true,
         ),
-        ("users", doc! { "username": 1 }, true, true),
-        ("users", doc! { "roles": 1 }, false, true),
-        ("rocketchat_room", doc! { "name": 1 }, true, true),
-        (
-            "rocketchat_subscription",
-            doc! { "rid": 1, "u._id": 1 },
-            true,
-            false,
-        ),
-        ("rocketchat_subscription", doc! { "u._id": 1 }, false, false),
-        (
-            "rocketchat_message",
-            doc! { "rid": 1, "ts": 1, "_updatedAt": 1 },
-            false,
-            false,
-        ),
-        (
-            "rocketchat_team_member",
-            doc! { "teamId": 1, "userId": 1 },
-            true,
-            false,
-        ),
-        (
-            "rocketchat_statistics",
-            doc! { "createdAt": -1 },
-            false,
-            false,
-        ),
+        ("users", doc! { "username": 1 }),
+        ("rocketchat_subscription", doc! { "rid": 1, "u._id": 1 }),
     ] {
-        let options = IndexOptions::builder()
-            .unique(unique)
-            .sparse(sparse)
-            .build();
+        let options = IndexOptions::builder().unique(true).sparse(true).build();
         let index = IndexModel::builder().keys(keys).options(options).build();
         database
             .collection::<Document>(collection)
@@ -102,7 +72,7 @@ pub(crate) async fn mongodb() -> OnMongo {
     OnMongo {
         store,
         database,
-        server,
+        _server: server,
     }
 }
 
