@@ -117,4 +117,4 @@ function rateLimit(name, requests, interval) {
   };
 }
 
-module.exports = { seed, USERS, ROOMS, EXPIRED_TOKEN };
+module.exports = { seed, userDocument, USERS, ROOMS, EXPIRED_TOKEN };

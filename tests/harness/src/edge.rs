@@ -1,11 +1,11 @@
 //! Our own binary as a process.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::fs;
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::http;
 use crate::process::{PATIENCE, Process};
 
 /// A running `ddp-edge`.
@@ -37,7 +37,7 @@ impl Edge {
     /// When the process ends before that, or it does not come in a minute.
     pub fn wait_for_ok(&mut self, port: u16, path: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while get(port, path) != Some(200) {
+        while !http::try_request(port, "GET", path, &[]).is_ok_and(|answer| answer.status == 200) {
             assert!(
                 self.process.runs(),
                 "ddp-edge ended:\n{}",
@@ -71,6 +71,19 @@ impl Edge {
         self.process.id()
     }
 
+    /// Its resident memory in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    #[must_use]
+    pub fn rss(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kibibytes.expect("the kernel tells") * 1024
+    }
+
     /// Sends a signal such as `TERM` or `STOP`.
     pub fn signal(&self, signal: &str) {
         self.process.signal(signal);
@@ -85,23 +98,4 @@ impl Edge {
     pub fn wait_for_end(&mut self) -> ExitStatus {
         self.process.wait_for_end()
     }
-}
-
-/// The status of a `GET` over a connection of its own; `None` when nobody listens or the answer is not HTTP.
-fn get(port: u16, path: &str) -> Option<u16> {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(
-        socket,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
-    let mut answer = Vec::new();
-    socket.take(64 * 1024).read_to_end(&mut answer).ok()?;
-    let text = String::from_utf8_lossy(&answer);
-    text.strip_prefix("HTTP/")?
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
 }

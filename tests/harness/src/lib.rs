@@ -6,15 +6,20 @@
 //! panics with what the process has printed so far. Tests of one file may share a server in a `static OnceLock`: it
 //! ends with the test process.
 
+mod client;
 mod edge;
+pub mod http;
 mod mongo;
 mod nats;
 mod node;
 mod place;
 mod process;
+mod workspace;
 
+pub use client::{Client, Closed};
 pub use edge::Edge;
 pub use mongo::{MongoServer, unverified_on_mongod};
 pub use nats::NatsServer;
 pub use node::NodeProcess;
 pub use place::{chromium, free_port, node_script, root, tool};
+pub use workspace::{Gateway, User, Workspace, eventually};

@@ -2,6 +2,7 @@
 
 const { hashToken, randomId } = require("./database");
 const { MeteorError } = require("./moleculer");
+const { userDocument } = require("../workspace");
 
 function commands({ broker, database, rooms, license, received, broadcast }) {
   return {
@@ -23,8 +24,8 @@ function commands({ broker, database, rooms, license, received, broadcast }) {
       return { result: await broker.call(action, params, nodeID ? { nodeID } : {}) };
     },
 
-    /** Everything that other nodes have sent so far. */
-    received: () => ({ received }),
+    /** Everything that other nodes have sent so far, or only what follows the first lines: {from?}. */
+    received: ({ from = 0 }) => ({ received: received.slice(from) }),
 
     /** Waits until services are known, wherever they run: {names}. */
     async waitForServices({ names }) {
@@ -51,6 +52,25 @@ function commands({ broker, database, rooms, license, received, broadcast }) {
       const loginToken = { when: new Date(), hashedToken: hashToken(token) };
       await database.users.updateOne({ username }, { $push: { "services.resume.loginTokens": loginToken } });
       return { token };
+    },
+
+    /** A user of its own for a test: {roles}. */
+    async newUser({ roles }) {
+      const username = `user-${randomId().toLowerCase()}`;
+      const token = randomId();
+      const document = userDocument(username, { _id: randomId(), token, roles }, new Date());
+      await database.users.insertOne(document);
+      return { id: document._id, username, token };
+    },
+
+    /** A room of its own for a test: {t, members}. */
+    async newRoom({ t, members = [] }) {
+      const rid = randomId();
+      const now = new Date();
+      const name = `room-${rid.toLowerCase()}`;
+      await database.rooms.insertOne({ _id: rid, t, name, fname: name, msgs: 0, usersCount: 0, default: false, ts: now, _updatedAt: now });
+      for (const username of members) await rooms.addMember(rid, await user(username));
+      return { rid };
     },
 
     addMember: async ({ rid, username }) => rooms.addMember(rid, await user(username)),
