@@ -23,7 +23,8 @@ pub enum Frame {
 /// What may happen to a frame under pressure.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// An answer, a pong, a close: always queued; how many there can be is bounded by what the client may ask.
+    /// An answer, a pong, a close: always queued. Who asks without reading is found by [`Outbox::bytes`], which the driver
+    /// compares with the bound after each input.
     Reply,
     /// Must arrive, or the connection ends.
     Data,
@@ -47,7 +48,7 @@ pub enum Pushed {
 ///
 /// Empty, it holds no heap: the queue is freed whenever all has left, not before, so that a slow client's queue does not
 /// shrink and grow again. An allocation per burst is lost beside the write that follows it. A waiting frame costs
-/// 56 bytes beside its own, a spliced one three times that.
+/// 56 bytes besides its own, a spliced one three times that.
 #[derive(Debug)]
 pub struct Outbox {
     parts: VecDeque<Part>,

@@ -2,7 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod route;
+mod route;
 
 use std::{borrow::Cow, fmt};
 
