@@ -3,7 +3,7 @@ use super::SubKey;
 /// The live subscriptions of one client, sorted by id.
 ///
 /// A thousand at most: a sorted list is smaller than a map, needs no random hash, and its worst insertion moves 24 kB.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Live {
     by_id: Vec<(Box<str>, SubKey)>,
 }

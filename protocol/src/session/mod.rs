@@ -1,17 +1,21 @@
 //! [`Session`]: one client's rules — handshake, heartbeats, order, live subscriptions, what waits.
 
+mod event;
 mod live;
 mod timers;
+mod turns;
 mod version;
 mod waiting;
 
-use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Instant};
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
+pub use self::event::{Event, SubKey};
 use self::{
     live::Live,
     timers::{Awaited, Due, Timers},
+    turns::Running,
     waiting::{Call, Waiting},
 };
 use crate::{
@@ -37,7 +41,6 @@ use crate::{
 ///
 /// Memory: 1,000 subscriptions of at most a kilobyte of id each, what waits (`Limits::pending_bytes` and
 /// `pending_messages`), the running call, and what one input has queued until it is polled.
-#[derive(Debug)]
 pub struct Session {
     id: Box<str>,
     limits: Arc<Limits>,
@@ -48,35 +51,10 @@ pub struct Session {
     running: Option<Running>,
     waiting: Waiting,
     live: Live,
-    /// The next subscription's; four billion of one connection may share a key with one another, not with a live one
-    /// in any life a connection has.
+    /// The next subscription's. Wraps after four billion, long after the first of them is over.
     next_key: SubKey,
     events: VecDeque<Event>,
     frames: VecDeque<Outgoing>,
-}
-
-/// The session's own name of a subscription, valid from `Event::Subscribe` until the subscription is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SubKey(pub u32);
-
-/// What a session asks of its driver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The version was agreed on and `connected` is queued; the flags say what a resuming client sent.
-    Connected { has_session: bool, has_count: bool },
-    /// The running call, answered by exactly one `method_result`; `params` is a raw JSON array.
-    Method { name: String, params: Bytes },
-    /// The running subscription, answered by exactly one `subscription_ready` or `subscription_failed`; `params` is a
-    /// raw JSON array.
-    Subscribe {
-        sub: SubKey,
-        name: String,
-        params: Bytes,
-    },
-    /// The client ended this subscription: forget its topics. Its `nosub` is queued already.
-    Unsubscribe { sub: SubKey },
-    /// A message arrived from a client that is logged in; at most once per 30 s (gateway.md 1.6).
-    Activity,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +65,6 @@ enum Stage {
     Closed,
 }
 
-/// The call that everything behind it waits for.
-#[derive(Debug)]
-enum Running {
-    Method { id: Box<str> },
-    Sub { id: Box<str>, key: SubKey },
-}
-
-#[derive(Debug)]
 enum Outgoing {
     /// SockJS' `o`.
     Open,
@@ -391,86 +361,6 @@ impl Session {
         }
     }
 
-    /// Begins what waits until something runs.
-    fn advance(&mut self) {
-        while self.running.is_none()
-            && let Some(call) = self.waiting.pop()
-        {
-            match call {
-                Call::Method { id, name, params } => self.begin_method(id, name, params),
-                Call::Sub { id, name, params } => self.begin_sub(id, name, params),
-                Call::Unsub { id } => self.unsub(&id),
-            }
-        }
-    }
-
-    fn begin_method(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
-        match params {
-            Ok(params) => {
-                self.running = Some(Running::Method { id });
-                self.events.push_back(Event::Method { name, params });
-            }
-            Err(refused) => self.answer_method(&id, Err(&refused.error())),
-        }
-    }
-
-    fn begin_sub(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
-        if self.live.contains(&id) {
-            // Re-sent after a second login; some clients wait for the answer (gateway.md 2.7).
-            self.send(encode::ready(&id));
-            return;
-        }
-        if self.live.len() >= self.limits.subscriptions {
-            self.send(encode::nosub(
-                &id,
-                Some(&ddp::Error::too_many_subscriptions()),
-            ));
-            return;
-        }
-        match params {
-            Ok(params) => {
-                let key = self.next_key;
-                self.next_key = SubKey(key.0.wrapping_add(1));
-                self.running = Some(Running::Sub { id, key });
-                self.events.push_back(Event::Subscribe {
-                    sub: key,
-                    name,
-                    params,
-                });
-            }
-            Err(refused) => self.send(encode::nosub(&id, Some(&refused.error()))),
-        }
-    }
-
-    fn unsub(&mut self, id: &str) {
-        if let Some(sub) = self.live.remove(id) {
-            self.subscription_over();
-            self.events.push_back(Event::Unsubscribe { sub });
-        }
-        self.send(encode::nosub(id, None));
-    }
-
-    fn subscription_over(&mut self) {
-        if self.live.is_empty() {
-            self.timers.lingering_since = None;
-        }
-    }
-
-    fn take_running_sub(&mut self) -> Option<(Box<str>, SubKey)> {
-        match self
-            .running
-            .take_if(|running| matches!(running, Running::Sub { .. }))?
-        {
-            Running::Sub { id, key } => Some((id, key)),
-            Running::Method { .. } => None,
-        }
-    }
-
-    fn answer_method(&mut self, id: &str, outcome: Result<Option<&[u8]>, &ddp::Error>) {
-        self.send(encode::result(id, outcome));
-        self.send(encode::updated(id));
-    }
-
     fn send(&mut self, message: String) {
         self.frames.push_back(Outgoing::Counted(message));
     }
@@ -487,6 +377,19 @@ impl Session {
 
 fn copy(raw: &str) -> Bytes {
     Bytes::copy_from_slice(raw.as_bytes())
+}
+
+/// Without the id, which is a secret, and without what travels.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("framing", &self.framing)
+            .field("stage", &self.stage)
+            .field("is_logged_in", &self.is_logged_in)
+            .field("waiting", &self.waiting.len())
+            .field("live", &self.live.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Without `msg`, so that no client counts it (resumption.md 1.5).

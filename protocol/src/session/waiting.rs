@@ -5,7 +5,6 @@ use bytes::Bytes;
 use crate::ddp::Refused;
 
 /// What takes its turn in a client's queue; `id`s are raw JSON.
-#[derive(Debug)]
 pub(super) enum Call {
     Method {
         id: Box<str>,
@@ -23,7 +22,7 @@ pub(super) enum Call {
 }
 
 /// The calls that wait for the running one, first in, first out, with the bytes of the messages they came in.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Waiting {
     calls: VecDeque<(Call, u32)>,
     bytes: usize,

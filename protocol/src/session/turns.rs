@@ -1,0 +1,93 @@
+use bytes::Bytes;
+
+use super::{Event, Session, SubKey, waiting::Call};
+use crate::ddp::{self, encode};
+
+/// The call that everything behind it waits for.
+pub(super) enum Running {
+    Method { id: Box<str> },
+    Sub { id: Box<str>, key: SubKey },
+}
+
+/// The queue: one call after the other, each of which ends before the next begins (gateway.md 2.5).
+impl Session {
+    /// Begins what waits until something runs.
+    pub(super) fn advance(&mut self) {
+        while self.running.is_none()
+            && let Some(call) = self.waiting.pop()
+        {
+            match call {
+                Call::Method { id, name, params } => self.begin_method(id, name, params),
+                Call::Sub { id, name, params } => self.begin_sub(id, name, params),
+                Call::Unsub { id } => self.unsub(&id),
+            }
+        }
+    }
+
+    fn begin_method(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
+        match params {
+            Ok(params) => {
+                self.running = Some(Running::Method { id });
+                self.events.push_back(Event::Method { name, params });
+            }
+            Err(refused) => self.answer_method(&id, Err(&refused.error())),
+        }
+    }
+
+    fn begin_sub(&mut self, id: Box<str>, name: String, params: Result<Bytes, ddp::Refused>) {
+        if self.live.contains(&id) {
+            // Re-sent after a second login; some clients wait for the answer (gateway.md 2.7).
+            self.send(encode::ready(&id));
+            return;
+        }
+        if self.live.len() >= self.limits.subscriptions {
+            self.send(encode::nosub(
+                &id,
+                Some(&ddp::Error::too_many_subscriptions()),
+            ));
+            return;
+        }
+        match params {
+            Ok(params) => {
+                let key = self.next_key;
+                self.next_key = SubKey(key.0.wrapping_add(1));
+                self.running = Some(Running::Sub { id, key });
+                self.events.push_back(Event::Subscribe {
+                    sub: key,
+                    name,
+                    params,
+                });
+            }
+            Err(refused) => self.send(encode::nosub(&id, Some(&refused.error()))),
+        }
+    }
+
+    fn unsub(&mut self, id: &str) {
+        if let Some(sub) = self.live.remove(id) {
+            self.subscription_over();
+            self.events.push_back(Event::Unsubscribe { sub });
+        }
+        self.send(encode::nosub(id, None));
+    }
+
+    pub(super) fn subscription_over(&mut self) {
+        if self.live.is_empty() {
+            self.timers.lingering_since = None;
+        }
+    }
+
+    pub(super) fn take_running_sub(&mut self) -> Option<(Box<str>, SubKey)> {
+        match self
+            .running
+            .take_if(|running| matches!(running, Running::Sub { .. }))?
+        {
+            Running::Sub { id, key } => Some((id, key)),
+            Running::Method { .. } => None,
+        }
+    }
+
+    pub(super) fn answer_method(&mut self, id: &str, outcome: Result<Option<&[u8]>, &ddp::Error>) {
+        self.send(encode::result(id, outcome));
+        self.send(encode::updated(id));
+    }
+}
