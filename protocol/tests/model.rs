@@ -8,7 +8,7 @@ use proptest::{collection::vec, prelude::*};
 use transcript::Peer;
 
 const SETTINGS: &str =
-    "= raw subscriptions=3 pending_messages=4 pending_bytes_before_login=120 pending_bytes=160";
+    "= raw subscriptions=3 pending_messages=4 pending_bytes_before_login=200 pending_bytes=400";
 
 proptest! {
     // The seed of a failure is printed; nothing is written beside the tests.
@@ -48,7 +48,7 @@ fn line() -> impl Strategy<Value = String> {
         3 => Just("! nosub".to_owned()),
         3 => (0..12u32).prop_map(|key| format!("! end {key} silently")),
         1 => (0..12u32).prop_map(|key| format!("! end {key} nosub")),
-        1 => Just("! login".to_owned()),
+        3 => Just("! login".to_owned()),
         1 => Just("! logout".to_owned()),
         8 => (1..40u64).prop_map(|seconds| format!("+{seconds}s")),
         1 => Just(CONNECT.to_owned()),
@@ -121,7 +121,7 @@ impl Model {
                 self.run(said);
                 let waiting = self.calls.iter().skip(usize::from(self.is_running));
                 let bytes: usize = waiting.clone().map(|call| call.2).sum();
-                if waiting.count() > 4 || bytes > if self.is_logged_in { 160 } else { 120 } {
+                if waiting.count() > 4 || bytes > if self.is_logged_in { 400 } else { 200 } {
                     self.end("x too_many_pending 1008 TOO_MANY_PENDING", said);
                 }
             }
