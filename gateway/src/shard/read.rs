@@ -5,7 +5,7 @@ use std::{io, rc::Rc};
 use bytes::Bytes;
 use protocol::{
     close::CloseReason,
-    outbox::{Class, Frame, Pushed},
+    outbox::{Class, Frame},
     ws::{self, Decoder, Message},
 };
 
@@ -117,16 +117,19 @@ impl Shard {
         }
     }
 
-    /// Queues one frame that answers the websocket layer.
+    /// Queues one frame that answers the websocket layer; who is over the bound and asks for more does not read.
     fn reply(self: &Rc<Self>, entry: &Rc<Entry>, frame: Bytes) {
-        let pushed =
-            entry
-                .outbox
-                .borrow_mut()
-                .push(Frame::Shared(frame), Class::Reply, false, now());
-        match pushed {
-            Pushed::Full => self.close(entry, CloseReason::SlowConsumer),
-            Pushed::Queued | Pushed::Shed => self.mark(entry, Queued::Urgent),
+        let mut outbox = entry.outbox.borrow_mut();
+        let slow = outbox.bytes() > self.limits.outbox_bytes;
+        #[cfg(feature = "echo")]
+        let slow = slow && !entry.echo;
+        // An answer always fits.
+        let _ = outbox.push(Frame::Shared(frame), Class::Reply, false, now());
+        drop(outbox);
+        if slow {
+            self.close(entry, CloseReason::SlowConsumer);
+        } else {
+            self.mark(entry, Queued::Urgent);
         }
     }
 

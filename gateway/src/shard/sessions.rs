@@ -102,6 +102,10 @@ impl Shard {
         self.schedule(&entry, due);
         self.shared.to_bus.post(ToBus::Opened(connection), 0);
         self.step(&entry, |_| Ok(()));
+        // Its handshake was under way when the order to drain came.
+        if self.shared.is_draining() {
+            self.close(&entry, CloseReason::Draining);
+        }
     }
 
     /// Gives one input or command to a session and does what follows from it; ends the connection where that says so.
@@ -136,8 +140,10 @@ impl Shard {
             self.event(entry, &mut session, event, now);
         }
         let mut outbox = entry.outbox.borrow_mut();
+        let before = outbox.bytes();
         while session.poll_frame(&mut outbox, now) {}
-        let over = outbox.bytes() > self.limits.outbox_bytes;
+        // Answers always fit; but who is over the bound and asks for more does not read.
+        let slow = before > self.limits.outbox_bytes && outbox.bytes() > before;
         if !outbox.is_empty() {
             self.mark(entry, Queued::Urgent);
         }
@@ -145,8 +151,7 @@ impl Shard {
         if outcome.is_ok() {
             self.schedule(entry, session.poll_timeout());
         }
-        // Answers always fit, so that none is missing where others arrive; but nobody may collect them without end.
-        if over {
+        if slow {
             Err(CloseReason::SlowConsumer)
         } else {
             outcome

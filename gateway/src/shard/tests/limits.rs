@@ -80,7 +80,7 @@ async fn subscriptions_beyond_the_limit_are_refused_one_by_one() {
     });
     let mut client = bench.connected(1 << 20).await;
     bench.subscribe(&mut client, "a", &room()).await;
-    client.send(r#"{"msg":"sub","id":"b","name":"test-judged","params":["b"]}"#);
+    client.send(r#"{"msg":"sub","id":"b","name":"stream-room-messages","params":["b"]}"#);
     let Seen::Text(nosub) = client.next().await else {
         panic!("no text")
     };
@@ -125,6 +125,22 @@ async fn a_client_that_asks_without_reading_is_slow() {
     for _ in 0..1_000 {
         if client.end.room() >= 100 {
             client.send(&format!(r#"{{"msg":"ping","id":"{}"}}"#, "x".repeat(60)));
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.next_closed().await, CloseReason::SlowConsumer);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn websocket_pings_without_reading_end_in_the_same_way() {
+    let bench = limited(Limits {
+        outbox_bytes: 1_000,
+        ..Limits::default()
+    });
+    let client = bench.connected(200).await;
+    for _ in 0..1_000 {
+        if client.end.room() >= 100 {
+            client.send_frame(0x89, &[b'x'; 60]);
         }
         tokio::task::yield_now().await;
     }

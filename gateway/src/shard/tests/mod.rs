@@ -101,7 +101,7 @@ impl Bench {
     /// Subscribes a client to a topic, as the bus thread would after judging.
     async fn subscribe(&self, client: &mut Client, id: &str, topic: &Topic) {
         client.send(&format!(
-            r#"{{"msg":"sub","id":"{id}","name":"test-judged","params":["{id}"]}}"#
+            r#"{{"msg":"sub","id":"{id}","name":"stream-room-messages","params":["{id}"]}}"#
         ));
         let ToBus::Subscribe { ticket, .. } = self.next_to_bus().await else {
             panic!("not asked")
@@ -298,7 +298,7 @@ async fn a_publication_reaches_its_subscribers_in_their_framing() {
     );
     sockjs.send(r#"["{\"msg\":\"connect\",\"version\":\"1\",\"support\":[\"1\"]}"]"#);
     sockjs.next().await;
-    sockjs.send(r#"["{\"msg\":\"sub\",\"id\":\"s\",\"name\":\"test-judged\",\"params\":[]}"]"#);
+    sockjs.send(r#"["{\"msg\":\"sub\",\"id\":\"s\",\"name\":\"stream-room-messages\",\"params\":[\"r1\"]}"]"#);
     let ToBus::Subscribe { ticket, .. } = bench.next_to_bus().await else {
         panic!("not asked")
     };
@@ -641,6 +641,35 @@ async fn session_ids_are_secrets_of_their_own() {
     let (tag, random) = one.split_once('-').unwrap();
     assert_eq!(tag, bench.shared.tags[0]);
     assert!(random.len() >= 22, "{random}");
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_panic_in_a_step_ends_one_connection() {
+    let bench = bench(|_| {});
+    let mut broken = bench.connected(1 << 20).await;
+    let mut other = bench.connected(1 << 20).await;
+    let entry = bench.shard.entry(0, 1).unwrap();
+    bench.shard.step(&entry, |_| panic!("part of the test"));
+    assert_eq!(
+        broken.next().await,
+        Seen::Close(1011, "INTERNAL_ERROR".into())
+    );
+    assert_eq!(bench.next_closed().await, CloseReason::Internal);
+    other.send(r#"{"msg":"ping"}"#);
+    assert_eq!(other.next().await, Seen::Text(r#"{"msg":"pong"}"#.into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_read_task_stays_within_the_memory_table() {
+    let bench = bench(|_| {});
+    let _client = bench.connected(1 << 20).await;
+    let entry = bench.shard.entry(0, 1).unwrap();
+    let io = entry.transport.borrow().as_ref().unwrap().io.clone();
+    let task = bench
+        .shard
+        .clone()
+        .read(entry, io, Bytes::new(), ws::Decoder::new(1, 1));
+    assert!(size_of_val(&task) <= 512, "{}", size_of_val(&task));
 }
 
 #[test]
