@@ -1,7 +1,6 @@
 //! The handle that everybody holds.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -9,27 +8,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
-use protocol::moleculer::{
-    Announcement, Emission, Kind, Request as RequestPacket, Subjects, Version, encode,
-};
-use serde_json::value::RawValue;
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use protocol::moleculer::{Kind, Subjects};
+use tokio::{sync::oneshot, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    calls::{CallOptions, Context, Outcome, Outline},
     config::Config,
     core::Core,
-    error::{Error, ErrorKind},
-    inbox::{Event, Inbox, Incoming, Request, Waiting},
+    error::ErrorKind,
+    inbox::{Inbox, Incoming, Waiting},
     nats::Driver,
     outgoing::{Item, Outgoing},
     registry::NodeInfo,
-    reply::{Reply, empty_object},
     stats::{Counters, Stats},
 };
 
@@ -47,27 +37,27 @@ struct Shared {
     /// What the server takes in one message.
     payload_max: AtomicUsize,
     /// `None` in process.
-    network: Option<Network>,
+    network: Option<Arc<Network>>,
 }
 
 /// What it takes to reach other nodes.
-struct Network {
-    subjects: Subjects,
+pub(crate) struct Network {
+    pub(crate) subjects: Subjects,
     /// UUID of this process start.
-    instance: String,
-    outgoing: Outgoing,
+    pub(crate) instance: String,
+    pub(crate) outgoing: Outgoing,
 }
 
 impl Bus {
     /// A bus over NATS; returns at once, the driver connects and retries for ever.
     pub fn nats(config: Config) -> (Self, Driver) {
-        let network = Network {
+        let network = Arc::new(Network {
             subjects: Subjects::new(config.namespace.as_deref()),
             instance: Uuid::new_v4().to_string(),
             outgoing: Outgoing::new(config.waiting_bytes),
-        };
-        let bus = Self::new(config, Some(network));
-        (bus.clone(), Driver::new(bus))
+        });
+        let bus = Self::new(config, Some(network.clone()));
+        (bus.clone(), Driver::new(bus, network))
     }
 
     /// A bus without a server: everybody who holds it is on the same node.
@@ -88,7 +78,7 @@ impl Bus {
         bus
     }
 
-    fn new(config: Config, network: Option<Network>) -> Self {
+    fn new(config: Config, network: Option<Arc<Network>>) -> Self {
         // Peers read our services only if `seq` grew; this holds even for a node id that is used again.
         let seq = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -120,144 +110,9 @@ impl Bus {
         }
     }
 
-    /// Calls one action with a raw JSON array; the result is raw JSON, `None` where there is no `data`.
-    ///
-    /// # Errors
-    /// At once while disconnected; a lost node, a lost connection and a dropped request are errors too, never a hang.
-    pub async fn call(
-        &self,
-        action: &str,
-        params: &str,
-        options: CallOptions,
-    ) -> Result<Option<Bytes>, Error> {
-        self.try_call(action, params, options)
-            .await
-            .map_err(|kind| Error::new(kind, action))
-    }
-
-    async fn try_call(&self, action: &str, params: &str, options: CallOptions) -> Outcome {
-        let params = json_array(params).ok_or(ErrorKind::Malformed)?;
-        let node = options.node.clone();
-        let id = Uuid::new_v4().to_string();
-        let outline = Outline::new(id, options, self.config().request_timeout, Instant::now())?;
-        let patience = outline.timeout;
-        // Ends with this future, whichever way it ends.
-        let _forgotten = Forgotten {
-            bus: self,
-            id: outline.id.clone(),
-        };
-        let answer = match self.route(action, node.as_deref(), &outline.id)? {
-            Route::Local(service, action, waiting) => {
-                let (answer, receiver) = oneshot::channel();
-                let now = Instant::now();
-                let request = Request {
-                    action,
-                    params: Bytes::copy_from_slice(params.get().as_bytes()),
-                    sender: self.shared.node_id.clone(),
-                    context: Context {
-                        id: outline.id,
-                        request_id: outline.request_id,
-                        level: outline.level,
-                        service,
-                        deadline: now.checked_add(patience),
-                        meta: outline.meta,
-                    },
-                    reply: Reply::local(answer),
-                };
-                self.fill(&waiting, [Incoming::Request(request)], now);
-                receiver
-            }
-            Route::Node(node, receiver) => {
-                let payload = encode(&RequestPacket {
-                    id: outline.id.as_str().into(),
-                    action: action.into(),
-                    params: Some(params),
-                    meta: serde_json::from_slice(&outline.meta).ok(),
-                    timeout: Some(outline.timeout.as_secs_f64() * 1e3),
-                    level: Some(outline.level.into()),
-                    tracing: None,
-                    parent_id: outline.parent_id,
-                    request_id: Some(outline.request_id),
-                    caller: outline.caller.map(str::to_owned),
-                    stream: Some(false),
-                    ver: Version,
-                    sender: self.node_id().into(),
-                });
-                self.send(Kind::Request, Some(&node), payload)?;
-                receiver
-            }
-        };
-        match timeout(patience, answer).await {
-            Ok(outcome) => outcome.unwrap_or(Err(ErrorKind::Disconnected)),
-            Err(_) => Err(ErrorKind::Timeout),
-        }
-    }
-
-    /// Sends an event (raw JSON array) once to every node that lists it, and to our own inboxes.
-    pub fn broadcast(&self, event: &str, args: &str) {
-        self.broadcast_to(event, args, &[]);
-    }
-
-    /// As `broadcast`, to services of these names only (none named: to all).
-    pub fn broadcast_to(&self, event: &str, args: &str, groups: &[&str]) {
-        let Some(data) = self.event_args(event, args) else {
-            return;
-        };
-        let (listeners, nodes) = {
-            let core = self.core();
-            (
-                core.listeners(),
-                core.registry.nodes_listening(event, groups),
-            )
-        };
-        if let Some((name, inboxes)) = listeners.get_key_value(event) {
-            let meant = inboxes
-                .iter()
-                .filter(|(service, _)| groups.is_empty() || groups.contains(service));
-            self.send_locally(name, args, meant.map(|(_, waiting)| waiting));
-        }
-        let request_id = Uuid::new_v4().to_string();
-        for node in nodes {
-            self.send_event(&node, event, data, groups, true, &request_id);
-        }
-    }
-
-    /// Sends an event to one node of every service that lists it.
-    pub fn emit(&self, event: &str, args: &str) {
-        let Some(data) = self.event_args(event, args) else {
-            return;
-        };
-        let (listeners, groups) = {
-            let core = self.core();
-            (core.listeners(), core.registry.groups_listening(event))
-        };
-        let local = listeners.get_key_value(event);
-        let is_ours = |group: &str| {
-            local.is_some_and(|(_, inboxes)| inboxes.iter().any(|(service, _)| *service == group))
-        };
-        if let Some((name, inboxes)) = local {
-            self.send_locally(name, args, inboxes.iter().map(|(_, waiting)| waiting));
-        }
-        let mut by_node: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
-        let turn = Uuid::new_v4().as_u128() as usize;
-        for (group, nodes) in groups {
-            if let Some(node) = nodes
-                .get(turn % nodes.len().max(1))
-                .filter(|_| !is_ours(&group))
-            {
-                by_node.entry(node.clone()).or_default().push(group);
-            }
-        }
-        let request_id = Uuid::new_v4().to_string();
-        for (node, groups) in by_node {
-            let groups: Vec<&str> = groups.iter().map(|group| &**group).collect();
-            self.send_event(&node, event, data, &groups, false, &request_id);
-        }
-    }
-
     /// Waits until everything sent so far has been given to the server (at once while disconnected).
     pub async fn flush(&self) {
-        let Some(network) = &self.shared.network else {
+        let Some(network) = self.network() else {
             return;
         };
         let (done, flushed) = oneshot::channel();
@@ -269,7 +124,7 @@ impl Bus {
 
     /// Leaves politely: INFO without services, 100 ms, DISCONNECT, flush (backplane.md 6.4). Nothing is sent after it.
     pub async fn leave(&self) {
-        let Some(network) = &self.shared.network else {
+        let Some(network) = self.network() else {
             return;
         };
         self.core().has_left = true;
@@ -375,151 +230,6 @@ impl Bus {
         })
     }
 
-    /// Tells everybody what this node offers, as the next `seq`.
-    pub(crate) fn publish_info(&self) {
-        let Some(network) = &self.shared.network else {
-            return;
-        };
-        let mut core = self.core();
-        let dependencies = &self.config().dependencies;
-        core.is_announced |= dependencies.iter().all(|name| core.has_service(name));
-        core.seq += 1;
-        let payload = self.info(&core, network);
-        // Under the lock, so that announcements leave in the order of their `seq`.
-        let _ = self.send(Kind::Info, None, payload);
-    }
-
-    /// Announces our services as soon as what they depend on has been seen.
-    pub(crate) fn announce_if_due(&self) {
-        let is_due = {
-            let core = self.core();
-            !core.is_announced
-                && self
-                    .config()
-                    .dependencies
-                    .iter()
-                    .all(|name| core.has_service(name))
-        };
-        if is_due {
-            self.publish_info();
-        }
-    }
-
-    /// Tells one node what this node offers.
-    pub(crate) fn send_info_to(&self, node: &str) {
-        let Some(network) = &self.shared.network else {
-            return;
-        };
-        let payload = self.info(&self.core(), network);
-        let _ = self.send(Kind::Info, Some(node), payload);
-    }
-
-    fn info(&self, core: &Core, network: &Network) -> Vec<u8> {
-        let services: Vec<_> = match core.is_announced && !core.has_left {
-            true => core.locals().iter().map(|local| &local.service).collect(),
-            false => Vec::new(),
-        };
-        let services: Vec<_> = services
-            .iter()
-            .map(|service| (service.name, &*service.actions, &*service.events))
-            .collect();
-        encode(&Announcement {
-            services: &services,
-            hostname: &self.config().hostname,
-            client: (
-                "rust",
-                env!("CARGO_PKG_VERSION"),
-                env!("CARGO_PKG_RUST_VERSION"),
-            ),
-            instance_id: &network.instance,
-            seq: core.seq,
-            sender: self.node_id(),
-        })
-    }
-
-    /// Where a call goes; the answer of another node is expected from here on.
-    fn route(&self, action: &str, node: Option<&str>, id: &str) -> Result<Route, ErrorKind> {
-        let mut core = self.core();
-        let is_local_meant = node.is_none_or(|node| node == self.node_id());
-        let next = match node {
-            Some(node) => core.registry.this_node(action, node),
-            None if core.is_our_turn(action, self.config().prefer_local) => None,
-            None => core.registry.next_node(action),
-        };
-        match (next, core.local_action(action)) {
-            (None, Some((local, action))) if is_local_meant => Ok(Route::Local(
-                local.service.name,
-                action,
-                local.waiting.clone(),
-            )),
-            _ if !core.is_connected => Err(ErrorKind::Disconnected),
-            (Some(node), _) => {
-                let answer = core.calls.begin(id.to_owned(), node.clone());
-                Ok(Route::Node(node, answer))
-            }
-            (None, _) => Err(ErrorKind::NotFound),
-        }
-    }
-
-    /// Checked args, which are spliced into packets; an event with other args is not sent.
-    fn event_args<'a>(&self, event: &str, args: &'a str) -> Option<&'a RawValue> {
-        let data = json_array(args);
-        if data.is_none() {
-            tracing::error!(event, "the args of an event are no JSON array");
-        }
-        data
-    }
-
-    fn send_locally<'a>(
-        &self,
-        name: &'static str,
-        args: &str,
-        inboxes: impl Iterator<Item = &'a Arc<Waiting>>,
-    ) {
-        let now = Instant::now();
-        let event = Event {
-            name,
-            args: Bytes::copy_from_slice(args.as_bytes()),
-            sender: self.shared.node_id.clone(),
-            from_us: true,
-            meta: Bytes::from_static(b"{}"),
-            received: now,
-        };
-        for waiting in inboxes {
-            self.fill(waiting, [Incoming::Event(event.clone())], now);
-        }
-    }
-
-    fn send_event(
-        &self,
-        node: &str,
-        event: &str,
-        data: &RawValue,
-        groups: &[&str],
-        broadcast: bool,
-        request_id: &str,
-    ) {
-        let payload = encode(&Emission {
-            id: &Uuid::new_v4().to_string(),
-            event,
-            data,
-            groups,
-            broadcast,
-            meta: empty_object(),
-            level: 1,
-            tracing: None,
-            parent_id: None,
-            request_id: Some(request_id),
-            caller: None,
-            need_ack: None,
-            ver: Version,
-            sender: self.node_id(),
-        });
-        if self.send(Kind::Event, Some(node), payload) == Err(ErrorKind::TooLarge) {
-            tracing::error!(event, node, "the event is larger than the bus carries");
-        }
-    }
-
     /// Fills an inbox and counts what it refuses.
     pub(crate) fn fill(
         &self,
@@ -556,24 +266,14 @@ impl Bus {
         self.shared.payload_max.store(bytes, Relaxed);
     }
 
-    /// The way to the driver and the subjects; only a bus with a driver asks.
-    pub(crate) fn outgoing(&self) -> &Outgoing {
-        &self.network().outgoing
+    /// `None` in process.
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.shared.network.as_deref()
     }
 
-    pub(crate) fn subjects(&self) -> &Subjects {
-        &self.network().subjects
-    }
-
-    pub(crate) fn instance(&self) -> &str {
-        &self.network().instance
-    }
-
-    fn network(&self) -> &Network {
-        self.shared
-            .network
-            .as_ref()
-            .expect("a driver is only made for a bus with a network")
+    /// Our node id, shared.
+    pub(crate) fn id(&self) -> Arc<str> {
+        self.shared.node_id.clone()
     }
 }
 
@@ -595,31 +295,6 @@ pub struct Status {
     pub announced: bool,
     /// Every service of [`Config::dependencies`] is there now.
     pub services_seen: bool,
-}
-
-enum Route {
-    /// Service, action, inbox.
-    Local(&'static str, &'static str, Arc<Waiting>),
-    Node(Arc<str>, oneshot::Receiver<Outcome>),
-}
-
-/// Takes a call out of the table when its caller gives up.
-struct Forgotten<'a> {
-    bus: &'a Bus,
-    id: String,
-}
-
-impl Drop for Forgotten<'_> {
-    fn drop(&mut self) {
-        self.bus.core().calls.forget(&self.id);
-    }
-}
-
-/// The text as raw JSON, if it is one array.
-fn json_array(text: &str) -> Option<&RawValue> {
-    serde_json::from_str::<&RawValue>(text)
-        .ok()
-        .filter(|raw| raw.get().starts_with('['))
 }
 
 /// Peers wait as long between INFO without services and DISCONNECT.

@@ -13,10 +13,13 @@
 //! - What may have been missed is reported as a [`Gap`], to every inbox.
 //! - Values cross as raw JSON (EJSON text), byte for byte.
 
+mod announcing;
 mod bus;
+mod calling;
 mod calls;
 mod config;
 mod core;
+mod emission;
 mod error;
 mod inbox;
 mod nats;

@@ -1,5 +1,7 @@
 //! Who is on the network and offers what; time comes in as an argument.
 
+mod offers;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -7,6 +9,8 @@ use std::{
 };
 
 use protocol::moleculer::{Info, ServiceEntry};
+
+use offers::{Offers, matches};
 
 /// A member of the network as this node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +69,6 @@ struct Node {
     sent_to_us: Option<Instant>,
     /// When it last forgot us.
     forgot_us: Option<Instant>,
-}
-
-#[derive(Default)]
-struct Offers {
-    actions: Vec<String>,
-    /// Event name and group.
-    events: Vec<(String, Arc<str>)>,
 }
 
 #[derive(Default)]
@@ -421,46 +418,6 @@ impl Registry {
     }
 }
 
-impl Offers {
-    /// Entries without a name are of no use; `$`-events are local to every node.
-    fn of(services: Vec<ServiceEntry>) -> Self {
-        let mut offers = Self::default();
-        for service in services {
-            let Some(name) = service.name() else { continue };
-            let service_group: Arc<str> = name.into();
-            for event in service.events {
-                let Some(name) = event.name.filter(|name| !name.starts_with('$')) else {
-                    continue;
-                };
-                let group = event.group.map_or_else(|| service_group.clone(), Arc::from);
-                offers.events.push((name, group));
-            }
-            let callable = service
-                .actions
-                .into_iter()
-                .filter(|action| action.is_public());
-            offers
-                .actions
-                .extend(callable.filter_map(|action| action.name));
-        }
-        offers
-    }
-}
-
-/// Event patterns (backplane.md 5.5): `*` is one token, `**` the rest.
-fn matches(pattern: &str, event: &str) -> bool {
-    let mut tokens = event.split('.');
-    for part in pattern.split('.') {
-        match (part, tokens.next()) {
-            ("**", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (part, Some(token)) if part == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
 /// A network has tens of nodes; this bounds what invented ones can cost.
 const NODES_MAX: usize = 1_000;
 /// Every broadcast is compared with every pattern; Rocket.Chat announces none.
@@ -688,19 +645,5 @@ mod tests {
         );
         assert_eq!(net.registry.nodes_listening("y.1", &["g"]).len(), 1);
         assert_eq!(net.registry.groups_listening("x").len(), 2);
-    }
-
-    #[test]
-    fn patterns_match_token_by_token() {
-        for (pattern, event, expected) in [
-            ("a.*", "a.b", true),
-            ("a.*", "a.b.c", false),
-            ("a.**", "a.b.c", true),
-            ("a.**", "a", false),
-            ("**", "a", true),
-            ("*", "a.b", false),
-        ] {
-            assert_eq!(matches(pattern, event), expected, "{pattern} {event}");
-        }
     }
 }

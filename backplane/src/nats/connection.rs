@@ -137,13 +137,6 @@ impl Connection {
         Some((lost.unsigned_abs(), since))
     }
 
-    /// Gives everything published to the server.
-    pub(super) async fn flush(&mut self) {
-        // `&mut`, so that the future may move between threads: the streams inside are not `Sync`.
-        // A server that does not read must not keep us from ending.
-        let _ = tokio::time::timeout(FLUSH_MAX, self.client.flush()).await;
-    }
-
     pub(super) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -235,7 +228,6 @@ fn options(
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A dead connection is noticed after two of these.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -9,17 +9,17 @@ mod receive;
 
 use std::{
     pin::pin,
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use protocol::moleculer::{Disconnect, Discover, Heartbeat, Kind, Ping, Version, encode};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    bus::Bus,
+    bus::{Bus, Network},
     inbox::{GapCause, GapScope, Incoming},
     outgoing::Item,
 };
@@ -30,6 +30,7 @@ use connection::{Connection, Taken};
 /// A current-thread runtime is best: messages that the client library drops are then counted exactly.
 pub struct Driver {
     bus: Bus,
+    network: Arc<Network>,
     /// When the last connection was known to be good.
     lost_since: Option<Instant>,
 }
@@ -42,9 +43,10 @@ enum Exit {
 }
 
 impl Driver {
-    pub(crate) fn new(bus: Bus) -> Self {
+    pub(crate) fn new(bus: Bus, network: Arc<Network>) -> Self {
         Self {
             bus,
+            network,
             lost_since: None,
         }
     }
@@ -68,7 +70,7 @@ impl Driver {
         let mut pause = PAUSE_MIN;
         loop {
             for (index, server) in self.bus.config().servers.iter().enumerate() {
-                match Connection::new(server, self.bus.node_id(), self.bus.subjects()).await {
+                match Connection::new(server, self.bus.node_id(), &self.network.subjects).await {
                     Ok(connection) => return connection,
                     // By its number: an address may hold a password.
                     Err(error) => tracing::warn!(server = index, "cannot connect to NATS: {error}"),
@@ -84,7 +86,7 @@ impl Driver {
         let exit = {
             let client = connection.client();
             let lost = connection.lost();
-            let writer = pin!(write(&self.bus, client));
+            let writer = pin!(write(&self.bus, &self.network, client));
             let reader = pin!(read(&self.bus, &mut connection));
             tokio::select! {
                 () = shutdown.cancelled() => Exit::Done,
@@ -97,10 +99,12 @@ impl Driver {
             // What had arrived before the loss still counts.
             let _ = take_all(&self.bus, &mut connection);
         } else {
-            connection.flush().await;
+            // A server that does not read must not keep us from ending.
+            let client = connection.client();
+            let _ = timeout(FLUSH_MAX, client.flush()).await;
         }
         self.lost_since = Some(connection.last_received());
-        self.bus.outgoing().shut();
+        self.network.outgoing.shut();
         let now = Instant::now();
         let mut core = self.bus.core();
         core.is_connected = false;
@@ -115,7 +119,7 @@ impl Driver {
         let bus = &self.bus;
         bus.counters().connects.fetch_add(1, Relaxed);
         bus.set_payload_max(connection.payload_max());
-        bus.outgoing().open();
+        self.network.outgoing.open();
         let discover = Discover {
             ver: Version,
             sender: bus.node_id().into(),
@@ -141,9 +145,9 @@ impl Driver {
 }
 
 /// Gives to the client what waits, until we leave.
-async fn write(bus: &Bus, client: async_nats::Client) -> Exit {
+async fn write(bus: &Bus, network: &Network, client: async_nats::Client) -> Exit {
     loop {
-        for item in bus.outgoing().take().await {
+        for item in network.outgoing.take().await {
             match item {
                 Item::Packet {
                     kind,
@@ -165,7 +169,7 @@ async fn write(bus: &Bus, client: async_nats::Client) -> Exit {
                         sender: bus.node_id().into(),
                     });
                     let _ = client
-                        .publish(bus.subjects().all(Kind::Disconnect), goodbye.into())
+                        .publish(network.subjects.all(Kind::Disconnect), goodbye.into())
                         .await;
                     let _ = client.flush().await;
                     let _ = done.send(());
@@ -282,3 +286,17 @@ const TICK_MIN: Duration = Duration::from_millis(10);
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Bounds one sweep at a tick; what is left is taken as usual.
 const BATCHES_MAX: usize = 256;
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_driver_may_be_spawned_on_any_runtime() {
+        fn spawnable(_: impl Future<Output = ()> + Send + 'static) {}
+        let (_bus, driver) = Bus::nats(Config::default());
+        spawnable(driver.run(CancellationToken::new()));
+    }
+}

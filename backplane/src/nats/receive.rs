@@ -146,7 +146,8 @@ fn discover(bus: &Bus, is_targeted: bool, payload: &[u8], now: Instant) -> Resul
 fn info(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
     let packet: Info<'_> = decode(payload)?;
     if packet.sender == bus.node_id() {
-        if packet.instance_id.as_deref() != Some(bus.instance()) {
+        let ours = bus.network().map(|network| network.instance.as_str());
+        if packet.instance_id.as_deref() != ours {
             let count = bus.counters().conflicts.fetch_add(1, Relaxed) + 1;
             if count.is_power_of_two() {
                 tracing::error!(count, "another process uses our node id");
