@@ -126,7 +126,7 @@ pub struct Event {
     pub sender: Arc<str>,
     /// Sent by this very node.
     pub from_us: bool,
-    /// Raw JSON object (`{}` when absent), not checked.
+    /// Raw JSON object (`{}` when absent).
     pub meta: Bytes,
     /// When it was taken from the bus.
     pub received: Instant,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use protocol::moleculer::{
     Announcement, DecodeError, Disconnect, Discover, Emission, Event, Heartbeat, Info, Ping, Pong,
-    Request, Response, Version, check_args, decode, encode, event_name,
+    Request, Response, Version, decode, encode, event_name,
 };
 use serde_json::value::RawValue;
 
@@ -79,14 +79,7 @@ fn round_trip(frame: &Frame) -> Result<String, DecodeError> {
 /// The event as we would send it with the original's ids.
 fn again(payload: &str, event: &Event<'_>) -> Vec<u8> {
     let all: serde_json::Value = serde_json::from_str(payload).unwrap();
-    let raw = |bytes: &[u8]| {
-        let text = if bytes.is_empty() {
-            "{}"
-        } else {
-            std::str::from_utf8(bytes).unwrap()
-        };
-        RawValue::from_string(text.to_owned()).unwrap()
-    };
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
     let groups: Vec<&str> = event.groups.iter().map(String::as_str).collect();
     encode(&Emission {
         id: all["id"].as_str().unwrap_or_default(),
@@ -155,11 +148,13 @@ fn every_frame_of_a_real_node_decodes_and_encodes_to_the_same_bytes() {
 #[test]
 fn hand_written_frames_of_protocol_4_decode() {
     for frame in frames() {
-        if frame.file.starts_with("25_") {
+        let is_event_without_array =
+            frame.kind() == "EVENT" && !frame.payload.contains(r#""data":["#);
+        if frame.file.starts_with("25_") || is_event_without_array {
             continue;
         }
         assert!(
-            round_trip(&frame).is_ok() || frame.payload == "{}",
+            round_trip(&frame).is_ok(),
             "{} {}",
             frame.file,
             frame.payload
@@ -190,29 +185,24 @@ fn bad_packets_are_told_apart() {
 
 #[test]
 fn event_data_that_is_no_array_is_not_handed_out() {
-    let args: Vec<_> = frames()
-        .iter()
+    let events: Vec<_> = frames()
+        .into_iter()
         .filter(|frame| frame.file.starts_with("14_") && frame.kind() == "EVENT")
         .map(|frame| {
-            let event = Event::decode(frame.payload.as_bytes()).unwrap();
-            assert_eq!(
-                event_name(frame.payload.as_bytes()).unwrap(),
-                "license.module"
-            );
-            (
-                check_args(event.data).map(str::to_owned),
-                event.broadcast,
-                event.groups,
-            )
+            let payload = frame.payload.as_bytes();
+            assert_eq!(event_name(payload).unwrap(), "license.module");
+            Event::decode(payload)
+                .map(|event| (event.data.to_owned(), event.broadcast, event.groups))
         })
         .collect();
     let emitted = r#"[{"module":"x","valid":true}]"#.to_owned();
+    let malformed = Err(DecodeError::Malformed);
     assert_eq!(
-        args,
+        events,
         [
-            (None, true, vec![]),
-            (None, true, vec![]),
-            (Some(emitted), false, vec!["presence".to_owned()])
+            malformed.clone(),
+            malformed,
+            Ok((emitted, false, vec!["presence".to_owned()]))
         ]
     );
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use protocol::moleculer::{
     self, DecodeError, Disconnect, Discover, Heartbeat, Info, Kind, Ping, Pong,
-    Request as RequestPacket, Response, Version, check_args, decode, encode, event_name,
+    Request as RequestPacket, Response, Version, decode, encode, event_name,
 };
 
 use crate::{
@@ -47,18 +47,14 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
                 continue;
             }
         };
-        let Some(args) = check_args(packet.data) else {
-            bus.counters().dropped(Kind::Event, DecodeError::Malformed);
-            continue;
-        };
         let event = Event {
             name,
-            args: payload.slice_ref(args.as_bytes()),
+            args: payload.slice_ref(packet.data.as_bytes()),
             sender: intern(bus, &mut senders, packet.sender),
             from_us: false,
             meta: match packet.meta {
-                b"" => Bytes::from_static(b"{}"),
-                meta => payload.slice_ref(meta),
+                "{}" => Bytes::from_static(b"{}"),
+                meta => payload.slice_ref(meta.as_bytes()),
             },
             received: now,
         };

@@ -1,14 +1,13 @@
 //! EVENT, the packet that arrives by the hundred thousand: a scanner that looks at nothing twice.
 //!
 //! Most events interest nobody on this node, so the name is found first ([`event_name`] stops behind it) and the rest
-//! is delimited only for those that do. The scanner finds where values end; it does not judge them. `data` is judged
-//! by [`check_args`] before it is handed out.
+//! is looked at only for those that do. Finding the end of an object or array is left to serde_json, which checks it in
+//! the same pass: `data` must be checked anyway before it is spliced into other texts.
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
 use serde::{Serialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Deserializer, value::RawValue};
 
 use super::{DecodeError, Version, is_node_id};
 
@@ -16,29 +15,29 @@ use super::{DecodeError, Version, is_node_id};
 #[derive(Debug)]
 pub struct Event<'a> {
     pub event: Cow<'a, str>,
-    /// Unchecked: pass it to [`check_args`] before use; empty when absent.
-    pub data: &'a [u8],
+    /// One valid JSON array, byte for byte.
+    pub data: &'a str,
     /// Only services with these names; empty means all.
     pub groups: Vec<String>,
     /// True: for every subscriber. False: for one subscriber of each group.
     pub broadcast: bool,
-    /// Unchecked; empty when absent.
-    pub meta: &'a [u8],
+    /// One valid JSON object, byte for byte; `{}` when absent.
+    pub meta: &'a str,
     pub sender: Cow<'a, str>,
 }
 
 impl<'a> Event<'a> {
-    /// Delimits the members of an event packet; of a member that comes twice the last one counts, as in JavaScript.
+    /// Reads an event packet; of a member that comes twice the last one counts, as in JavaScript.
     ///
     /// # Errors
     /// As [`decode`](super::decode).
     pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let mut event = Self {
             event: Cow::Borrowed(""),
-            data: b"",
+            data: "",
             groups: Vec::new(),
             broadcast: false,
-            meta: b"",
+            meta: "{}",
             sender: Cow::Borrowed(""),
         };
         let mut version: &[u8] = b"";
@@ -46,14 +45,14 @@ impl<'a> Event<'a> {
         while let Some(Member { key, value }) = members.next()? {
             match key {
                 b"event" => event.event = text(value)?,
-                b"data" => event.data = value,
+                b"data" if value.starts_with(b"[") => event.data = utf8(value)?,
                 b"groups" => {
                     let groups: Option<_> =
                         serde_json::from_slice(value).map_err(|_| DecodeError::Malformed)?;
                     event.groups = groups.unwrap_or_default();
                 }
                 b"broadcast" => event.broadcast = value == b"true",
-                b"meta" => event.meta = if value == b"null" { b"" } else { value },
+                b"meta" if value.starts_with(b"{") => event.meta = utf8(value)?,
                 b"ver" => version = value,
                 b"sender" => event.sender = text(value)?,
                 _ => {}
@@ -62,10 +61,10 @@ impl<'a> Event<'a> {
         if version != br#""4""# {
             return Err(DecodeError::WrongVersion);
         }
-        match !event.event.is_empty() && is_node_id(&event.sender) {
-            true => Ok(event),
-            false => Err(DecodeError::Malformed),
+        if event.event.is_empty() || event.data.is_empty() || !is_node_id(&event.sender) {
+            return Err(DecodeError::Malformed);
         }
+        Ok(event)
     }
 }
 
@@ -78,16 +77,6 @@ pub fn event_name(payload: &[u8]) -> Option<Cow<'_, str>> {
             return text(value).ok();
         }
     }
-}
-
-/// The arguments as text, if they are one valid JSON array in UTF-8: from here on they are spliced byte for byte.
-pub fn check_args(data: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(data).ok()?;
-    if !text.starts_with('[') {
-        return None;
-    }
-    serde_json::from_str::<IgnoredAny>(text).ok()?;
-    Some(text)
 }
 
 /// An event as we send it; serialises to the packet.
@@ -116,13 +105,15 @@ pub struct Emission<'a> {
 /// A string value; escapes are rare and cost an allocation.
 fn text(value: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
     match value {
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => std::str::from_utf8(inner)
-            .map(Cow::Borrowed)
-            .map_err(|_| DecodeError::Malformed),
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => utf8(inner).map(Cow::Borrowed),
         _ => serde_json::from_slice(value)
             .map(Cow::Owned)
             .map_err(|_| DecodeError::Malformed),
     }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed)
 }
 
 /// One member of an object.
@@ -132,7 +123,7 @@ struct Member<'a> {
     value: &'a [u8],
 }
 
-/// The members of one JSON object, in order; values are delimited, not judged.
+/// The members of one JSON object, in order.
 struct Members<'a> {
     rest: &'a [u8],
     is_first: bool,
@@ -197,48 +188,31 @@ fn value_len(input: &[u8]) -> Result<usize, DecodeError> {
     }
 }
 
-/// Length of a string with its quotes.
+/// Length of a string with its quotes. A plain loop: the strings at this level are short.
 fn string_len(input: &[u8]) -> Result<usize, DecodeError> {
-    if input.first() != Some(&b'"') {
+    let [b'"', rest @ ..] = input else {
         return Err(DecodeError::Malformed);
-    }
-    let mut at = 1;
-    while let Some(rest) = input.get(at..) {
-        let Some(found) = memchr2(b'"', b'\\', rest) else {
-            break;
-        };
-        at += found;
-        match rest.get(found) {
-            Some(b'"') => return Ok(at + 1),
-            // A backslash and whatever it escapes.
-            _ => at += 2,
+    };
+    let mut is_escaped = false;
+    for (at, byte) in rest.iter().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            // Both quotes count.
+            b'"' => return Ok(at + 2),
+            _ => {}
         }
     }
     Err(DecodeError::Malformed)
 }
 
-/// Length of an object or an array: brackets are counted, strings are skipped.
+/// Length of an object or an array, if it is valid.
 fn container_len(input: &[u8]) -> Result<usize, DecodeError> {
-    let mut depth = 0_usize;
-    let mut at = 0;
-    while let Some(byte) = input.get(at) {
-        match byte {
-            b'"' => {
-                at += string_len(input.get(at..).unwrap_or_default())?;
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Ok(at + 1);
-                }
-            }
-            _ => {}
-        }
-        at += 1;
+    let mut values = Deserializer::from_slice(input).into_iter::<IgnoredAny>();
+    match values.next() {
+        Some(Ok(_)) => Ok(values.byte_offset()),
+        _ => Err(DecodeError::Malformed),
     }
-    Err(DecodeError::Malformed)
 }
 
 #[cfg(test)]
@@ -273,8 +247,8 @@ mod tests {
     fn values_keep_their_bytes() {
         let packet = br#"{"data":[ {"a":"]}\"\\"} , 1.0 ],"x":{"y":["}"]},"event":"e","meta":null,"ver":"4","sender":"n"}"#;
         let event = Event::decode(packet).unwrap();
-        assert_eq!(event.data, br#"[ {"a":"]}\"\\"} , 1.0 ]"#);
-        assert_eq!((event.meta, event.broadcast), (&b""[..], false));
+        assert_eq!(event.data, r#"[ {"a":"]}\"\\"} , 1.0 ]"#);
+        assert_eq!((event.meta, event.broadcast), ("{}", false));
     }
 
     #[test]
@@ -287,9 +261,7 @@ mod tests {
             for byte in [b'"', b'\\', b'{', b'}', b'[', b']', b',', 0xff, 0] {
                 let mut changed = packet.to_vec();
                 changed[end] = byte;
-                if let Ok(event) = Event::decode(&changed) {
-                    let _ = check_args(event.data);
-                }
+                let _ = Event::decode(&changed);
                 let _ = event_name(&changed);
             }
         }
@@ -297,17 +269,41 @@ mod tests {
 
     #[test]
     fn only_a_json_array_is_handed_out() {
-        for good in ["[]", "[ 1 ]", r#"[["notify-room","x",[]]]"#, "[\"\u{e4}\"]"] {
-            assert_eq!(check_args(good.as_bytes()), Some(good));
-        }
-        for bad in ["", "{}", "null", "[", "[1,]", "[}", "[1]]", "[\"\n\"]"] {
-            assert_eq!(check_args(bad.as_bytes()), None, "{bad}");
-        }
-        assert_eq!(check_args(b"[\"\xff\"]"), None);
+        let packet = |data: &[u8]| {
+            [
+                br#"{"event":"e","data":"#,
+                data,
+                br#","ver":"4","sender":"n"}"#,
+            ]
+            .concat()
+        };
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        assert!(
-            check_args(deep.as_bytes()).is_some(),
-            "deep nesting must not overflow the stack"
-        );
+        for good in [
+            "[]",
+            "[ 1 ]",
+            r#"[["notify-room","x",[]]]"#,
+            "[\"\u{e4}\"]",
+            &deep,
+        ] {
+            assert_eq!(Event::decode(&packet(good.as_bytes())).unwrap().data, good);
+        }
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"null",
+            b"[",
+            b"[1,]",
+            b"[}",
+            b"[1]]",
+            b"[\"\n\"]",
+            b"\"[]\"",
+            b"[\"\xff\"]",
+        ] {
+            assert_eq!(
+                Event::decode(&packet(bad)).unwrap_err(),
+                DecodeError::Malformed,
+                "{bad:?}"
+            );
+        }
     }
 }

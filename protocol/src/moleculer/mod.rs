@@ -10,7 +10,7 @@ mod packet;
 mod subject;
 
 pub use error::{ErrorObject, RemoteCode};
-pub use event::{Emission, Event, check_args, event_name};
+pub use event::{Emission, Event, event_name};
 pub use info::{Announcement, Info, Offer, ServiceEntry};
 pub use packet::{Disconnect, Discover, Heartbeat, Ping, Pong, Request, Response};
 pub use subject::{Kind, Subjects, is_node_id};
