@@ -208,3 +208,31 @@ impl Core {
         self.listeners = Arc::new(listeners);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_service_is_preferred_or_takes_its_turn() {
+        let now = Instant::now();
+        let mut core = Core::new(&Config::default(), 1);
+        assert!(!core.is_our_turn("s.x", true), "nobody offers it here");
+        let service = Service {
+            name: "s",
+            actions: vec!["s.x"],
+            events: vec![],
+        };
+        core.add(service, Arc::new(Waiting::new(1)), now);
+        assert!(core.is_our_turn("s.x", false), "nobody offers it elsewhere");
+        for node in ["a", "b"] {
+            let packet = format!(
+                r#"{{"services":[{{"name":"s","actions":[{{"name":"s.x"}}]}}],"ver":"4","sender":"{node}"}}"#
+            );
+            let info = protocol::moleculer::decode(packet.as_bytes()).unwrap();
+            core.registry.handle_info(info, now);
+        }
+        assert!((0..6).all(|_| core.is_our_turn("s.x", true)));
+        assert_eq!((0..6).filter(|_| core.is_our_turn("s.x", false)).count(), 2);
+    }
+}

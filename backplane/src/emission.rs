@@ -62,6 +62,7 @@ impl Bus {
             self.send_locally(name, args, inboxes.iter().map(|(_, waiting)| waiting));
         }
         let mut by_node: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
+        // Any node of a group will do.
         let turn = Uuid::new_v4().as_u128() as usize;
         for (group, nodes) in groups {
             if let Some(node) = nodes

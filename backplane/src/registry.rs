@@ -117,19 +117,13 @@ impl Registry {
                 return Vec::new();
             }
         }
-        let mut changes = Vec::new();
         let id = node.info.id.clone();
-        if node.info.available {
-            changes.extend(self.take_down(&id, true, now));
-        } else if node.was_lost
-            && node.info.instance.is_some()
-            && node.info.instance == info.instance_id
-        {
-            changes.push(Change::Returned {
-                node: id.clone(),
-                since: node.heartbeat,
-            });
-        }
+        let is_same = node.info.instance.is_some() && node.info.instance == info.instance_id;
+        let returned = (node.was_lost && is_same).then(|| Change::Returned {
+            node: id.clone(),
+            since: node.heartbeat,
+        });
+        let mut changes: Vec<_> = self.take_down(&id, true, now).into_iter().collect();
         if let Some(node) = self.nodes.get_mut(&id) {
             node.offline_since = None;
             node.was_lost = false;
@@ -140,13 +134,13 @@ impl Registry {
             }
         }
         self.list(&id, info, seq);
-        // A gap is told after the node is known to be up again.
         changes.extend(
             self.nodes
                 .get(&id)
                 .map(|node| Change::Up(node.info.clone())),
         );
-        changes.sort_by_key(|change| matches!(change, Change::Returned { .. }));
+        // A gap is told after the node is known to be up again.
+        changes.extend(returned);
         changes
     }
 

@@ -4,9 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use backplane::{CallOptions, ErrorKind, Gap, GapCause, GapScope, Inbox, Incoming};
+use backplane::{Bus, CallOptions, ErrorKind, Gap, GapCause, GapScope, Inbox, Incoming};
 use harness::{NatsServer, NodeProcess};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
 use support::{NatsBus, config, echo, find, listener, next_event, quick_config, text, until};
 
 const QUICK: [(&str, &str); 2] = [("HEARTBEAT_INTERVAL", "1"), ("HEARTBEAT_TIMEOUT", "2")];
@@ -246,4 +248,30 @@ async fn a_frozen_server_leaves_no_peer_behind() {
     peer.ask(&json!({"cmd": "waitForServices", "names": ["one"]}));
     peer.ask(&json!({"cmd": "broadcast", "event": "test.event", "args": [1]}));
     assert_eq!(text(&next_event(&mut inbox).await.args), "[1]");
+}
+
+#[tokio::test]
+async fn standing_still_for_longer_than_the_heartbeat_timeout_is_a_gap() {
+    let nats = NatsServer::start();
+    let timeout = Duration::from_millis(300);
+    let config = backplane::Config {
+        heartbeat_timeout: timeout,
+        ..quick_config(&nats.url(), "edge-1")
+    };
+    let (bus, driver) = Bus::nats(config);
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(driver.run(shutdown.clone()));
+    let mut inbox = bus.announce(listener("one"));
+    find(&mut inbox, "up", |incoming| {
+        matches!(incoming, Incoming::Up).then_some(())
+    })
+    .await;
+    let before = Instant::now();
+    // The driver shares this thread.
+    std::thread::sleep(timeout * 3);
+    let gap = next_gap(&mut inbox).await;
+    assert_eq!((&gap.scope, gap.cause), (&GapScope::All, GapCause::Stalled));
+    assert!(gap.since <= before);
+    shutdown.cancel();
+    task.await.unwrap();
 }

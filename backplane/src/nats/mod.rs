@@ -53,14 +53,25 @@ impl Driver {
 
     /// Connects, reconnects and serves until `shutdown` is cancelled or [`Bus::leave`] was called.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut pause = PAUSE_MIN;
         loop {
             let connection = tokio::select! {
                 () = shutdown.cancelled() => return,
                 connection = self.connect() => connection,
             };
+            let entered = Instant::now();
             match self.serve(connection, &shutdown).await {
                 Exit::Lost => tracing::warn!("the connection to NATS is lost"),
                 Exit::Done => return,
+            }
+            // A server that takes us and drops us again must not be stormed.
+            pause = match entered.elapsed() < PAUSE_MAX {
+                true => (pause * 2).min(PAUSE_MAX),
+                false => PAUSE_MIN,
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(pause) => {}
             }
         }
     }
@@ -68,12 +79,22 @@ impl Driver {
     /// Tries one server after the other, with a growing pause after each round.
     async fn connect(&self) -> Connection {
         let mut pause = PAUSE_MIN;
+        let mut attempts: u64 = 0;
         loop {
             for (index, server) in self.bus.config().servers.iter().enumerate() {
                 match Connection::new(server, self.bus.node_id(), &self.network.subjects).await {
                     Ok(connection) => return connection,
-                    // By its number: an address may hold a password.
-                    Err(error) => tracing::warn!(server = index, "cannot connect to NATS: {error}"),
+                    Err(error) => {
+                        attempts += 1;
+                        // By its number: an address may hold a password. Ever more rarely: an outage may be long.
+                        if attempts.is_power_of_two() {
+                            tracing::warn!(
+                                server = index,
+                                attempts,
+                                "cannot connect to NATS: {error}"
+                            );
+                        }
+                    }
                 }
             }
             sleep(pause).await;
