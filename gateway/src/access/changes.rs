@@ -72,7 +72,7 @@ pub(crate) fn subscription(core: &Core, args: &str) {
         }
     }
     metrics::revoked("membership");
-    let shards = core.interest.user_shards(&user);
+    let shards = core.connections.borrow().shards(&user);
     core.outgoing.borrow_mut().post_each(shards, || {
         ToShard::Revoke(Revocation {
             user: Some(user.clone()),
@@ -227,7 +227,7 @@ pub(crate) fn force_logout(core: &Core, args: &str) {
         .and_then(ejson::string)
         .map(|id| id.into_owned());
     metrics::revoked("forced");
-    let shards = core.interest.user_shards(&user);
+    let shards = core.connections.borrow().shards(&user);
     core.outgoing
         .borrow_mut()
         .post_each(shards, || ToShard::CloseUser {

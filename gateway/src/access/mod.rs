@@ -64,6 +64,14 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    /// Forgets every answer: events that would have dropped them may have been missed.
+    pub(crate) fn forget_all(&self) {
+        self.verdicts.forget_if(|_| true);
+        self.rooms.forget_if(|_| true);
+        self.users.forget_if(|_| true);
+        self.settings.forget_if(|_| true);
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             grants: RefCell::default(),
@@ -92,6 +100,10 @@ pub(crate) async fn admit(
         user: caller.user.as_ref().map(|user| user.id.clone()),
         extra: extra.map(Arc::from),
     };
+    if !core.connections.borrow().is_open(key) {
+        // Gone before its turn: nothing would take the grant back.
+        return Err(ddp::Error::not_allowed());
+    }
     core.access
         .grants
         .borrow_mut()

@@ -161,7 +161,7 @@ fn revoke(core: &Core, subject: &Subject, asker: &Asker, lost: &[Read]) {
     };
     let mut outgoing = core.outgoing.borrow_mut();
     let shards = match &asker.user {
-        Some(user) => core.interest.user_shards(user),
+        Some(user) => core.connections.borrow().shards(user),
         None => outgoing.all(),
     };
     for ended in ended {

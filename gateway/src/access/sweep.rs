@@ -60,7 +60,7 @@ async fn check(core: &Rc<Core>, logins: HashSet<(Arc<str>, String)>) -> Result<(
 /// Closes the sockets of a user (those with one token), after what is queued: the next `login` gets its refusal.
 pub(crate) fn close_logins(core: &Core, user: &Arc<str>, hashed_token: Option<&String>) {
     metrics::revoked("login");
-    let shards = core.interest.user_shards(user);
+    let shards = core.connections.borrow().shards(user);
     core.outgoing
         .borrow_mut()
         .post_each(shards, || ToShard::CloseUser {

@@ -124,6 +124,18 @@ impl Connections {
             .is_some_and(|there| *there.id == *user)
     }
 
+    /// The shards with a socket on which this user is logged in, ahead of what the shards themselves know: an answer
+    /// that is on its way there counts already.
+    pub(crate) fn shards(&self, user: &str) -> u64 {
+        let online = self.users.get(user);
+        let sockets = online.into_iter().flat_map(|online| &online.sockets);
+        sockets.fold(0, |shards, key| shards | 1 << key.0)
+    }
+
+    pub(crate) fn is_open(&self, key: Key) -> bool {
+        self.open.contains_key(&key)
+    }
+
     pub(crate) fn has_user(&self, user: &str) -> bool {
         self.users.contains_key(user)
     }
@@ -168,10 +180,5 @@ impl Connections {
     /// Open sockets, logged in or not.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
-    }
-
-    /// Sockets on which somebody is logged in.
-    pub(crate) fn logged_in(&self) -> usize {
-        self.users.values().map(|online| online.sockets.len()).sum()
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use backplane::{Bus, Incoming, Service};
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use protocol::ddp;
 use store::Store;
 use tokio::{runtime, sync::Notify, task::LocalSet};
@@ -105,7 +106,7 @@ pub(crate) struct Core {
 pub(crate) async fn run(parts: Parts) {
     let tasks = LocalSet::new();
     tasks.run_until(drive(parts)).await;
-    // The tasks that belong to the thread never end: dropped here, with whatever else is late.
+    // Mostly `presence.removeConnection` of the last sockets; what is late is dropped.
     let _ = tokio::time::timeout(LINGER, tasks).await;
 }
 
@@ -122,13 +123,19 @@ async fn drive(parts: Parts) {
         actions: Vec::new(),
         events: events::announced(),
     });
-    core.spawn(publications::run(core.clone()));
-    core.spawn(access::rejudge::run(core.clone()));
-    core.spawn(access::sweep::run(core.clone()));
-    core.spawn(gaps::run(core.clone()));
-    core.spawn(lifecycle::run_instance(core.clone()));
-    core.spawn(lifecycle::watch_state(core.clone()));
-    core.spawn(crate::limiter::load(core.clone()));
+    let until_shutdown = |work: LocalBoxFuture<'static, ()>| {
+        let shutdown = shutdown.clone();
+        core.spawn(async move {
+            let _ = shutdown.run_until_cancelled(work).await;
+        });
+    };
+    until_shutdown(publications::run(core.clone()).boxed_local());
+    until_shutdown(access::rejudge::run(core.clone()).boxed_local());
+    until_shutdown(access::sweep::run(core.clone()).boxed_local());
+    until_shutdown(gaps::run(core.clone()).boxed_local());
+    until_shutdown(lifecycle::run_instance(core.clone()).boxed_local());
+    until_shutdown(lifecycle::watch_state(core.clone()).boxed_local());
+    until_shutdown(crate::limiter::load(core.clone()).boxed_local());
 
     let (mut incoming, mut calls) = (Vec::new(), Vec::new());
     loop {
@@ -259,6 +266,7 @@ impl Core {
                 self.gap_noted.notify_one();
                 // Mirrors and caches live on events too.
                 self.refill.notify_one();
+                self.access.forget_all();
                 access::changes::everybody(self);
             }
             Incoming::Settled => {

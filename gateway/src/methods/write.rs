@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// Arguments of typing: a name and a few words, passed on to everybody in the room.
+const ACTIVITY_BYTES_MAX: usize = 4_096;
+
 /// Members that one `notify-room-users` write reaches at most.
 const MEMBERS_MAX: usize = 1_000;
 
@@ -37,6 +40,7 @@ pub(super) async fn write(core: &Rc<Core>, caller: &Caller, stream: &'static Str
     };
     let accepted = match stream.write {
         Write::Never => false,
+        Write::Activity if params.len() > ACTIVITY_BYTES_MAX => false,
         Write::Activity => what == "user-activity" && activity(core, caller, id, &args).await,
         Write::Signals => signal(core, caller, what, &args).await,
         Write::Members => {

@@ -48,7 +48,7 @@ pub(crate) fn judge(name: &str, params: &Bytes, caller: &Caller) -> Judgement {
             if user.is_some_and(|user| *user.id == *owner) && what == Some(rooms_changed::EVENT) {
                 return Judgement::Ask;
             }
-            user.is_some_and(|user| *user.id == *owner) && what.is_some()
+            user.is_some_and(|user| *user.id == *owner)
         }
         Read::Permission(_) | Read::Setting(..) | Read::Room(RoomRule::Access)
             if user.is_none() =>

@@ -72,6 +72,26 @@ impl Translator {
             holds: HashMap::new(),
         }
     }
+
+    /// Calls `publish` with stream, event name and argument template of every row that applies.
+    fn rows(
+        &self,
+        name: &str,
+        args: &str,
+        key: &mut String,
+        mut publish: impl FnMut(&'static Stream, &str, &Template),
+    ) {
+        for plan in self.plans.get(name).into_iter().flatten() {
+            let applies = match &plan.when {
+                Condition::Always => true,
+                Condition::Is(path, value) => path.find(args) == Some(value),
+                Condition::Not(path, value) => path.find(args) != Some(value),
+            };
+            if applies && plan.key.key(args, key) {
+                publish(plan.stream, key, &plan.args);
+            }
+        }
+    }
 }
 
 /// Takes one event: first what it changes about access, then its publications.
@@ -147,25 +167,13 @@ fn publish(core: &Rc<Core>, name: &str, args: &str, from_us: bool, received: Ins
         "meteor.clientVersionUpdated" => publications::client_version_changed(core, args),
         _ => special::publish(core, name, args, received),
     }
-    let translator = core.translator.borrow();
     let mut key = core.key.borrow_mut();
-    for plan in translator.plans.get(name).into_iter().flatten() {
-        let applies = match &plan.when {
-            Condition::Always => true,
-            Condition::Is(path, value) => path.find(args) == Some(value),
-            Condition::Not(path, value) => path.find(args) != Some(value),
-        };
-        if applies && plan.key.key(args, &mut key) {
-            emit(
-                core,
-                plan.stream,
-                &key,
-                || plan.args.args(args),
-                None,
-                received,
-            );
-        }
-    }
+    core.translator
+        .borrow()
+        .rows(name, args, &mut key, |stream, key, template| {
+            emit(core, stream, key, || template.args(args), None, received);
+        });
+    drop(key);
     if name == "user.forceLogout" {
         changes::force_logout(core, args);
     }
@@ -315,6 +323,111 @@ fn missed(core: &Core, room: &Arc<str>) {
     } else {
         for user in followers.iter() {
             core.gap("hold", Scope::User(user.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each event becomes: stream, event name, arguments.
+    #[rustfmt::skip]
+    const CASES: &[(&str, &str, &[(&str, &str, &str)])] = &[
+        ("license.sync", "[]", &[("notify-all", "license", "[]")]),
+        ("license.actions", r#"[{"maxUsers":true}]"#, &[("notify-all", "license", "[]")]),
+        ("abac.config.changed", "[]", &[("notify-logged", "abac-config-changed", "[]")]),
+        ("emoji.deleteCustom", r#"[{"name":"e"}]"#, &[("notify-logged", "deleteEmojiCustom", r#"[{"emojiData":{"name":"e"}}]"#)]),
+        ("emoji.updateCustom", r#"[{"name":"e"}]"#, &[("notify-logged", "updateEmojiCustom", r#"[{"emojiData":{"name":"e"}}]"#)]),
+        ("user.forceLogout", r#"["u1"]"#, &[("notify-user", "u1/force_logout", "[]")]),
+        ("user.forceLogout", r#"["u1","s1"]"#, &[("notify-user", "u1/force_logout", r#"["s1"]"#)]),
+        ("user.forceLogout", r#"["u1",null]"#, &[("notify-user", "u1/force_logout", "[null]")]),
+        ("permission.changed", r#"[{"clientAction":"changed","data":{"_id":"p","roles":["user"]}}]"#, &[("notify-logged", "permissions-changed", r#"["changed",{"_id":"p","roles":["user"]}]"#)]),
+        ("room.avatarUpdate", r#"[{"_id":"r1","avatarETag":"e","x":1}]"#, &[("notify-logged", "updateAvatar", r#"[{"rid":"r1","etag":"e"}]"#)]),
+        ("user.avatarUpdate", r#"[{"username":"bob","avatarETag":"e"}]"#, &[("notify-logged", "updateAvatar", r#"[{"username":"bob","etag":"e"}]"#)]),
+        ("user.deleted", r#"[{"_id":"u1"},{"messageErasureType":"Delete"}]"#, &[("notify-logged", "Users:Deleted", r#"[{"userId":"u1","messageErasureType":"Delete"}]"#)]),
+        ("user.deleteCustomStatus", r#"[{"_id":"s"}]"#, &[("notify-logged", "deleteCustomUserStatus", r#"[{"userStatusData":{"_id":"s"}}]"#)]),
+        ("user.updateCustomStatus", r#"[{"_id":"s"}]"#, &[("notify-logged", "updateCustomUserStatus", r#"[{"userStatusData":{"_id":"s"}}]"#)]),
+        ("user.nameChanged", r#"[{"_id":"u1","name":"B"}]"#, &[("notify-logged", "Users:NameChanged", r#"[{"_id":"u1","name":"B"}]"#)]),
+        ("user.roleUpdate", r#"[{"type":"added","_id":"admin"}]"#, &[("notify-logged", "roles-change", r#"[{"type":"added","_id":"admin"}]"#)]),
+        ("user.video-conference", r#"[{"userId":"u1","action":"call","params":{"rid":"r"}}]"#, &[("notify-user", "u1/video-conference", r#"[{"action":"call","params":{"rid":"r"}}]"#)]),
+        ("user.media-signal", r#"[{"userId":"u1","signal":{"a":1}}]"#, &[("notify-user", "u1/media-signal", r#"[{"a":1}]"#)]),
+        ("room.video-conference", r#"[{"rid":"r1","callId":"c1"}]"#, &[("notify-room", "r1/c1", "[]"), ("notify-room", "r1/videoconf", r#"["c1"]"#)]),
+        ("user.activity", r#"[{"user":"bob","isTyping":true,"roomId":"r1"}]"#, &[("notify-room", "r1/user-activity", r#"["bob",["user-typing"]]"#)]),
+        ("user.activity", r#"[{"user":"bob","isTyping":false,"roomId":"r1"}]"#, &[("notify-room", "r1/user-activity", r#"["bob",[]]"#)]),
+        ("watch.messages", r#"[{"message":{"_id":"m","rid":"r1","ts":{"$date":1}}}]"#, &[("room-messages", "r1", r#"[{"_id":"m","rid":"r1","ts":{"$date":1}}]"#)]),
+        ("watch.messages", r#"[{"message":{"_id":"m"}}]"#, &[]),
+        ("notify.messagesRead", r#"[{"rid":"r1","until":{"$date":1}}]"#, &[("notify-room", "r1/messagesRead", r#"[{"until":{"$date":1}}]"#)]),
+        ("watch.subscriptions", r#"[{"clientAction":"updated","subscription":{"_id":"s","rid":"r1","u":{"_id":"u1"}}}]"#, &[("notify-user", "u1/subscriptions-changed", r#"["updated",{"_id":"s","rid":"r1","u":{"_id":"u1"}}]"#)]),
+        ("watch.subscriptions", r#"[{"clientAction":"removed","subscription":{"_id":"s"}}]"#, &[]),
+        ("watch.roles", r#"[{"clientAction":"changed","role":{"_id":"a","name":"A"}}]"#, &[("roles", "roles", r#"[{"type":"changed","_id":"a","name":"A"}]"#)]),
+        ("watch.rooms", r#"[{"clientAction":"updated","room":{"_id":"r1","t":"c"}}]"#, &[("room-data", "r1", r#"[{"_id":"r1","t":"c"}]"#)]),
+        ("watch.users", r#"[{"clientAction":"updated","id":"u1","diff":{"name":"B"},"unset":{"bio":1},"data":{"secret":1}}]"#, &[("notify-user", "u1/userData", r#"[{"id":"u1","diff":{"name":"B"},"unset":{"bio":1},"type":"updated"}]"#)]),
+        ("watch.users", r#"[{"clientAction":"changed","id":"u1","diff":{}}]"#, &[("notify-user", "u1/userData", r#"[{"id":"u1","diff":{},"type":"changed"}]"#)]),
+        ("watch.users", r#"[{"clientAction":"inserted","id":"u1","data":{"_id":"u1"}}]"#, &[("notify-user", "u1/userData", r#"[{"id":"u1","data":{"_id":"u1"},"type":"inserted"}]"#)]),
+        ("watch.users", r#"[{"clientAction":"removed","id":"u1"}]"#, &[("notify-user", "u1/userData", r#"[{"id":"u1","type":"removed"}]"#)]),
+        ("watch.integrationHistory", r#"[{"clientAction":"updated","id":"h","data":{"integration":{"_id":"i"}},"diff":{"x":1}}]"#, &[("integrationHistory", "i", r#"[{"id":"h","diff":{"x":1},"type":"updated"}]"#)]),
+        ("watch.integrationHistory", r#"[{"clientAction":"inserted","id":"h","data":{"integration":{"_id":"i"}}}]"#, &[("integrationHistory", "i", r#"[{"data":{"integration":{"_id":"i"}},"type":"inserted"}]"#)]),
+        ("watch.livechatDepartmentAgents", r#"[{"clientAction":"inserted","id":"x","data":{"agentId":"u1"}}]"#, &[("notify-user", "u1/departmentAgentData", r#"[{"action":"inserted","agentId":"u1"}]"#)]),
+        ("watch.priorities", r#"[{"clientAction":"updated","id":"p","diff":{"name":"N"}}]"#, &[("notify-logged", "omnichannel.priority-changed", r#"[{"id":"p","clientAction":"updated","name":"N"}]"#)]),
+        ("banner.user", r#"["u1",{"_id":"b"}]"#, &[("notify-user", "u1/banners", r#"[{"_id":"b"}]"#)]),
+        ("banner.new", r#"["b"]"#, &[("notify-logged", "new-banner", r#"[{"bannerId":"b"}]"#), ("notify-logged", "banner-changed", r#"[{"bannerId":"b"}]"#)]),
+        ("banner.enabled", r#"["b"]"#, &[("notify-logged", "banner-changed", r#"[{"bannerId":"b"}]"#)]),
+        ("banner.disabled", r#"["b"]"#, &[("notify-logged", "banner-changed", r#"[{"bannerId":"b"}]"#)]),
+        ("voip.events", r#"["u1",{"a":1}]"#, &[("notify-user", "u1/voip.events", r#"[{"a":1}]"#)]),
+        ("connector.statuschanged", "[true]", &[("notify-logged", "voip.statuschanged", "[true]")]),
+        ("call.callerhangup", r#"["u1",{"roomId":"r"}]"#, &[("notify-user", "u1/call.hangup", r#"[{"roomId":"r"}]"#)]),
+        ("notify.desktop", r#"["u1",{"title":"t"}]"#, &[("notify-user", "u1/notification", r#"[{"title":"t"}]"#)]),
+        ("notify.uiInteraction", r#"["u1",{"a":1}]"#, &[("notify-user", "u1/uiInteraction", r#"[{"a":1}]"#)]),
+        ("notify.updateInvites", r#"["u1",{"invite":1}]"#, &[("notify-user", "u1/updateInvites", r#"[{"invite":1}]"#)]),
+        ("notify.webdav", r#"["u1",{"type":"changed","account":{}}]"#, &[("notify-user", "u1/webdav", r#"[{"type":"changed","account":{}}]"#)]),
+        ("notify.calendar", r#"["u1",{"a":1}]"#, &[("notify-user", "u1/calendar", r#"[{"a":1}]"#)]),
+        ("notify.e2e.keyRequest", r#"["r1","k"]"#, &[("notify-room", "r1/e2e.keyRequest", r#"["k"]"#)]),
+        ("notify.deleteMessage", r#"["r1",{"_id":"m"}]"#, &[("notify-room", "r1/deleteMessage", r#"[{"_id":"m"}]"#)]),
+        ("notify.deleteMessageBulk", r#"["r1",{"rid":"r1","ts":{"$gt":{"$date":1}}}]"#, &[("notify-room", "r1/deleteMessageBulk", r#"[{"rid":"r1","ts":{"$gt":{"$date":1}}}]"#)]),
+        ("notify.deleteCustomSound", r#"[{"a":1}]"#, &[("notify-all", "deleteCustomSound", r#"[{"a":1}]"#), ("notify-all", "public-info", r#"[["deleteCustomSound",[{"a":1}]]]"#)]),
+        ("notify.updateCustomSound", r#"[{"a":1}]"#, &[("notify-all", "updateCustomSound", r#"[{"a":1}]"#), ("notify-all", "public-info", r#"[["updateCustomSound",[{"a":1}]]]"#)]),
+        ("omnichannel.room", r#"["r1",{"type":"queueData"}]"#, &[("livechat-room", "r1", r#"[{"type":"queueData"}]"#)]),
+        ("apps.added", r#"["a"]"#, &[("apps", "app/added", r#"["a"]"#), ("apps", "apps", r#"[["app/added",["a"]]]"#)]),
+        ("apps.removed", r#"["a"]"#, &[("apps", "app/removed", r#"["a"]"#), ("apps", "apps", r#"[["app/removed",["a"]]]"#)]),
+        ("apps.updated", r#"["a","origin"]"#, &[("apps", "app/updated", r#"["a"]"#), ("apps", "apps", r#"[["app/updated",["a"]]]"#)]),
+        ("apps.statusUpdate", r#"["a","on"]"#, &[("apps", "app/statusUpdate", r#"[{"appId":"a","status":"on"}]"#), ("apps", "apps", r#"[["app/statusUpdate",[{"appId":"a","status":"on"}]]]"#)]),
+        ("apps.settingUpdated", r#"["a",{"id":"s"}]"#, &[("apps", "app/settingUpdated", r#"[{"appId":"a","setting":{"id":"s"}}]"#), ("apps", "apps", r#"[["app/settingUpdated",[{"appId":"a","setting":{"id":"s"}}]]]"#)]),
+        ("command.added", r#"["c"]"#, &[("apps", "command/added", r#"["c"]"#), ("apps", "apps", r#"[["command/added",["c"]]]"#)]),
+        ("command.disabled", r#"["c"]"#, &[("apps", "command/disabled", r#"["c"]"#), ("apps", "apps", r#"[["command/disabled",["c"]]]"#)]),
+        ("command.updated", r#"["c"]"#, &[("apps", "command/updated", r#"["c"]"#), ("apps", "apps", r#"[["command/updated",["c"]]]"#)]),
+        ("command.removed", r#"["c"]"#, &[("apps", "command/removed", r#"["c"]"#), ("apps", "apps", r#"[["command/removed",["c"]]]"#)]),
+        ("actions.changed", "[]", &[("apps", "actions/changed", "[]"), ("apps", "apps", r#"[["actions/changed",[]]]"#)]),
+    ];
+
+    #[test]
+    fn every_row_says_what_the_contract_says() {
+        let translator = Translator::new();
+        for (event, args, expected) in CASES {
+            let mut found = Vec::new();
+            translator.rows(event, args, &mut String::new(), |stream, key, template| {
+                let args = String::from_utf8(template.args(args).to_vec()).unwrap();
+                found.push((stream.name, key.to_owned(), args));
+            });
+            let found: Vec<_> = found
+                .iter()
+                .map(|(stream, key, args)| (*stream, &**key, &**args))
+                .collect();
+            assert_eq!(found, *expected, "{event} {args}");
+            for (_, _, args) in found {
+                serde_json::from_str::<serde_json::Value>(args).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_names_a_stream_and_has_a_case() {
+        for row in events::ROWS {
+            assert!(table::stream(row.stream).is_some(), "{}", row.stream);
+            let covered = CASES.iter().any(|(event, _, outputs)| {
+                *event == row.event && outputs.iter().any(|(stream, _, _)| *stream == row.stream)
+            });
+            assert!(covered, "{}", row.event);
         }
     }
 }
