@@ -106,6 +106,9 @@ impl<'t> Tables<'t> {
         if !apply::apply(edit, collection, &mut after, DateTime::now())? {
             return Ok(Edited::default());
         }
+        if after.get_str("_id").ok() != Some(id) {
+            return Err(Error::new(ErrorKind::Invalid, "an edit of `_id`"));
+        }
         if before.as_ref() == Some(&after) {
             return Ok(Edited {
                 found: 1,

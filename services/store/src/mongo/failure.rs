@@ -24,8 +24,8 @@ pub(super) fn error(error: &DriverError) -> Error {
             // NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
             // NotPrimaryOrSecondary.
             6 | 7 | 89 | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 => ErrorKind::Unavailable,
-            // TypeMismatch, PathNotViable, ConflictingUpdateOperators, BSONObjectTooLarge.
-            14 | 28 | 40 | 10334 => ErrorKind::Invalid,
+            // TypeMismatch, PathNotViable, ConflictingUpdateOperators, ImmutableField, BSONObjectTooLarge.
+            14 | 28 | 40 | 66 | 10334 => ErrorKind::Invalid,
             _ => ErrorKind::Refused,
         };
         return Error::new(kind, format!("MongoDB, code {code}"));

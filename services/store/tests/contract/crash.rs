@@ -41,7 +41,14 @@ async fn an_acknowledged_write_survives_a_kill_at_any_moment() {
                 _ => {}
             }
         }
-        assert_eq!(replayed(&store).await, stored);
+        let replayed = replayed(&store).await;
+        // Not assert_eq: it would print all of both.
+        assert!(
+            replayed == stored,
+            "the feed tells of {} messages, {} are there",
+            replayed.len(),
+            stored.len()
+        );
     }
     assert!(!acknowledged.is_empty());
 }

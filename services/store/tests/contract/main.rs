@@ -60,6 +60,7 @@ contract! {
         an_update_sets_removes_and_adds
         an_update_of_nobody_says_so
         a_path_through_a_text_is_refused
+        an_id_never_changes
     }
     rooms {
         a_room_tells_what_access_rules_need

@@ -430,3 +430,19 @@ pub(crate) async fn a_path_through_a_text_is_refused(store: &Store) {
     let name = store.user("u7RkQm2dXa9").await.unwrap().unwrap().name;
     assert_eq!(name.as_deref(), Some("Vera Lind"));
 }
+
+pub(crate) async fn an_id_never_changes(store: &Store) {
+    store.insert_user(vera()).await.unwrap();
+    for update in [
+        Update::set(doc! { "_id": "other" }),
+        Update {
+            unset: vec!["_id".into()],
+            ..Update::default()
+        },
+    ] {
+        let refused = store.update_user("u7RkQm2dXa9", update).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    }
+    assert_eq!(store.user("other").await.unwrap(), None);
+    assert!(store.user("u7RkQm2dXa9").await.unwrap().is_some());
+}
