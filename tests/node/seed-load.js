@@ -1,0 +1,41 @@
+// Fills the database at MONGO_URL for load tests: rooms room-0.., users user-0.. whose resume token is token-<n>, everybody
+// a member of nothing (the load generator's stand-in backend answers every access question with yes), and ends.
+//
+//   MONGO_URL=mongodb://.. node seed-load.js [rooms] [users]
+
+const { createHash } = require("node:crypto");
+const { MongoClient } = require("mongodb");
+
+const BATCH = 1_000;
+
+async function main() {
+  const [rooms, users] = [process.argv[2] ?? 1_000, process.argv[3] ?? 10_500].map(Number);
+  const client = await MongoClient.connect(process.env.MONGO_URL);
+  const database = client.db();
+  const now = new Date();
+  await fill(database.collection("rocketchat_room"), rooms, (n) => ({ _id: `room-${n}`, t: "c", name: `room-${n}`, _updatedAt: now }));
+  await fill(database.collection("users"), users, (n) => ({
+    _id: `user-${n}`,
+    username: `user-${n}`,
+    active: true,
+    roles: ["user"],
+    services: { resume: { loginTokens: [{ hashedToken: hashed(`token-${n}`), when: now }] } },
+    _updatedAt: now,
+  }));
+  await client.close();
+  console.log(JSON.stringify({ ready: { rooms, users } }));
+}
+
+async function fill(collection, count, document) {
+  for (let start = 0; start < count; start += BATCH) {
+    const size = Math.min(BATCH, count - start);
+    await collection.insertMany(Array.from({ length: size }, (_, i) => document(start + i)));
+  }
+}
+
+const hashed = (token) => createHash("sha256").update(token).digest("base64");
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});
