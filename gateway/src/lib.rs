@@ -138,6 +138,7 @@ impl Gateway {
         store: Store,
         fallback: Option<Fallback>,
     ) -> Result<Self, StartError> {
+        metrics::describe();
         if config.shards == 0 || config.shards > SHARDS_MAX {
             return Err(StartError::Shards(config.shards));
         }

@@ -1,10 +1,14 @@
 //! A gateway on a free port with the in-process bus behind, and clients that share no code with it.
 
-#![expect(dead_code, reason = "every test file uses its own part")]
+#![expect(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses its own part of this module"
+)]
 
 use std::{net::SocketAddr, sync::OnceLock};
 
-use backplane::Bus;
+use backplane::{Bus, Driver};
 use futures_util::{SinkExt, StreamExt};
 use gateway::{Config, Gateway};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -23,6 +27,8 @@ use tokio_tungstenite::{
     },
 };
 
+pub mod workspace;
+
 pub struct Server {
     pub gateway: Gateway,
     pub bus: Bus,
@@ -32,6 +38,17 @@ pub struct Server {
 
 /// Starts a gateway on loopback.
 pub async fn start(change: impl FnOnce(&mut Config)) -> Server {
+    let store = Store::embedded(None).unwrap();
+    start_on(Bus::in_process("test-node".into()), None, store, change).await
+}
+
+/// The same on this bus and this store.
+pub async fn start_on(
+    bus: Bus,
+    driver: Option<Driver>,
+    store: Store,
+    change: impl FnOnce(&mut Config),
+) -> Server {
     let metrics = recorder();
     let mut config = Config {
         bind: Some([127, 0, 0, 1].into()),
@@ -40,9 +57,7 @@ pub async fn start(change: impl FnOnce(&mut Config)) -> Server {
         ..Config::default()
     };
     change(&mut config);
-    let bus = Bus::in_process("test-node".into());
-    let store = Store::embedded(None).unwrap();
-    let gateway = Gateway::start(config, bus.clone(), None, store, None)
+    let gateway = Gateway::start(config, bus.clone(), driver, store, None)
         .await
         .unwrap();
     let address = gateway.local_addr();
