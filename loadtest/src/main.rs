@@ -16,6 +16,7 @@
 //! sharing its mistakes.
 
 mod backend;
+mod chat;
 mod client;
 mod compare;
 mod nats;
@@ -65,6 +66,8 @@ struct Cli {
 enum Action {
     /// List the scenarios
     List,
+    /// Write and read in a room of the sandbox, from a terminal
+    Chat(chat::ChatArgs),
     /// Run one scenario against a running gateway
     Swarm(Box<SwarmArgs>),
     /// Play the backend for a gateway, without a swarm
@@ -195,6 +198,10 @@ fn main() -> Result<ExitCode> {
                     scenario.figure.unit()
                 );
             }
+            true
+        }
+        Action::Chat(args) => {
+            chat::run(&args)?;
             true
         }
         Action::Swarm(args) => run_swarm(*args)?,
