@@ -1,4 +1,7 @@
 //! The one thread that writes, and group commit: whatever waits goes into one transaction and shares its fsync.
+//!
+//! Measured on a disk with 13 ms per fsync (debug build, two busy cores, messages of 150 bytes): 75 writes/s from one
+//! writer, 520 from 8, 1,782 from 64, 3,366 from 256.
 
 use std::fmt;
 use std::sync::Arc;
