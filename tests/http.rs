@@ -228,7 +228,11 @@ fn head_is_get_without_a_body() {
     ] {
         let (with, without) = (get(port, path), request(port, "HEAD", path, &[]));
         // A handshake must be a GET.
-        let status = if path == "/websocket" { 405 } else { with.status };
+        let status = if path == "/websocket" {
+            405
+        } else {
+            with.status
+        };
         assert_eq!(without.status, status, "{path}");
         assert_eq!(without.body, "", "{path}");
     }

@@ -172,8 +172,7 @@ impl Workspace {
     /// Has a user send a message over REST, so to say; returns the message.
     pub fn send_as(&self, user: &User, rid: &str, text: &str) -> Value {
         let args = json!([{"rid": rid, "msg": text}]);
-        let command =
-            json!({"cmd": "method", "username": user.username, "method": "sendMessage", "args": args});
+        let command = json!({"cmd": "method", "username": user.username, "method": "sendMessage", "args": args});
         self.ask(&command)["result"].take()
     }
 
@@ -184,10 +183,7 @@ impl Workspace {
             let mut reply = self.ask(&json!({"cmd": "received", "from": from}));
             let lines = reply["received"].as_array_mut()?;
             from += lines.len();
-            lines
-                .iter_mut()
-                .find(|line| wanted(line))
-                .map(Value::take)
+            lines.iter_mut().find(|line| wanted(line)).map(Value::take)
         })
     }
 }

@@ -31,7 +31,8 @@ function accounts(database) {
         await database.users.updateOne(
           { _id: userId },
           {
-            $pull: { "services.resume.loginTokens": { $or: [{ hashedToken: token }, { token }] } },
+            // Not every server that speaks MongoDB's protocol takes the original's $or inside $pull.
+            $pull: { "services.resume.loginTokens": { hashedToken: token } },
             $set: { _updatedAt: new Date() },
           },
         );
