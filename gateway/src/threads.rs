@@ -68,6 +68,8 @@ pub(crate) fn bus(
                 shutdown: stop,
             })
             .await;
+            // A server that does not answer must not hold up the end.
+            let _ = tokio::time::timeout(crate::LEAVE_TIME, shared.bus.leave()).await;
             leave.cancel();
             if let Some(driver) = driver {
                 crate::end(driver).await;
