@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub struct Client {
     /// What has come and was not taken yet.
     received: VecDeque<Value>,
     end: Option<Closed>,
+    answers_pings: bool,
     ids: u32,
 }
 
@@ -112,6 +113,7 @@ impl Client {
             },
             received: VecDeque::new(),
             end: None,
+            answers_pings: true,
             ids: 0,
         })
     }
@@ -258,6 +260,11 @@ impl Client {
         self.socket.send(message).map_err(Box::new)
     }
 
+    /// From now on no ping of the server is answered.
+    pub fn ignore_pings(&mut self) {
+        self.answers_pings = false;
+    }
+
     /// The socket itself, to write bytes that no websocket client would.
     pub fn bytes(&mut self) -> &mut TcpStream {
         self.socket.get_mut()
@@ -356,8 +363,9 @@ impl Client {
                     code: frame.as_ref().map(|frame| frame.code.into()),
                     reason: frame.map_or_else(String::new, |frame| frame.reason.to_string()),
                 });
-                // Answers the close; the server ends the socket.
-                let _ = self.socket.flush();
+                // Answers the close and reads to the server's end of the socket, as browsers do.
+                while self.socket.read().is_ok() {}
+                let _ = self.socket.get_ref().shutdown(Shutdown::Both);
             }
             Ok(_) => {}
             Err(Error::Io(error)) if would_block(&error) => return false,
@@ -386,6 +394,9 @@ impl Client {
             let message: Value = serde_json::from_str(&message)
                 .unwrap_or_else(|_| panic!("not a DDP message: {message}"));
             if message["msg"] == "ping" {
+                if !self.answers_pings {
+                    continue;
+                }
                 let mut pong = json!({"msg": "pong"});
                 if let Some(id) = message.get("id") {
                     pong["id"] = id.clone();
