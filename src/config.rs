@@ -23,7 +23,6 @@ pub(crate) struct Settings {
     pub(crate) bus: backplane::Config,
     pub(crate) mongo_url: String,
     pub(crate) gateway: gateway::config::Config,
-    pub(crate) instance_ping: Duration,
     pub(crate) license_check: Duration,
     pub(crate) license_fails: u32,
     /// The sandbox's folder; `None` keeps nothing.
@@ -50,11 +49,6 @@ impl Settings {
             log_level: log_level(&mut r),
             mongo_url: mongo_url(&mut r),
             gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
-            instance_ping: r.seconds(
-                "MULTIPLE_INSTANCES_PING_INTERVAL",
-                Duration::from_secs(10),
-                0.1..=3_600.0,
-            ),
             license_check: r.seconds(
                 "LICENSE_CHECK_INTERVAL",
                 Duration::from_secs(20),
@@ -221,6 +215,11 @@ fn gateway(
             "DDP_EDGE_DRAIN_SECONDS",
             defaults.drain_within,
             0.0..=3_600.0,
+        ),
+        instance_ping: r.seconds(
+            "MULTIPLE_INSTANCES_PING_INTERVAL",
+            defaults.instance_ping,
+            0.1..=3_600.0,
         ),
         stall_after,
         ..defaults

@@ -48,6 +48,8 @@ pub struct Config {
     pub stall_after: Duration,
     /// The admin's `DDP_Rate_Limit_*` rules apply; off for load tests and trusted clients.
     pub rate_limits: bool,
+    /// Interval between two updates of this process' document in `instances`.
+    pub instance_ping: Duration,
     /// Interval of the sweep that compares grants and tokens with the store.
     pub sweep_every: Duration,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             resync_wait: Duration::from_secs(5),
             stall_after: Duration::from_secs(30),
             rate_limits: true,
+            instance_ping: Duration::from_secs(10),
             sweep_every: Duration::from_secs(60),
         }
     }

@@ -141,7 +141,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     var(
         "MULTIPLE_INSTANCES_PING_INTERVAL",
         "10",
-        Servers,
+        Gateway,
         "seconds between two updates of this process' document in `instances`",
     ),
     var(

@@ -15,10 +15,7 @@ use crate::{
     metrics,
 };
 
-/// Interval in which `instances` hears of us; without it the database forgets us after a minute.
-const PING: Duration = Duration::from_secs(10);
-
-/// The number of connections is written at most this often.
+/// The number of connections is written with every third update at most.
 const COUNT_EVERY: u32 = 3;
 
 /// Interval in which readiness is compared with the bus.
@@ -278,7 +275,7 @@ pub(crate) async fn run_instance(core: Rc<Core>) {
                 .await;
         }
         turn = turn.wrapping_add(1);
-        tokio::time::sleep(PING).await;
+        tokio::time::sleep(core.config.instance_ping).await;
     }
 }
 
