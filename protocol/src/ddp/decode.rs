@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -15,7 +15,7 @@ use crate::{close::CloseReason, limits::Limits};
 ///
 /// # Errors
 ///
-/// The connection ends: `UnsupportedData` for what is no JSON object, `TooDeep`, and `MalformedMessage` for a message
+/// The connection ends: `UnsupportedData` for what is no JSON and for `null`, `TooDeep`, and `MalformedMessage` for a message
 /// that lacks its id or name.
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<ClientMessage<'a>, CloseReason> {
     if !scan::is_within_depth(text, limits.json_depth) {
@@ -131,6 +131,32 @@ impl<'a> Deserialize<'a> for Flat<'a> {
                 f.write_str("a DDP message")
             }
 
+            // Other JSON is a message without `msg` (gateway.md 1.4).
+            fn visit_bool<E>(self, _: bool) -> Result<Flat<'a>, E> {
+                Ok(Flat::default())
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Flat<'a>, E> {
+                Ok(Flat::default())
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Flat<'a>, E> {
+                Ok(Flat::default())
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Flat<'a>, E> {
+                Ok(Flat::default())
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Flat<'a>, E> {
+                Ok(Flat::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<Flat<'a>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Flat::default())
+            }
+
             fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Flat<'a>, A::Error> {
                 let mut flat = Flat::default();
                 while let Some(key) = map.next_key()? {
@@ -155,7 +181,7 @@ impl<'a> Deserialize<'a> for Flat<'a> {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_any(Object)
     }
 }
 
@@ -232,6 +258,10 @@ mod tests {
             r#"{"msg":"what"}"#,
             r#"{"msg":"\ud800"}"#,
             r#"{"id":1}"#,
+            "5",
+            "true",
+            "\"x\"",
+            " [1]",
         ] {
             check(other, Ok(ClientMessage::Other));
         }
@@ -323,15 +353,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_unsupported() {
+    fn what_is_no_json_is_unsupported() {
         for text in [
             "",
             " ",
-            "5",
             "null",
-            "\"x\"",
-            "[]",
-            "[1]",
+            "[1",
             "{",
             r#"{"msg":"ping""#,
             "{}x",
