@@ -308,6 +308,28 @@ impl Client {
         }
     }
 
+    /// The next message in the order of arrival, or the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ended.
+    ///
+    /// # Panics
+    ///
+    /// When nothing comes for a minute.
+    pub fn receive(&mut self) -> Result<Value, Closed> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(message) = self.received.pop_front() {
+                return Ok(message);
+            }
+            if let Some(end) = &self.end {
+                return Err(end.clone());
+            }
+            assert!(self.read(deadline), "nothing comes");
+        }
+    }
+
     /// Whether such a message has come and was not taken.
     #[must_use]
     pub fn has(&self, wanted: impl Fn(&Value) -> bool) -> bool {
