@@ -10,8 +10,8 @@ pub(crate) fn start(level: &str) {
         .ok()
         .and_then(|rules| EnvFilter::try_new(rules).ok())
         .unwrap_or_else(|| {
-            // The drivers repeat at info level what ours say better.
-            EnvFilter::new(format!("{level},async_nats=warn,mongodb=warn,hyper=warn"))
+            // The drivers repeat what ours say better; the NATS client logs every loss as an error.
+            EnvFilter::new(format!("{level},async_nats=off,mongodb=warn,hyper=warn"))
         });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
