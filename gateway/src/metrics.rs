@@ -12,34 +12,91 @@ use protocol::close::CloseReason;
 pub(crate) fn describe() {
     describe_gauge!("users_connected", "Open sockets");
     describe_gauge!("users_logged", "Sockets on which somebody is logged in");
-    describe_histogram!("rocketchat_subscription", "Time to the ready of a subscription that was asked for, in ms");
+    describe_histogram!(
+        "rocketchat_subscription",
+        "Time to the ready of a subscription that was asked for, in ms"
+    );
     describe_gauge!("moleculer_registry_nodes_total", "Nodes that are known");
-    describe_gauge!("moleculer_registry_nodes_online_total", "Nodes that are available");
-    describe_counter!("moleculer_transit_publish_total", "Packets given to the bus, by type");
-    describe_counter!("moleculer_transit_receive_total", "Packets taken from the bus, by type");
+    describe_gauge!(
+        "moleculer_registry_nodes_online_total",
+        "Nodes that are available"
+    );
+    describe_counter!(
+        "moleculer_transit_publish_total",
+        "Packets given to the bus, by type"
+    );
+    describe_counter!(
+        "moleculer_transit_receive_total",
+        "Packets taken from the bus, by type"
+    );
     describe_gauge!("moleculer_transit_requests_active", "Calls under way");
-    describe_counter!("ddp_edge_connect_total", "DDP handshakes, and whether they try to resume");
-    describe_counter!("ddp_edge_connections_closed_total", "Connections that ended, by reason");
+    describe_counter!(
+        "ddp_edge_connect_total",
+        "DDP handshakes, and whether they try to resume"
+    );
+    describe_counter!(
+        "ddp_edge_connections_closed_total",
+        "Connections that ended, by reason"
+    );
     describe_counter!("ddp_edge_refused_total", "Clients not let in, by reason");
-    describe_counter!("ddp_edge_accept_errors_total", "Times the system refused to accept");
-    describe_counter!("ddp_edge_session_panics_total", "Panics that ended one connection: bugs");
+    describe_counter!(
+        "ddp_edge_accept_errors_total",
+        "Times the system refused to accept"
+    );
+    describe_counter!(
+        "ddp_edge_session_panics_total",
+        "Panics that ended one connection: bugs"
+    );
     describe_counter!("ddp_edge_deliveries_total", "Frames put into outboxes");
     describe_counter!("ddp_edge_shed_total", "Frames that slow clients miss");
-    describe_histogram!("ddp_edge_fan_out_seconds", "From an event's arrival to the outboxes, per batch and shard");
+    describe_histogram!(
+        "ddp_edge_fan_out_seconds",
+        "From an event's arrival to the outboxes, per batch and shard"
+    );
     describe_gauge!("ddp_edge_thread_lag_seconds", "How late a thread is");
-    describe_counter!("ddp_edge_gaps_total", "Times something may have been missed, by cause");
+    describe_counter!(
+        "ddp_edge_gaps_total",
+        "Times something may have been missed, by cause"
+    );
     describe_counter!("ddp_edge_resyncs_total", "Resyncs begun, by reach");
-    describe_counter!("ddp_edge_hold_overflow_total", "Events that found a full hold queue");
-    describe_counter!("ddp_edge_limited_total", "Calls that a rate limit refused, by rule");
-    describe_counter!("ddp_edge_cache_total", "Questions about access, and whether memory answered");
-    describe_counter!("ddp_edge_revocations_total", "Subscriptions and logins taken back, by cause");
+    describe_counter!(
+        "ddp_edge_hold_overflow_total",
+        "Events that found a full hold queue"
+    );
+    describe_counter!(
+        "ddp_edge_limited_total",
+        "Calls that a rate limit refused, by rule"
+    );
+    describe_counter!(
+        "ddp_edge_cache_total",
+        "Questions about access, and whether memory answered"
+    );
+    describe_counter!(
+        "ddp_edge_revocations_total",
+        "Subscriptions and logins taken back, by cause"
+    );
     describe_gauge!("ddp_edge_grants", "Distinct grants");
-    describe_histogram!("ddp_edge_login_seconds", "Time to a login's answer, by result");
+    describe_histogram!(
+        "ddp_edge_login_seconds",
+        "Time to a login's answer, by result"
+    );
     describe_histogram!("ddp_edge_method_seconds", "Time to a method's answer");
-    describe_counter!("ddp_edge_methods_failed_total", "Methods answered with an error");
-    describe_counter!("ddp_edge_stream_writes_total", "Writes of clients to streams, by verdict");
-    describe_counter!("ddp_edge_bus_malformed_total", "Packets from the bus that make no sense");
-    describe_counter!("ddp_edge_bus_lost_total", "Messages that did not arrive or leave, by place");
+    describe_counter!(
+        "ddp_edge_methods_failed_total",
+        "Methods answered with an error"
+    );
+    describe_counter!(
+        "ddp_edge_stream_writes_total",
+        "Writes of clients to streams, by verdict"
+    );
+    describe_counter!(
+        "ddp_edge_bus_malformed_total",
+        "Packets from the bus that make no sense"
+    );
+    describe_counter!(
+        "ddp_edge_bus_lost_total",
+        "Messages that did not arrive or leave, by place"
+    );
 }
 
 /// A websocket is open.

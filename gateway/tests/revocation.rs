@@ -249,3 +249,42 @@ async fn a_forced_logout_of_one_session_leaves_the_others() {
     let _ = gone;
     assert!(stays.call("echo", "[1]").await.contains(r#""result":[1]"#));
 }
+
+#[tokio::test]
+async fn a_second_login_by_somebody_else_takes_along_only_what_he_may_follow() {
+    let workspace = workspace().await;
+    workspace.allow("c1", "u1");
+    workspace.allow("c1", "u2");
+    let mut client = workspace.user("u1").await;
+    for (stream, event) in [
+        ("notify-all", "license"),
+        ("room-messages", "c1"),
+        ("notify-user", "u1/notification"),
+        ("room-messages", "p1"),
+    ] {
+        assert_eq!(client.follow(stream, event).await, Ok(()));
+    }
+    client.call("login", r#"[{"resume":"tok-u2"}]"#).await;
+    let is_nosub = |text: &str| text.starts_with(r#"{"msg":"nosub""#);
+    let mut ended = [client.until(is_nosub).await, client.until(is_nosub).await];
+    ended.sort();
+    assert!(
+        ended[0].contains("notify-user u1/notification"),
+        "{ended:?}"
+    );
+    assert!(ended[1].contains("room-messages p1"), "{ended:?}");
+    workspace.called("presence.removeConnection", 1).await;
+    workspace.broadcast("watch.messages", r#"[{"message":{"_id":"m","rid":"c1"}}]"#);
+    workspace.broadcast("notify.desktop", r#"["u1",{"title":"private"}]"#);
+    let heard = client.before_fence(&workspace).await;
+    assert!(
+        heard
+            .iter()
+            .any(|text| text.contains(r#""eventName":"c1""#)),
+        "{heard:?}"
+    );
+    assert!(
+        !heard.iter().any(|text| text.contains("private")),
+        "{heard:?}"
+    );
+}

@@ -161,27 +161,42 @@ impl Shard {
                 .collect(),
         };
         for entry in concerned {
-            for sub in self.ended_by(&entry, &revocation.ended) {
-                self.unsubscribe(&entry, sub);
-                let error = if revocation.silently {
-                    None
-                } else {
-                    Some(Some(ddp::Error::not_allowed()))
-                };
-                self.step(&entry, |session| {
-                    session.subscription_ended(sub, error);
-                    Ok(())
-                });
-            }
+            self.end_subscriptions(&entry, revocation.silently, |topic| {
+                match &revocation.ended {
+                    Ended::Room(room) => matches!(topic, Topic::Room(of, _) if of == room),
+                    Ended::Topic(ended) => topic == ended,
+                }
+            });
         }
     }
 
-    fn ended_by(&self, entry: &Entry, ended: &Ended) -> Vec<SubKey> {
+    /// Another user may be logged in on a socket than before: what is addressed to anybody else ends.
+    pub(crate) fn end_strangers(self: &Rc<Self>, entry: &Rc<Entry>, user: &str) {
+        self.end_subscriptions(
+            entry,
+            false,
+            |topic| matches!(topic, Topic::User(addressee, _) if **addressee != *user),
+        );
+    }
+
+    fn end_subscriptions(
+        self: &Rc<Self>,
+        entry: &Rc<Entry>,
+        silently: bool,
+        concerned: impl Fn(&Topic) -> bool,
+    ) {
+        for sub in self.subscriptions_of(entry, concerned) {
+            self.unsubscribe(entry, sub);
+            let error = (!silently).then(|| Some(ddp::Error::not_allowed()));
+            self.step(entry, |session| {
+                session.subscription_ended(sub, error);
+                Ok(())
+            });
+        }
+    }
+
+    fn subscriptions_of(&self, entry: &Entry, concerned: impl Fn(&Topic) -> bool) -> Vec<SubKey> {
         let table = self.topics.borrow();
-        let concerned = |topic: &Topic| match ended {
-            Ended::Room(room) => matches!(topic, Topic::Room(of, _) if of == room),
-            Ended::Topic(ended) => topic == ended,
-        };
         let mut subs: Vec<_> = entry
             .topics
             .borrow()
@@ -199,10 +214,10 @@ impl Shard {
             Scope::All => self.all(),
             Scope::User(user) => self.of_user(user),
             Scope::Room(room) => {
-                let ended = Ended::Room(room.clone());
+                let of_room = |topic: &Topic| matches!(topic, Topic::Room(of, _) if of == room);
                 self.all()
                     .into_iter()
-                    .filter(|entry| !self.ended_by(entry, &ended).is_empty())
+                    .filter(|entry| !self.subscriptions_of(entry, of_room).is_empty())
                     .collect()
             }
         };

@@ -316,12 +316,14 @@ impl Shard {
                 Ok(())
             }),
             Effect::LoggedIn(user) => {
+                let id = user.id.clone();
                 self.log_in(entry, user);
                 self.step(entry, |session| {
                     session.logged_in(now());
                     session.method_result(outcome);
                     Ok(())
                 });
+                self.end_strangers(entry, &id);
             }
             // Clients throw their token away on any error of `login {resume}`: better none at all.
             Effect::Close(reason @ CloseReason::TryAgain) if outcome.is_err() => {
