@@ -26,7 +26,6 @@ async fn on_nats(server: &NatsServer) -> Workspace {
     tokio::spawn(peers_driver.run(CancellationToken::new()));
     let workspace = workspace_on(bus, Some(driver), peers, |config| {
         config.resync_over = Duration::from_millis(200);
-        config.resync_wait = Duration::from_millis(500);
     })
     .await;
     workspace

@@ -84,14 +84,17 @@ pub(crate) fn subscription(core: &Core, args: &str) {
 
 /// `watch.rooms`: judged again only if what decides has changed.
 pub(crate) fn room(core: &Core, args: &str) {
-    let Some(room) = raw::at(args, 0, &["room"]) else {
-        return;
-    };
-    let Some(id) = ejson::field(room, "_id").and_then(ejson::string) else {
+    let id = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+    let (Some(room), Some(id)) = (raw::at(args, 0, &["room"]), id) else {
         return;
     };
     let id: Arc<str> = Arc::from(&*id);
     let subject = Subject::Room(id.clone());
+    // It follows every message: a room without grants costs nothing more.
+    if !core.access.grants.borrow().has(&subject) {
+        core.access.rooms.forget(&id);
+        return;
+    }
     let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
     let mut grants = core.access.grants.borrow_mut();
     if !removed && !grants.facts_changed(&id, facts(room)) {

@@ -188,6 +188,11 @@ impl Grants {
             .unwrap_or_default()
     }
 
+    /// Whether anybody has a grant on this subject.
+    pub(crate) fn has(&self, subject: &Subject) -> bool {
+        self.subjects.contains_key(subject)
+    }
+
     /// Everybody with a grant on this subject.
     pub(crate) fn askers(&self, subject: &Subject) -> Vec<Asker> {
         self.subjects

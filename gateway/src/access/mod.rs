@@ -32,6 +32,9 @@ const KEEP_ROOMS: Duration = Duration::from_secs(10);
 const KEEP_USERS: Duration = Duration::from_secs(60);
 const CACHED_MAX: usize = 100_000;
 
+/// Longest wait for the authorization service; a client would not wait longer for its subscription.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// A subscription is judged again when something moved meanwhile; this often at most.
 const JUDGEMENTS_MAX: usize = 4;
 
@@ -357,7 +360,11 @@ pub(crate) async fn setting_is_on(core: &Rc<Core>, id: &'static str) -> Result<b
 impl Core {
     /// Calls an action that answers yes or no.
     async fn ask_bool(&self, action: &str, params: &str) -> Result<bool, Unknown> {
-        match self.bus.call(action, params, CallOptions::default()).await {
+        let options = CallOptions {
+            timeout: Some(ANSWER_WITHIN),
+            ..CallOptions::default()
+        };
+        match self.bus.call(action, params, options).await {
             Ok(Some(answer)) if *answer == *b"true" => Ok(true),
             Ok(Some(answer)) if *answer == *b"false" => Ok(false),
             // JavaScript's undefined and null are falsy, anything else is not an answer to this question.

@@ -264,12 +264,13 @@ impl Core {
                 tracing::warn!(cause = gap.cause.label(), scope = ?gap.scope, "events may have been missed");
                 self.gaps.borrow_mut().note_bus(&gap, Instant::now());
                 self.gap_noted.notify_one();
-                // Mirrors and caches live on events too.
+                // Mirrors and caches live on events too. Grants need no judgement: their sockets are closed.
                 self.refill.notify_one();
                 self.access.forget_all();
-                access::changes::everybody(self);
             }
             Incoming::Settled => {
+                // Whoever asks from now on does not wait for a question that was asked while nobody heard it.
+                self.access.forget_all();
                 self.gaps.borrow_mut().settled();
                 self.gap_noted.notify_one();
             }

@@ -72,19 +72,17 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
+/// A byte loop: what stands before the ids that rules look for is short, a vector search does not pay.
 fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    while let Some(found) = bytes
-        .get(at..)
-        .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
-    {
-        at += found;
-        if bytes[at] == b'"' {
-            return at + 1;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
         }
-        at += 2;
     }
-    bytes.len()
 }
 
 fn container_end(bytes: &[u8], start: usize) -> usize {
