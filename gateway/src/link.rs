@@ -18,7 +18,6 @@ use protocol::{
     close::CloseReason,
     ddp,
     outbox::{Class, Frame},
-    session::SubKey,
     sockjs::{self, Framing},
     ws,
 };
@@ -77,8 +76,6 @@ pub(crate) enum Topic {
     User(Arc<str>, Arc<str>),
     /// Stream (or publication) name and event name.
     Global(Arc<str>, Arc<str>),
-    /// Watchers of one user's presence (`user-presence`).
-    Presence(Arc<str>),
 }
 
 /// Something for all subscribers of a topic. Shared by every shard; encoded at most once per framing.
@@ -292,7 +289,6 @@ pub(crate) enum ToBus {
     Subscribe {
         ticket: Ticket,
         caller: Caller,
-        sub: SubKey,
         name: String,
         params: Bytes,
     },

@@ -111,6 +111,7 @@ impl TopicTable {
     }
 
     /// Topics with at least one subscriber.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.topics.len()
     }
@@ -119,7 +120,7 @@ impl TopicTable {
         let (counts, key) = match topic {
             Topic::Room(room, _) => (&mut self.rooms, room),
             Topic::User(user, _) => (&mut self.users, user),
-            Topic::Global(..) | Topic::Presence(_) => return self.interest.add(topic, self.shard),
+            Topic::Global(..) => return self.interest.add(topic, self.shard),
         };
         match counts.get_mut(key) {
             Some(count) => *count += 1,
@@ -134,7 +135,7 @@ impl TopicTable {
         let (counts, key) = match topic {
             Topic::Room(room, _) => (&mut self.rooms, room),
             Topic::User(user, _) => (&mut self.users, user),
-            Topic::Global(..) | Topic::Presence(_) => {
+            Topic::Global(..) => {
                 return self.interest.remove(topic, self.shard);
             }
         };
@@ -150,6 +151,7 @@ impl TopicTable {
 
 impl Subscribers {
     /// How many there are; never 0 in a table.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -194,9 +196,7 @@ impl Subscribers {
 pub(crate) struct Interest {
     rooms: DashMap<Arc<str>, u64>,
     users: DashMap<Arc<str>, u64>,
-    presence: DashMap<Arc<str>, u64>,
     globals: DashMap<Topic, u64>,
-    logged_in: DashMap<Arc<str>, u64>,
 }
 
 impl Interest {
@@ -205,32 +205,15 @@ impl Interest {
         let found = match topic {
             Topic::Room(room, _) => self.rooms.get(room),
             Topic::User(user, _) => self.users.get(user),
-            Topic::Presence(user) => self.presence.get(user),
             Topic::Global(..) => return self.globals.get(topic).map_or(0, |shards| *shards),
         };
         found.map_or(0, |shards| *shards)
-    }
-
-    /// The shards with a socket on which this user is logged in.
-    pub(crate) fn user_shards(&self, user: &str) -> u64 {
-        self.logged_in.get(user).map_or(0, |shards| *shards)
-    }
-
-    /// The first socket of a user on a shard has logged in.
-    pub(crate) fn add_user(&self, user: &Arc<str>, shard: u16) {
-        add(&self.logged_in, user, shard);
-    }
-
-    /// The last socket of a user on a shard is gone.
-    pub(crate) fn remove_user(&self, user: &Arc<str>, shard: u16) {
-        remove(&self.logged_in, user, shard);
     }
 
     fn add(&self, topic: &Topic, shard: u16) {
         match topic {
             Topic::Room(room, _) => add(&self.rooms, room, shard),
             Topic::User(user, _) => add(&self.users, user, shard),
-            Topic::Presence(user) => add(&self.presence, user, shard),
             Topic::Global(..) => add(&self.globals, topic, shard),
         }
     }
@@ -239,7 +222,6 @@ impl Interest {
         match topic {
             Topic::Room(room, _) => remove(&self.rooms, room, shard),
             Topic::User(user, _) => remove(&self.users, user, shard),
-            Topic::Presence(user) => remove(&self.presence, user, shard),
             Topic::Global(..) => remove(&self.globals, topic, shard),
         }
     }

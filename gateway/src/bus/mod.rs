@@ -280,7 +280,10 @@ impl Core {
     fn handle_call(self: &Rc<Self>, call: ToBus) {
         match call {
             ToBus::Opened(connection) => lifecycle::opened(self, &connection),
-            ToBus::Closed { caller, .. } => lifecycle::closed(self, &caller),
+            ToBus::Closed { caller, reason } => {
+                tracing::debug!(reason = reason.label(), "a connection has ended");
+                lifecycle::closed(self, &caller);
+            }
             ToBus::Stalled { since } => {
                 let lag_ms = since.elapsed().as_millis();
                 tracing::error!(lag_ms, "the bus thread stood still");
@@ -349,7 +352,6 @@ impl Core {
                 stream.to_string(),
                 event.to_string(),
             ),
-            Topic::Presence(_) => return,
         };
         if let Some(stream) = streams::table::stream(&stream) {
             self.access

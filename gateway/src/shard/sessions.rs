@@ -195,7 +195,6 @@ impl Shard {
                             ToBus::Subscribe {
                                 ticket,
                                 caller,
-                                sub,
                                 name,
                                 params,
                             },
@@ -340,11 +339,10 @@ impl Shard {
     fn log_in(&self, entry: &Entry, user: Arc<User>) {
         self.log_out(entry);
         let mut users = self.users.borrow_mut();
-        let slots = users.entry(user.id.clone()).or_insert_with(|| {
-            self.shared.interest.add_user(&user.id, self.index);
-            Vec::with_capacity(1)
-        });
-        slots.push(entry.slot());
+        let slots = users.entry(user.id.clone());
+        slots
+            .or_insert_with(|| Vec::with_capacity(1))
+            .push(entry.slot());
         *entry.user.borrow_mut() = Some(user);
         if let Some(transport) = &mut *entry.transport.borrow_mut() {
             transport.seat.logged_in();
@@ -362,7 +360,6 @@ impl Shard {
             slots.retain(|slot| *slot != entry.slot());
             if slots.is_empty() {
                 users.remove(&*user.id);
-                self.shared.interest.remove_user(&user.id, self.index);
             }
         }
         metrics::logged_out();
