@@ -142,7 +142,7 @@ fn ephemeral_message(core: &Core, args: &str, received: Instant) {
         {
             text.push_str(&format!("\"{name}\":{value},"));
         }
-        // At least the two dates or the message's own stand before the comma.
+        // What the message says itself comes behind the defaults that it leaves.
         match message
             .strip_prefix('{')
             .and_then(|inside| inside.strip_suffix('}'))
