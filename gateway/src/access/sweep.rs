@@ -49,7 +49,8 @@ async fn check(core: &Rc<Core>, logins: HashSet<(Arc<str>, String)>) -> Result<(
             })
             .await?;
         for ((user, token), held) in chunk.iter().zip(held) {
-            if !held {
+            // The end of the logout looks at the other sockets with this token.
+            if !held && !core.connections.borrow().is_leaving(user, token) {
                 close_logins(core, user, Some(token));
             }
         }

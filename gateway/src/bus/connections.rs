@@ -43,6 +43,8 @@ pub(crate) struct Open {
     pub(crate) user: Option<Arc<User>>,
     /// `presence.newConnection` is under way: whoever ends the connection leaves the removal to it.
     pub(crate) announcing: bool,
+    /// `logout` is under way: this connection ends by itself, behind its answer.
+    pub(crate) leaving: bool,
     /// Told by `livechat:setUpConnection`; the monolith hears when this guest goes.
     pub(crate) guest_token: Option<String>,
     /// Whose `rooms-changed` is subscribed here, once per subscription.
@@ -56,6 +58,7 @@ impl Connections {
             Open {
                 user: None,
                 announcing: false,
+                leaving: false,
                 guest_token: None,
                 follows: Vec::new(),
             },
@@ -138,6 +141,16 @@ impl Connections {
 
     pub(crate) fn has_user(&self, user: &str) -> bool {
         self.users.contains_key(user)
+    }
+
+    /// Whether this token is going because its owner logs out on one of these sockets.
+    pub(crate) fn is_leaving(&self, user: &str, hashed_token: &str) -> bool {
+        let sockets = self.sockets(user).into_iter();
+        let mut open = sockets.filter_map(|key| self.open.get(&key));
+        open.any(|open| {
+            let login = open.user.as_ref();
+            open.leaving && login.is_some_and(|login| login.hashed_token == hashed_token)
+        })
     }
 
     /// The sockets of a user.

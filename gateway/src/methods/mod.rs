@@ -14,7 +14,7 @@ use protocol::{
 
 pub(crate) use self::login::Logins;
 use crate::{
-    access::quoted,
+    access::{quoted, sweep},
     bus::{Core, connections::Key, lifecycle},
     link::{Caller, Effect, Ticket},
     metrics,
@@ -68,16 +68,32 @@ pub(crate) async fn handle(
 /// `logout`: the token goes first, so that a reconnect with it fails; then the connection.
 async fn logout(core: &Rc<Core>, caller: &Caller) -> (Outcome, Effect) {
     if let Some(user) = &caller.user {
+        // The loss of the token is announced before the call is answered, and must not close this socket.
+        let leaving = |leaving| {
+            if let Some(open) = core.connections.borrow_mut().get_mut(Key::from(caller)) {
+                open.leaving = leaving;
+            }
+        };
         let params = format!(
             "[{{\"userId\":{},\"token\":{}}}]",
             quoted(&user.id),
             quoted(&user.hashed_token)
         );
+        leaving(true);
         if let Err(error) = call(core, "accounts.logout", &params).await {
+            leaving(false);
             return (Err(error), Effect::Nothing);
         }
     }
     lifecycle::logged_out(core, caller);
+    if let Some(user) = &caller.user {
+        let (core_, id) = (core.clone(), user.id.clone());
+        core.spawn(async move {
+            if sweep::check_user(&core_, &id).await.is_err() {
+                tracing::warn!("a user's login tokens could not be read after a logout");
+            }
+        });
+    }
     (Ok(None), Effect::Close(CloseReason::LoggedOut))
 }
 
