@@ -422,9 +422,10 @@ fn a_forced_logout_is_told_before_the_close_and_spares_other_sessions() {
 fn a_logout_is_answered_and_closes_and_uses_the_token_up() {
     let (workspace, gateway) = product();
     let user = workspace.user(&["user"]);
-    let [mut socket, _] = both_sockets(gateway.port, &user);
+    let [mut socket, mut other] = both_sockets(gateway.port, &user);
     assert_eq!(socket.call("logout", &json!([])), Ok(Value::Null));
     assert_eq!(socket.closed(), closed(1002, ""));
+    assert_eq!(other.closed(), closed(1008, "REVOKED"), "the same token");
     workspace.received("the logout", |line| {
         line["event"] == "accounts.logout" && line["args"][0]["userId"] == user.id
     });

@@ -62,7 +62,7 @@ async function main() {
         getGuestPermissions: () => ["view-d-room", "view-joined-room", "view-p-room", "start-discussion"],
       },
     },
-    accounts: accounts(database),
+    accounts: accounts(database, broadcast),
     authorization: judge,
     presence: presence(database, broadcast),
     meteor: meteor(database, rooms.methods),

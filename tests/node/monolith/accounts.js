@@ -5,7 +5,7 @@ const { hashToken } = require("./database");
 
 const DAY = 24 * 60 * 60 * 1000;
 
-function accounts(database) {
+function accounts(database, broadcast) {
   return {
     methods: {
       async login({ resume }) {
@@ -28,14 +28,15 @@ function accounts(database) {
       },
 
       async logout({ userId, token }) {
-        await database.users.updateOne(
-          { _id: userId },
-          {
-            // Not every server that speaks MongoDB's protocol takes the original's $or inside $pull.
-            $pull: { "services.resume.loginTokens": { hashedToken: token } },
-            $set: { _updatedAt: new Date() },
-          },
-        );
+        const loginTokens = "services.resume.loginTokens";
+        // Not every server that speaks MongoDB's protocol takes the original's $or inside $pull.
+        const pull = { $pull: { [loginTokens]: { hashedToken: token } }, $set: { _updatedAt: new Date() } };
+        await database.users.updateOne({ _id: userId }, pull);
+        // Where a stream hub runs the change is announced, maybe before the answer is sent.
+        const user = await database.users.findOne({ _id: userId });
+        if (!user) return;
+        const diff = { [loginTokens]: user.services.resume.loginTokens };
+        broadcast("watch.users", { clientAction: "updated", id: userId, diff, unset: {} });
       },
     },
   };
