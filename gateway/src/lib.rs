@@ -278,6 +278,13 @@ impl Shared {
         }
     }
 
+    /// Whether every thread answers its watchdog: what liveness is, whatever happens behind us.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.pulses
+            .iter()
+            .all(|pulse| pulse.lag() < self.config.stall_after)
+    }
+
     /// Whether the end has been ordered.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -287,21 +294,5 @@ impl Shared {
         for mailbox in &self.mailboxes {
             mailbox.post(message(), 0);
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn is_alive(&self) -> bool {
-        self.pulses
-            .iter()
-            .all(|pulse| pulse.lag() < self.config.stall_after)
-    }
-    pub(crate) fn readiness_answer(&self) -> hyper::Response<Full<Bytes>> {
-        let status = if self.readiness.is_ready() {
-            hyper::StatusCode::OK
-        } else {
-            hyper::StatusCode::SERVICE_UNAVAILABLE
-        };
-        http::json(status, self.readiness.to_json())
     }
 }

@@ -277,7 +277,7 @@ pub(crate) enum ToBus {
     /// A websocket is open: `socket.connected`.
     Opened(Arc<Connection>),
     /// It is gone: `socket.disconnected`, presence, grants of this connection.
-    Closed { caller: Caller, reason: CloseReason },
+    Closed(Caller),
     /// A method; answered by `Answer::Method`.
     Method {
         ticket: Ticket,

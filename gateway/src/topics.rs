@@ -18,7 +18,7 @@ pub(crate) struct TopicTable {
     hasher: RandomState,
     ids: HashTable<u32>,
     topics: Slab<Entry>,
-    /// Topics per room, user and watched user: the interest map changes only with the first and the last.
+    /// Topics per room and user: the interest map changes only with the first and the last.
     rooms: HashMap<Arc<str>, u32>,
     users: HashMap<Arc<str>, u32>,
     shard: u16,

@@ -280,10 +280,7 @@ impl Core {
     fn handle_call(self: &Rc<Self>, call: ToBus) {
         match call {
             ToBus::Opened(connection) => lifecycle::opened(self, &connection),
-            ToBus::Closed { caller, reason } => {
-                tracing::debug!(reason = reason.label(), "a connection has ended");
-                lifecycle::closed(self, &caller);
-            }
+            ToBus::Closed(caller) => lifecycle::closed(self, &caller),
             ToBus::Stalled { since } => {
                 let lag_ms = since.elapsed().as_millis();
                 tracing::error!(lag_ms, "the bus thread stood still");
@@ -306,7 +303,6 @@ impl Core {
                 caller,
                 name,
                 params,
-                ..
             } => {
                 let core = self.clone();
                 self.spawn(async move {

@@ -22,6 +22,7 @@ use crate::{
     admission::Seat,
     io::Io,
     metrics,
+    readiness::Readiness,
     shard::{Arrival, Shard},
 };
 
@@ -83,7 +84,7 @@ async fn respond(
     let path = request.uri().path();
     match path.strip_suffix('/').unwrap_or(path) {
         "/health" | "/livez" => return alive(shared.is_alive()),
-        "/readyz" => return shared.readiness_answer(),
+        "/readyz" => return ready(&shared.readiness),
         _ => {}
     }
     if !origin::allowed(
@@ -244,6 +245,15 @@ fn alive(alive: bool) -> Answer {
     }
 }
 
+fn ready(readiness: &Readiness) -> Answer {
+    let status = if readiness.is_ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    json(status, readiness.to_json())
+}
+
 fn info() -> Answer {
     let mut entropy = [0; 4];
     getrandom::fill(&mut entropy).expect("the system has random numbers");
@@ -270,8 +280,7 @@ fn text(status: StatusCode, body: &'static str) -> Answer {
     with_type(status, "text/plain; charset=UTF-8", body.into())
 }
 
-/// A JSON answer.
-pub(crate) fn json(status: StatusCode, body: String) -> Answer {
+fn json(status: StatusCode, body: String) -> Answer {
     with_type(status, "application/json", body.into())
 }
 

@@ -55,7 +55,7 @@ impl Shard {
         self.forget(entry);
         metrics::connection_closed(reason);
         tracing::debug!(connection = %entry.connection.id, reason = reason.label(), "connection ends");
-        self.shared.to_bus.post(ToBus::Closed { caller, reason }, 0);
+        self.shared.to_bus.post(ToBus::Closed(caller), 0);
 
         let mut outbox = entry.outbox.borrow_mut();
         if reason == CloseReason::SlowConsumer {
