@@ -42,12 +42,10 @@ pub(crate) async fn serve(
             let Ok(permit) = permits.clone().acquire_owned().await else {
                 return;
             };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of file descriptors, mostly: give others time to close some.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
             };
             let pages = pages.clone();
             tokio::spawn(async move {
@@ -86,7 +84,7 @@ fn answer(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
         .then(|| pages(path))
         .flatten();
     let (status, content_type, body) =
-        page.unwrap_or((StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
+        page.unwrap_or_else(|| (StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(

@@ -1,6 +1,6 @@
 //! Builds the parts of a role, runs them, and ends them in order: sockets first, then services, then the bus.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use backplane::{Bus, Driver};
@@ -262,12 +262,10 @@ fn announce_start(role: Role, port: u16, settings: &Settings) {
         "started"
     );
     if role == Role::Sandbox {
-        let folder = settings
-            .data
-            .as_deref()
-            .map_or("in memory only".to_owned(), |path: &Path| {
-                format!("in {}", path.display())
-            });
+        let folder = match &settings.data {
+            Some(path) => format!("in {}", path.display()),
+            None => "in memory only".to_owned(),
+        };
         println!("{}", services::sandbox::welcome(port, &folder));
     }
 }

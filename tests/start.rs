@@ -118,7 +118,7 @@ fn a_folder_in_use_by_another_sandbox_is_refused() {
     let path = folder("in-use");
     let arguments = ["--data", path.to_str().expect("UTF-8"), "--port", "0"];
     let first = Edge::start(BINARY, &arguments, &[]);
-    first.wait_for_line("started");
+    let _ = first.wait_for_line("started");
     let (code, text) = run(&arguments, &[("MOLECULER_LOG_LEVEL", "error")]);
     assert_eq!(code, 1, "{text}");
     drop(first);
@@ -136,7 +136,7 @@ fn the_effective_configuration_is_printed_without_credentials() {
             ("MONGO_URL", "mongodb://someone:hunter2@127.0.0.1:1/x"),
         ],
     );
-    edge.wait_for_line("started");
+    let _ = edge.wait_for_line("started");
     let text = edge.output().join("\n");
     assert!(
         text.contains("TRANSPORTER=nats://***@127.0.0.1:1"),
@@ -152,7 +152,7 @@ fn an_unknown_variable_of_our_prefix_is_mentioned() {
         &["sandbox", "--ephemeral", "--port", "0"],
         &[("DDP_EDGE_SHARD", "2"), ("DDP_EDGE_PORT_3000_TCP", "x")],
     );
-    edge.wait_for_line("DDP_EDGE_SHARD is not a variable");
-    edge.wait_for_line("started");
+    let _ = edge.wait_for_line("DDP_EDGE_SHARD is not a variable");
+    let _ = edge.wait_for_line("started");
     assert!(!edge.output().join("\n").contains("DDP_EDGE_PORT_3000_TCP"));
 }
