@@ -54,7 +54,6 @@ impl Edge {
     }
 
     /// Waits for a line of its output that contains `text`, printed at any time, and returns it.
-    #[must_use]
     pub fn wait_for_line(&self, text: &str) -> String {
         self.process.wait_for_line(text)
     }
