@@ -101,6 +101,8 @@ fn main() -> ExitCode {
     for name in config::unknown(values.keys().map(String::as_str)) {
         tracing::warn!("{name} is not a variable of this version; is it a typing mistake?");
     }
+    // Before any thread: a panic on one must not leave a process that only looks alive.
+    gateway::end_process_on_panic();
     match roles::run(role, settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
