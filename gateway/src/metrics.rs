@@ -154,6 +154,21 @@ pub(crate) fn published(delivered: u64, shed: u64) {
     }
 }
 
+/// Sockets have taken something in one pass of the flush.
+pub(crate) fn wrote(writes: u64) {
+    if writes > 0 {
+        counter!("ddp_edge_writes_total").increment(writes);
+    }
+}
+
+/// What a shard carries now.
+pub(crate) fn shard(shard: u16, subscriptions: usize, slow: usize, queued: usize) {
+    let label = shard.to_string();
+    gauge!("ddp_edge_subscriptions", "shard" => label.clone()).set(subscriptions as f64);
+    gauge!("ddp_edge_slow_clients", "shard" => label.clone()).set(slow as f64);
+    gauge!("ddp_edge_outbox_bytes", "shard" => label).set(queued as f64);
+}
+
 /// From the arrival of an event to the outboxes of its subscribers, once per batch and shard.
 pub(crate) fn fan_out_took(time: Duration) {
     histogram!("ddp_edge_fan_out_seconds").record(time);

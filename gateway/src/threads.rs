@@ -32,8 +32,12 @@ pub(crate) fn shard(index: usize, shared: Arc<Shared>) -> io::Result<thread::Joi
         let runtime = runtime.expect("the system has given the listener a reactor before");
         runtime.block_on(async {
             let number = u16::try_from(index).expect("there are at most 64 shards");
-            tokio::task::spawn_local(answer(shared.clone(), index));
-            Shard::new(number, shared).run().await
+            let shard = Shard::new(number, shared.clone());
+            tokio::task::spawn_local(answer(shared, index, {
+                let shard = shard.clone();
+                move || shard.measure()
+            }));
+            shard.run().await
         })
     })
 }
@@ -52,7 +56,7 @@ pub(crate) fn bus(
             .build_local(LocalOptions::default());
         let runtime = runtime.expect("the system has given the listener a reactor before");
         runtime.block_on(async {
-            tokio::task::spawn_local(answer(shared.clone(), shared.config.shards));
+            tokio::task::spawn_local(answer(shared.clone(), shared.config.shards, || ()));
             let leave = CancellationToken::new();
             let driver = driver.map(|driver| tokio::task::spawn_local(driver.run(leave.clone())));
             crate::bus::run(crate::bus::Parts {
@@ -136,12 +140,13 @@ impl Pulse {
     }
 }
 
-/// Answers the watchdog as soon as this thread comes to it.
-async fn answer(shared: Arc<Shared>, thread: usize) {
+/// Answers the watchdog as soon as this thread comes to it, and measures what the thread carries.
+async fn answer(shared: Arc<Shared>, thread: usize, measure: impl Fn()) {
     let pulse = &shared.pulses[thread];
     loop {
         pulse.asked.notified().await;
         pulse.answered.store(pulse.now(), Ordering::Relaxed);
+        measure();
     }
 }
 

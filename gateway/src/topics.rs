@@ -21,6 +21,8 @@ pub(crate) struct TopicTable {
     /// Topics per room and user: the interest map changes only with the first and the last.
     rooms: HashMap<Arc<str>, u32>,
     users: HashMap<Arc<str>, u32>,
+    /// Pairs of topic and slot.
+    subscriptions: usize,
     shard: u16,
     interest: Arc<Interest>,
 }
@@ -45,6 +47,7 @@ impl TopicTable {
             topics: Slab::new(),
             rooms: HashMap::new(),
             users: HashMap::new(),
+            subscriptions: 0,
             shard,
             interest,
         }
@@ -53,7 +56,8 @@ impl TopicTable {
     /// Enters a slot under a topic; a second time changes nothing.
     pub(crate) fn subscribe(&mut self, topic: &Topic, slot: u32) -> TopicId {
         if let Some(id) = self.find(topic) {
-            self.topics[id.0 as usize].subscribers.insert(slot);
+            let is_new = self.topics[id.0 as usize].subscribers.insert(slot);
+            self.subscriptions += usize::from(is_new);
             return id;
         }
         let entry = Entry {
@@ -67,11 +71,13 @@ impl TopicTable {
             hasher.hash_one(&topics[id as usize].topic)
         });
         self.first_subscriber(topic);
+        self.subscriptions += 1;
         TopicId(id)
     }
 
     /// Takes a slot out of a topic that it was entered under.
     pub(crate) fn unsubscribe(&mut self, id: TopicId, slot: u32) {
+        self.subscriptions -= 1;
         if self.topics[id.0 as usize].subscribers.remove(slot) {
             return;
         }
@@ -108,6 +114,11 @@ impl TopicTable {
     pub(crate) fn subscribers(&self, topic: &Topic) -> Option<&Subscribers> {
         self.find(topic)
             .map(|id| &self.topics[id.0 as usize].subscribers)
+    }
+
+    /// How many times a slot listens to a topic.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.subscriptions
     }
 
     /// Topics with at least one subscriber.
@@ -168,13 +179,15 @@ impl Subscribers {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    fn insert(&mut self, slot: u32) {
+    /// Whether it was not there before.
+    fn insert(&mut self, slot: u32) -> bool {
         match self {
-            Self::One(only) if *only == slot => {}
-            Self::One(only) => *self = Self::Many(Box::new(HashSet::from_iter([*only, slot]))),
-            Self::Many(slots) => {
-                slots.insert(slot);
+            Self::One(only) if *only == slot => false,
+            Self::One(only) => {
+                *self = Self::Many(Box::new(HashSet::from_iter([*only, slot])));
+                true
             }
+            Self::Many(slots) => slots.insert(slot),
         }
     }
 
@@ -257,7 +270,9 @@ mod tests {
         let topic = room("r1", "room-messages");
         let id = table.subscribe(&topic, 7);
         assert_eq!(table.subscribe(&topic, 8), id);
+        table.subscribe(&topic, 8);
         assert_eq!(table.subscribers(&topic).map(Subscribers::len), Some(2));
+        assert_eq!(table.subscriptions(), 2);
         table.unsubscribe(id, 7);
         assert_eq!(
             table
@@ -269,7 +284,7 @@ mod tests {
         );
         table.unsubscribe(id, 8);
         assert!(table.subscribers(&topic).is_none());
-        assert_eq!(table.len(), 0);
+        assert_eq!((table.len(), table.subscriptions()), (0, 0));
     }
 
     #[test]

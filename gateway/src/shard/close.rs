@@ -22,7 +22,7 @@ use protocol::{
 
 use super::{
     Shard,
-    entry::{Entry, Phase, Queued},
+    entry::{Entry, Phase, Queued, Running},
     now,
 };
 use crate::{
@@ -144,7 +144,10 @@ impl Shard {
                     .as_ref()
                     .is_some_and(|user| user.hashed_token == hash)
             });
-            if same_connection && same_token {
+            // Who logs out takes the token back himself, and is closed with his answer.
+            let leaves =
+                reason == CloseReason::Revoked && entry.running.get() == Some(Running::Logout);
+            if same_connection && same_token && !leaves {
                 self.close(&entry, reason);
             }
         }

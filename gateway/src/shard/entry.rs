@@ -77,6 +77,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Running {
     Method,
+    /// The method `logout`: its token vanishes before it is answered.
+    Logout,
     Subscription(SubKey),
 }
 

@@ -11,6 +11,7 @@ use super::{
     entry::{Entry, Phase, Queued},
     now,
 };
+use crate::metrics;
 
 /// Sockets served, and time spent, before the shard looks at its mailbox, reads and timers again: a room of 100,000
 /// must not delay a ping or a login.
@@ -40,8 +41,9 @@ impl Shard {
     pub(crate) fn flush(self: &Rc<Self>) -> bool {
         let deadline = Instant::now() + TIME_PER_PASS;
         let mut served = 0;
+        let mut writes = 0;
         while let Some(entry) = self.next_dirty() {
-            self.write(&entry);
+            writes += u64::from(self.write(&entry));
             served += 1;
             if served == SOCKETS_PER_PASS
                 || served % SOCKETS_PER_CLOCK == 0 && Instant::now() >= deadline
@@ -49,6 +51,7 @@ impl Shard {
                 break;
             }
         }
+        metrics::wrote(writes);
         !self.urgent.borrow().is_empty() || !self.bulk.borrow().is_empty()
     }
 
@@ -67,19 +70,21 @@ impl Shard {
         }
     }
 
-    /// One write of what waits for one client.
-    fn write(self: &Rc<Self>, entry: &Rc<Entry>) {
+    /// One write of what waits for one client; `true`: its socket has taken something.
+    fn write(self: &Rc<Self>, entry: &Rc<Entry>) -> bool {
         if entry.blocked.get() {
-            return;
+            return false;
         }
         let mut outbox = entry.outbox.borrow_mut();
         let outcome = {
             let transport = entry.transport.borrow();
-            let Some(transport) = &*transport else { return };
+            let Some(transport) = &*transport else {
+                return false;
+            };
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = outbox.io_slices(&mut slices);
             if used == 0 {
-                return;
+                return false;
             }
             let wanted: usize = slices[..used].iter().map(|slice| slice.len()).sum();
             transport
@@ -98,14 +103,17 @@ impl Shard {
                     (false, true) => self.mark(entry, Queued::Bulk),
                     (false, false) => self.wait_for_room(entry),
                 }
+                true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 drop(outbox);
                 self.wait_for_room(entry);
+                false
             }
             Err(_) => {
                 drop(outbox);
                 self.lost(entry);
+                false
             }
         }
     }
@@ -117,6 +125,7 @@ impl Shard {
             return;
         };
         entry.blocked.set(true);
+        self.slow.borrow_mut().insert(entry.slot(), entry.clone());
         let (shard, waiting, io) = (self.clone(), entry.clone(), transport.io.clone());
         let task = tokio::task::spawn_local(async move {
             // An error shows in the write that follows.
@@ -130,6 +139,18 @@ impl Shard {
         {
             self.schedule(entry, oldest + self.limits.outbox_age);
         }
+    }
+
+    /// Says how much this shard carries. Whoever is not slow has an empty outbox: nobody else is looked at.
+    pub(crate) fn measure(&self) {
+        let mut slow = self.slow.borrow_mut();
+        slow.retain(|_, entry| entry.blocked.get() && entry.transport.borrow().is_some());
+        let queued = slow
+            .values()
+            .map(|entry| entry.outbox.borrow().bytes())
+            .sum();
+        let subscriptions = self.topics.borrow().subscriptions();
+        metrics::shard(self.index, subscriptions, slow.len(), queued);
     }
 
     /// The outbox is empty: where the close frame was the last, our side is done.

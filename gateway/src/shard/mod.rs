@@ -76,6 +76,8 @@ pub(crate) struct Shard {
     users: RefCell<HashMap<Arc<str>, Vec<u32>>>,
     urgent: RefCell<VecDeque<Rc<Entry>>>,
     bulk: RefCell<VecDeque<Rc<Entry>>>,
+    /// By slot: clients whose sockets were full, until it is measured that they are not any more.
+    slow: RefCell<HashMap<u32, Rc<Entry>>>,
     timers: RefCell<DelayQueue<(u32, u32)>>,
     buffer: RefCell<Box<[u8]>>,
     /// Header objects of the connections; many browsers send the same.
@@ -101,6 +103,7 @@ impl Shard {
             users: RefCell::default(),
             urgent: RefCell::default(),
             bulk: RefCell::default(),
+            slow: RefCell::default(),
             timers: RefCell::new(DelayQueue::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into()),
             headers: RefCell::default(),

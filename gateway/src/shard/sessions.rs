@@ -168,7 +168,11 @@ impl Shard {
                 if let Err(error) = self.admit(entry, Call::Method, &name, now) {
                     return session.method_result(Err(error));
                 }
-                let ticket = self.ticket(entry, Running::Method);
+                let running = match &*name {
+                    "logout" => Running::Logout,
+                    _ => Running::Method,
+                };
+                let ticket = self.ticket(entry, running);
                 self.shared.to_bus.post(
                     ToBus::Method {
                         ticket,
@@ -286,7 +290,7 @@ impl Shard {
             return;
         }
         match (answer, entry.running.take()) {
-            (Answer::Method { outcome, then }, Some(Running::Method)) => {
+            (Answer::Method { outcome, then }, Some(Running::Method | Running::Logout)) => {
                 self.finish_method(&entry, outcome, then)
             }
             (Answer::Subscription { outcome }, Some(Running::Subscription(sub))) => {

@@ -49,6 +49,14 @@ impl Store {
             .map(|room| Room::of(&room)))
     }
 
+    /// All rooms.
+    pub async fn rooms(&self) -> Result<Vec<Room>, Error> {
+        let rooms = self
+            .find(Lookup::All(Collection::Rooms), RULE_FIELDS)
+            .await?;
+        Ok(rooms.iter().map(|room| Room::of(room)).collect())
+    }
+
     /// A room with exactly this name.
     pub async fn room_by_name(&self, name: &str) -> Result<Option<Room>, Error> {
         Ok(self
