@@ -8,7 +8,7 @@ mod license;
 mod log;
 mod roles;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -94,7 +94,15 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    log::start(&settings.log_level);
+    // A newcomer in a terminal reads the welcome, not twenty lines of configuration.
+    let is_tried = role == Role::Sandbox
+        && std::io::stderr().is_terminal()
+        && !values.contains_key("MOLECULER_LOG_LEVEL");
+    log::start(if is_tried {
+        "warn"
+    } else {
+        &settings.log_level
+    });
     for line in config::effective(role, &values) {
         tracing::info!(target: "ddp_edge::config", "{line}");
     }

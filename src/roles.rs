@@ -59,7 +59,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     }
 
     let (store, bus, driver) = if role == Role::Sandbox {
-        sandbox_parts(&settings)?
+        sandbox_parts(&settings).await?
     } else {
         server_parts(&settings).await?
     };
@@ -138,12 +138,15 @@ fn web(sandbox: services::sandbox::Web, metrics: PrometheusHandle) -> gateway::F
     })
 }
 
-fn sandbox_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {
+async fn sandbox_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {
     let store =
         Store::embedded(settings.data.as_deref()).with_context(|| match &settings.data {
             Some(path) => format!("cannot use the data folder {}", path.display()),
             None => "cannot open the store in memory".to_owned(),
         })?;
+    services::sandbox::prepare(&store)
+        .await
+        .context("cannot make the demo workspace")?;
     Ok((store, Bus::in_process(settings.bus.node_id.clone()), None))
 }
 

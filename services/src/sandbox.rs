@@ -14,7 +14,7 @@ mod workspace;
 use std::sync::Arc;
 
 use backplane::{Bus, Incoming, Service};
-use store::Store;
+use store::{Store, Update, bson::doc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +24,22 @@ use self::workspace::Workspace;
 /// Methods run at the same time; more wait on the bus.
 const CONCURRENT: usize = 64;
 
-/// Fills an empty store and serves `meteor` and `settings` until the shutdown.
-pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
-    if let Err(error) = seed::fill(&store).await {
-        tracing::error!(%error, "the demo workspace could not be made");
+/// Makes the store ready before anybody connects: fills an empty one, and forgets the sockets of an earlier process,
+/// whether that could say goodbye or not.
+///
+/// # Errors
+/// The store refused a read or a write.
+pub async fn prepare(store: &Store) -> Result<(), store::Error> {
+    seed::fill(store).await?;
+    for user in store.remove_nodes_except(&[], i64::MAX).await? {
+        let offline = doc! { "status": "offline", "statusConnection": "offline" };
+        store.set_user_status(&user, Update::set(offline)).await?;
     }
+    Ok(())
+}
+
+/// Serves `meteor` until the shutdown, from a store that was [prepared](prepare).
+pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
     let mut meteor = bus.announce(Service {
         name: "meteor",
         actions: vec![

@@ -1,9 +1,10 @@
 //! Writing, changing, deleting and reading messages.
 
+use backplane::ServiceError;
 use serde_json::{Value, json};
 use store::{
     Update, User,
-    bson::{DateTime, Document, doc},
+    bson::{Bson, DateTime, Document, doc},
     ejson,
 };
 
@@ -19,13 +20,18 @@ const MESSAGE_CHARS_MAX: usize = 5_000;
 const ID_CHARS_MAX: usize = 100;
 const HISTORY_DEFAULT: u32 = 20;
 const HISTORY_MAX: u32 = 100;
+/// What the console's flood writes: messages of 32 kB.
+const FLOOD_MESSAGES: usize = 50;
+const FLOOD_REPEATS: usize = 2_000;
 
 impl Workspace {
     pub(super) async fn send_message(&self, call: &Call<'_>) -> Outcome {
         let (room, text) = (call.args.member(0, "rid")?, call.args.member(0, "msg")?);
         let message = call.args.get(0).ok_or_else(match_failed)?;
-        let id = optional_text(message, "_id")?
-            .filter(|id| !id.is_empty() && id.chars().count() <= ID_CHARS_MAX);
+        let id = optional_text(message, "_id")?.filter(|id| !id.is_empty());
+        if id.is_some_and(|id| id.chars().count() > ID_CHARS_MAX) {
+            return Err(match_failed());
+        }
         let thread = optional_text(message, "tmid")?;
         if text.chars().count() > MESSAGE_CHARS_MAX {
             return Err(call.error(
@@ -33,9 +39,7 @@ impl Workspace {
                 "Message size exceeds Message_MaxAllowedSize",
             ));
         }
-        if !self.can_access(room, &call.user.id).await {
-            return Err(call.error("error-not-allowed", "Not allowed"));
-        }
+        self.open_room(call, room).await?;
         if let Some(id) = id
             && self.store.message(id).await.map_err(unavailable)?.is_some()
         {
@@ -100,21 +104,23 @@ impl Workspace {
                 "Message size exceeds Message_MaxAllowedSize",
             ));
         }
-        let original = self.store.message(id).await.map_err(unavailable)?;
-        let Some(original) = original.filter(|message| is_author(message, &call.user)) else {
-            return Err(call.error("error-action-not-allowed", "Message editing not allowed"));
+        let Some(original) = self.store.message(id).await.map_err(unavailable)? else {
+            return Ok(None);
         };
-        if !self
-            .can_access(&text(&original, "rid"), &call.user.id)
-            .await
-        {
+        if !is_author(&original, &call.user) || original.contains_key("t") {
             return Err(call.error("error-action-not-allowed", "Message editing not allowed"));
+        }
+        let room = text(&original, "rid");
+        self.open_room(call, &room).await?;
+        if text(&original, "msg") == new {
+            return Ok(None);
         }
         let set = doc! { "msg": new, "editedAt": DateTime::now(), "editedBy": author(&call.user) };
         self.store
             .update_message(id, Update::set(set))
             .await
             .map_err(unavailable)?;
+        self.renew_last_message(&room, 0).await?;
         Ok(None)
     }
 
@@ -137,10 +143,57 @@ impl Workspace {
             return Err(refused());
         }
         if self.store.delete_message(id).await.map_err(unavailable)? {
+            self.renew_last_message(&room, -1).await?;
             self.bus.broadcast(
                 "notify.deleteMessage",
                 &json!([room, { "_id": id }]).to_string(),
             );
+        }
+        Ok(None)
+    }
+
+    /// The room's preview after a message has changed or gone.
+    async fn renew_last_message(&self, room: &str, count: i32) -> Result<(), ServiceError> {
+        let newest = self.store.history(room, None, 1).await;
+        let last = newest
+            .map_err(unavailable)?
+            .pop()
+            .map_or(Bson::Null, Bson::from);
+        let update = Update {
+            set: doc! { "lastMessage": last },
+            increment: vec![("msgs".to_owned(), count)],
+            ..Update::default()
+        };
+        self.store
+            .update_room(room, update)
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Writing needs a room that is there and may be seen.
+    async fn open_room(&self, call: &Call<'_>, room: &str) -> Result<(), ServiceError> {
+        if self.can_access(room, &call.user.id).await {
+            return Ok(());
+        }
+        self.room_of(call, room).await?;
+        Err(call.error("error-not-allowed", "Not allowed"))
+    }
+
+    /// The console's button, `[rid]`: long messages, so that a client that does not read gets a queue.
+    pub(super) async fn flood(&self, call: &Call<'_>) -> Outcome {
+        let room = call.args.text(0)?;
+        self.open_room(call, room).await?;
+        for number in 1..=FLOOD_MESSAGES {
+            let text = format!("{number}: {}", "A long message. ".repeat(FLOOD_REPEATS));
+            let message = new_message(room, &call.user, &text);
+            // The room moves on once, with the last one.
+            if number == FLOOD_MESSAGES {
+                self.post(message).await?;
+            } else {
+                let stored = self.store.insert_message(message).await;
+                stored.map_err(unavailable)?;
+            }
         }
         Ok(None)
     }
@@ -185,15 +238,22 @@ impl Workspace {
 
     pub(super) async fn read_messages(&self, call: &Call<'_>) -> Outcome {
         let room = call.args.text(0)?;
+        if !self.can_access(room, &call.user.id).await {
+            self.store
+                .room(room)
+                .await
+                .map_err(unavailable)?
+                .ok_or_else(|| {
+                    call.error("error-room-does-not-exist", "This room does not exist")
+                })?;
+            return Err(call.error("error-not-allowed", "Not allowed"));
+        }
         let set = doc! { "unread": 0, "alert": false, "open": true, "ls": DateTime::now(), "userMentions": 0, "groupMentions": 0 };
-        if !self
-            .store
+        // Who only looks into a public room has nothing to mark.
+        self.store
             .update_subscription(room, &call.user.id, Update::set(set))
             .await
-            .map_err(unavailable)?
-        {
-            return Err(call.error("error-invalid-room", "Invalid room"));
-        }
+            .map_err(unavailable)?;
         Ok(None)
     }
 }
@@ -230,10 +290,7 @@ fn list(documents: &[Document]) -> String {
     format!("[{}]", texts.join(","))
 }
 
-fn optional_text<'a>(
-    object: &'a Value,
-    name: &str,
-) -> Result<Option<&'a str>, backplane::ServiceError> {
+fn optional_text<'a>(object: &'a Value, name: &str) -> Result<Option<&'a str>, ServiceError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value.as_str().map(Some).ok_or_else(match_failed),

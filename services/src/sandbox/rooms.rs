@@ -57,8 +57,10 @@ impl Workspace {
         {
             return Err(call.error("error-not-allowed", "Not allowed"));
         }
-        if name.is_empty()
-            || name.chars().count() > NAME_CHARS_MAX
+        if name.trim().is_empty() {
+            return Err(call.error("error-invalid-name", "Invalid name"));
+        }
+        if name.chars().count() > NAME_CHARS_MAX
             || !name
                 .chars()
                 .all(|c| c.is_alphanumeric() || "-_.".contains(c))
@@ -101,9 +103,15 @@ impl Workspace {
         Ok(Some(json!({ "rid": rid, "name": name }).to_string()))
     }
 
-    /// `[username]` → `{rid, t: "d"}`; the same two people always share the same room.
+    /// `[username]` → `{rid, t: "d"}`; the same two people always share the same room, and one has it alone.
     pub(super) async fn create_direct_message(&self, call: &Call<'_>) -> Outcome {
         let username = call.args.text(0)?;
+        if call.args.get(1).is_some() {
+            return Err(call.error(
+                "error-direct-message-max-user-exceeded",
+                "You cannot add more than 2 users to a direct message",
+            ));
+        }
         let other = self
             .store
             .user_by_username(username)
@@ -114,27 +122,25 @@ impl Workspace {
             return Err(call.error("error-not-allowed", "Not allowed"));
         }
         let rid = direct_room_id(&call.user.id, &other.id);
+        let mut pairs = vec![(&call.user, &other), (&other, &call.user)];
+        if other.id == call.user.id {
+            pairs.pop();
+        }
+        let of_all = |field: fn(&User) -> &str| -> Vec<Bson> {
+            pairs.iter().map(|(user, _)| field(user).into()).collect()
+        };
+        let usernames = of_all(|user| user.username.as_deref().unwrap_or_default());
         if self.store.room(&rid).await.map_err(unavailable)?.is_none() {
-            let mut document = room("d", None, None, 2);
+            let mut document = room("d", None, None, pairs.len());
             document.insert("_id", &rid);
-            document.insert(
-                "uids",
-                [&call.user.id, &other.id]
-                    .map(|id| Bson::from(id.as_str()))
-                    .to_vec(),
-            );
-            document.insert(
-                "usernames",
-                [&call.user, &other]
-                    .map(|user| Bson::from(user.username.clone().unwrap_or_default()))
-                    .to_vec(),
-            );
+            document.insert("uids", of_all(|user| &user.id));
+            document.insert("usernames", usernames);
             self.store
                 .insert_room(document)
                 .await
                 .map_err(unavailable)?;
         }
-        for (user, peer) in [(&call.user, &other), (&other, &call.user)] {
+        for (user, peer) in &pairs {
             if self
                 .store
                 .subscription(&rid, &user.id)
@@ -146,9 +152,9 @@ impl Workspace {
                     .await?;
             }
         }
+        let names: Vec<_> = pairs.iter().map(|(user, _)| &user.username).collect();
         Ok(Some(
-            json!({ "rid": rid, "t": "d", "usernames": [call.user.username, other.username] })
-                .to_string(),
+            json!({ "rid": rid, "t": "d", "usernames": names }).to_string(),
         ))
     }
 

@@ -92,7 +92,7 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 8] = [
+const FILES: [File; 10] = [
     File {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -112,6 +112,16 @@ const FILES: [File; 8] = [
         path: "/ddp.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("console/ddp.js"),
+    },
+    File {
+        path: "/dom.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("console/dom.js"),
+    },
+    File {
+        path: "/messages.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("console/messages.js"),
     },
     File {
         path: "/experiments.js",

@@ -1,6 +1,6 @@
 //! Who calls, which method, and the answer's shape.
 
-use backplane::{Bus, CallOptions, Code, MeteorError, ServiceError};
+use backplane::{Bus, CallOptions, Code, ErrorKind, MeteorError, ServiceError};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use store::{Store, User};
@@ -92,6 +92,19 @@ impl Workspace {
         match method {
             "public-settings/get" => return self.public_settings(&args).await,
             "permissions/get" => return self.permissions(&args).await,
+            // Nobody has no rooms, no presence and nothing to log out of.
+            "rooms/get" | "subscriptions/get" if user.is_none() => {
+                return Ok(Some("[]".to_owned()));
+            }
+            "logout"
+            | "setUserStatus"
+            | "UserPresence:setDefaultStatus"
+            | "UserPresence:online"
+            | "UserPresence:away"
+                if user.is_none() =>
+            {
+                return Ok(None);
+            }
             _ if !METHODS.contains(&method) => return Err(not_found(method)),
             _ => {}
         }
@@ -116,9 +129,11 @@ impl Workspace {
             "leaveRoom" => self.leave_room(&call).await,
             "addUsersToRoom" => self.add_users_to_room(&call).await,
             "removeUserFromRoom" => self.remove_user_from_room(&call).await,
-            "logout" => Ok(None),
+            "setUserStatus" | "UserPresence:setDefaultStatus" => self.set_status(&call).await,
+            "sandbox:flood" => self.flood(&call).await,
             "sandbox:dropSockets" => self.drop_sockets().await,
-            _ => self.set_presence(&call).await,
+            // The gateway logs sockets out and knows which of them are away; a call by REST has no socket.
+            _ => Ok(None),
         }
     }
 
@@ -164,22 +179,21 @@ impl Workspace {
         Ok(None)
     }
 
-    /// The status methods, which the gateway answers itself on a socket and which REST brings here.
-    async fn set_presence(&self, call: &Call<'_>) -> Outcome {
-        let status = match call.method {
-            "UserPresence:online" => "online",
-            "UserPresence:away" => "away",
-            _ => call.args.text(0)?,
-        };
-        let text = call.args.optional_text(1)?;
+    /// `[status, text?]`: the gateway answers it itself on a socket, REST brings it here.
+    async fn set_status(&self, call: &Call<'_>) -> Outcome {
+        let (status, text) = (call.args.text(0)?, call.args.optional_text(1)?);
         let params = json!([call.user.id, status, text]).to_string();
-        match self
+        let answer = self
             .bus
             .call("presence.setStatus", &params, CallOptions::default())
-            .await
-        {
+            .await;
+        match answer {
             Ok(answer) => Ok(answer.map(|answer| String::from_utf8_lossy(&answer).into_owned())),
-            Err(error) => Err(plain(&error.to_string())),
+            Err(error) => Err(match &error.kind {
+                ErrorKind::Refused(refusal) => refusal.meteor().map(ServiceError::Meteor),
+                _ => None,
+            }
+            .unwrap_or_else(|| plain(&error.to_string()))),
         }
     }
 }
@@ -203,6 +217,7 @@ const METHODS: &[&str] = &[
     "addUsersToRoom",
     "removeUserFromRoom",
     "logout",
+    "sandbox:flood",
     "sandbox:dropSockets",
     "setUserStatus",
     "UserPresence:setDefaultStatus",

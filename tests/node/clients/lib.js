@@ -2,8 +2,8 @@
 //
 //   node clients/<name>.js URL [TOKEN_OF_ALICE [TOKEN_OF_BOB]]        URL: http://127.0.0.1:3000
 //
-// Prints {"ready":name}, {"step":..,"ok":true} for each step and {"done":true}; the first failure is printed as
-// {"step":..,"ok":false,"error":..} and ends the process with code 1. The tokens are used up: alice logs out.
+// Prints {"ready":name}, the steps (../steps.js) and {"done":true}. The tokens are used up: alice logs out. With
+// SCENARIO=life the client goes through ../life.js instead.
 //
 // A client is opened by `open({http, ws}, on)`, where `http` and `ws` are the server's address for either scheme and
 // `on` takes what comes unasked: on.event(collection, eventName, args) and on.close(). It gives:
@@ -12,9 +12,9 @@
 //   subscribe(name, ...params)       a function that unsubscribes, rejects with the DDP error of `nosub`
 //   close()                          ends the connection for good
 
+const { equal, print, refusal, step } = require("../steps");
 const { USERS } = require("../workspace");
 
-const STEP_MS = 30_000;
 /** Another workspace names its own: rooms that alice is in and is not in, and the ids of both. */
 const {
   ROOM = "secret",
@@ -26,6 +26,7 @@ const {
 const OPTIONS = { useCollection: false, args: [] };
 
 async function run(name, open) {
+  if (process.env.SCENARIO) return require(`../${process.env.SCENARIO}`).run(name, open, connect);
   const [url, aliceToken = USERS.alice.token, bobToken = USERS.bob.token] = process.argv.slice(2);
   const address = { http: url, ws: url.replace(/^http/, "ws") };
   console.log = console.error;
@@ -133,38 +134,6 @@ async function send({ client }, msg) {
   const message = await client.call("sendMessage", { _id, rid: ROOM, msg });
   equal(message._id, _id, "id of the sent message");
   return _id;
-}
-
-async function step(name, action) {
-  let timer;
-  const tooLong = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing for ${STEP_MS} ms`)), STEP_MS);
-  });
-  try {
-    const result = await Promise.race([action(), tooLong]);
-    print({ step: name, ok: true });
-    return result;
-  } catch (error) {
-    print({ step: name, ok: false, error: error.message ?? JSON.stringify(error) });
-    process.exit(1);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** The error that a promise rejects with. */
-async function refusal(promise) {
-  const unexpected = await promise.then((value) => ({ value }), (error) => ({ error }));
-  if (!unexpected.error) throw new Error("was not refused");
-  return unexpected.error;
-}
-
-function equal(found, expected, what) {
-  if (found !== expected) throw new Error(`${what}: expected ${JSON.stringify(expected)}, found ${JSON.stringify(found)}`);
-}
-
-function print(line) {
-  process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
 module.exports = { run };

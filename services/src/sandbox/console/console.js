@@ -1,17 +1,21 @@
-// The console: one page, no build step. Everything that people wrote is shown as text, never as markup.
+// The console: one page, no build step, the browser's own WebSocket.
 
 import { Ddp, randomId } from "/ddp.js";
+import { $, action, avatar, element, kindMark } from "/dom.js";
 import { setUpExperiments } from "/experiments.js";
 import { watchFigures } from "/figures.js";
 import { showFrame } from "/frames.js";
+import { messageItem } from "/messages.js";
 
 const PEOPLE = ["alice", "bob", "carol", "dave"];
 const STATUSES = ["offline", "online", "away", "busy"];
 const TYPING_MS = 5_000;
+const READ_MS = 2_000;
+const HISTORY = 50;
+const MESSAGES_KEPT = 300;
 // Per tab: two tabs are two people.
 const SESSION = "ddp-edge-session";
 
-const $ = (id) => document.getElementById(id);
 const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/websocket`;
 
 let me; // {id, token, username}
@@ -19,13 +23,15 @@ let rooms = new Map(); // rid -> {name, kind, unread}
 let people = new Map(); // uid -> {username, status}
 let room; // rid
 let roomSubscriptions = [];
-let typists = new Map(); // name -> timer
+let connected = false;
 
 const ddp = new Ddp(url, {
-  onState(state, detail) {
+  onState(state, said) {
+    connected = state === "connected";
     $("connection").dataset.state = state;
-    $("connection").textContent = state === "closed" ? detail : state;
-    for (const field of $("compose").elements) field.disabled = state !== "connected" || !room;
+    $("connection").textContent = state;
+    if (state === "closed") $("last-close").textContent = said;
+    showCompose();
   },
   onFrame: showFrame,
   onConnected() {
@@ -37,10 +43,8 @@ const ddp = new Ddp(url, {
 // --- login
 
 for (const name of PEOPLE) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = name[0].toUpperCase() + name.slice(1);
-  button.addEventListener("click", () => login({ user: { username: name }, password: name }, name));
+  const button = action("", () => login({ user: { username: name }, password: name }, name));
+  button.append(avatar(name), name[0].toUpperCase() + name.slice(1));
   $("people").append(button);
 }
 
@@ -61,7 +65,9 @@ async function login(credentials, username) {
 
 function leave() {
   sessionStorage.removeItem(SESSION);
-  me = room = undefined;
+  me = undefined;
+  forgetRoom();
+  document.title = "ddp-edge sandbox";
   $("login").hidden = false;
   $("app").hidden = $("me").hidden = true;
 }
@@ -72,193 +78,264 @@ $("logout").addEventListener("click", () => {
 });
 
 async function enter() {
+  const isNew = $("app").hidden;
   $("login").hidden = true;
   $("app").hidden = $("me").hidden = false;
   $("me-name").textContent = me.username;
   document.title = `${me.username} – ddp-edge sandbox`;
-  for (const event of ["subscriptions-changed", "rooms-changed"]) {
-    ddp.subscribe("notify-user", `${me.id}/${event}`, () => loadRooms());
-  }
-  ddp.subscribe("notify-logged", "user-status", ([id, username, code]) => setPresence(id, username, STATUSES[code]));
-  await Promise.all([loadRooms(), loadPeople()]);
-  await openRoom(rooms.has(room) ? room : rooms.keys().next().value);
+  ddp.subscribe("notify-user", `${me.id}/subscriptions-changed`, roomChanged);
+  ddp.subscribe("notify-logged", "user-status", ([id, username, code]) => {
+    people.set(id, { username, status: STATUSES[code] });
+    showPeople();
+  });
+  const [subscriptions] = await Promise.all([ddp.call("subscriptions/get"), loadPeople()]);
+  rooms = new Map(subscriptions.map((subscription) => [subscription.rid, asRoom(subscription)]));
+  showRooms();
+  const first = rooms.has("GENERAL") ? "GENERAL" : rooms.keys().next().value;
+  await openRoom(rooms.has(room) ? room : first);
+  if (isNew) $("text").focus();
 }
 
-// --- rooms and people
+// --- rooms
 
-async function loadRooms() {
-  const list = await ddp.call("subscriptions/get");
-  rooms = new Map(
-    list
-      .sort((a, b) => a.t.localeCompare(b.t) || a.name.localeCompare(b.name))
-      .map((s) => [s.rid, { name: s.name, kind: s.t, unread: s.rid === room ? 0 : (s.unread ?? 0) }]),
-  );
-  if (room && !rooms.has(room)) closeRoom("You are no longer in this room.");
+function asRoom({ rid, name, t, unread }) {
+  return { name, kind: t, unread: rid === room ? 0 : (unread ?? 0) };
+}
+
+function roomChanged(change, subscription) {
+  if (change === "removed") {
+    rooms.delete(subscription.rid);
+    if (subscription.rid === room) closeRoom("You are no longer in this room.");
+  } else {
+    rooms.set(subscription.rid, asRoom(subscription));
+    if (subscription.rid === room && subscription.unread) readSoon();
+  }
   showRooms();
 }
 
 function showRooms() {
-  const buttons = Array.from(rooms, ([rid, { name, kind, unread }]) => {
-    const button = document.createElement("button");
-    button.type = "button";
+  const order = ([, a], [, b]) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name);
+  const items = [...rooms].sort(order).map(([rid, { name, kind, unread }]) => {
+    const button = action("", () => openRoom(rid).then(() => $("text").focus()));
+    button.dataset.rid = rid;
     button.dataset.unread = String(unread > 0);
     button.setAttribute("aria-pressed", String(rid === room));
-    button.append(text("span", "name", `${{ c: "#", p: "🔒", d: "@" }[kind] ?? ""} ${name}`));
-    if (unread) button.append(text("span", "unread", String(unread)));
-    button.addEventListener("click", () => openRoom(rid));
-    const item = document.createElement("li");
+    button.append(kindMark(kind), element("span", "name", name));
+    if (unread) button.append(element("span", "unread", String(unread)));
+    const item = element("li");
     item.append(button);
     return item;
   });
-  $("rooms").replaceChildren(...buttons);
+  replace($("rooms"), items);
+}
+
+/** Replaces a list of buttons; whoever had the focus by keyboard keeps it. */
+function replace(list, items) {
+  const at = [...list.children].findIndex((item) => item.contains(document.activeElement));
+  list.replaceChildren(...items);
+  items[at]?.firstElementChild.focus();
+}
+
+$("more").addEventListener("toggle", async () => {
+  if (!$("more").open) return;
+  const { channels } = await rest("channels.list");
+  const items = channels
+    .filter(({ _id }) => !rooms.has(_id))
+    .map(({ _id, name }) => {
+      const button = action("", () => enterRoom("joinRoom", _id));
+      button.append(kindMark("c"), element("span", "name", `Join ${name}`));
+      const item = element("li");
+      item.append(button);
+      return item;
+    });
+  $("joinable").replaceChildren(...items);
+});
+
+$("create").addEventListener("submit", (submitted) => {
+  submitted.preventDefault();
+  const name = $("new-room").value.trim();
+  if (name) enterRoom("createChannel", name, []);
+});
+
+/** Calls a method that makes this user a member of a room, and opens it. */
+async function enterRoom(method, ...params) {
+  const result = await attempt(method, ...params);
+  if (result === undefined) return showSection("chat");
+  $("more").open = false;
+  $("new-room").value = "";
+  const subscriptions = await ddp.call("subscriptions/get");
+  rooms = new Map(subscriptions.map((subscription) => [subscription.rid, asRoom(subscription)]));
+  await openRoom(result.rid ?? params[0]);
+  $("text").focus();
+}
+
+// --- people
+
+async function rest(path) {
+  const response = await fetch(`/api/v1/${path}`, { headers: { "X-User-Id": me.id, "X-Auth-Token": me.token } });
+  return response.json();
 }
 
 async function loadPeople() {
-  const response = await fetch("/api/v1/users.presence", { headers: { "X-User-Id": me.id, "X-Auth-Token": me.token } });
-  const { users } = await response.json();
+  const { users } = await rest("users.presence");
   people = new Map(users.map(({ _id, username, status }) => [_id, { username, status }]));
-  showPeople();
-}
-
-function setPresence(id, username, status) {
-  people.set(id, { username, status });
+  const others = [...people.values()].map(({ username }) => username).filter((username) => username !== me.username);
+  $("whom").replaceChildren(...others.map((username) => element("option", "", username)));
   showPeople();
 }
 
 function showPeople() {
-  const items = Array.from(people.values(), ({ username, status }) => {
-    const item = document.createElement("li");
-    const dot = text("span", "dot", "");
+  const items = [...people].map(([id, { username, status }]) => {
+    const button = action("", () => enterRoom("createDirectMessage", username));
+    button.title = `Write to ${username}`;
+    button.dataset.user = username;
+    const dot = element("span", "dot");
     dot.dataset.status = status;
-    item.append(dot, `${username} `, text("small", "", status));
+    button.append(dot, element("span", "name", id === me.id ? `${username} (you)` : username), element("small", "", status));
+    const item = element("li");
+    item.append(button);
     return item;
   });
-  $("users").replaceChildren(...items);
+  replace($("users"), items);
+  $("my-status").value = people.get(me.id)?.status ?? "online";
 }
+
+$("my-status").addEventListener("change", () => attempt("setUserStatus", $("my-status").value));
 
 // --- one room
 
 async function openRoom(rid) {
-  if (!rid) return;
-  roomSubscriptions.forEach((id) => ddp.unsubscribe(id));
+  forgetRoom();
+  if (!rid) return closeRoom("");
   room = rid;
+  const { name } = rooms.get(rid);
   showSection("chat");
-  $("room-name").textContent = rooms.get(rid).name;
+  $("room-name").textContent = name;
+  $("leave").hidden = rooms.get(rid).kind === "d";
   $("notice").textContent = "";
+  showCompose();
   const refused = () => closeRoom("The gateway refuses this room.");
+  const removed = ({ _id }) => itemOf(_id)?.remove();
   roomSubscriptions = [
     ddp.subscribe("room-messages", rid, showMessage, refused),
     ddp.subscribe("notify-room", `${rid}/user-activity`, showTyping),
-    ddp.subscribe("notify-room", `${rid}/deleteMessage`, ({ _id }) => messageItem(_id)?.remove()),
+    ddp.subscribe("notify-room", `${rid}/deleteMessage`, removed),
   ];
-  const { messages } = await ddp.call("loadHistory", rid, null, 50);
+  const { messages } = await ddp.call("loadHistory", rid, null, HISTORY);
+  if (room !== rid) return;
   $("messages").replaceChildren();
   messages.reverse().forEach(showMessage);
-  for (const field of $("compose").elements) field.disabled = false;
   rooms.get(rid).unread = 0;
   showRooms();
   await ddp.call("readMessages", rid);
 }
 
-function closeRoom(why) {
+function forgetRoom() {
   roomSubscriptions.forEach((id) => ddp.unsubscribe(id));
   roomSubscriptions = [];
-  room = undefined;
-  $("room-name").textContent = "Choose a room";
-  $("messages").replaceChildren();
-  for (const field of $("compose").elements) field.disabled = true;
-  $("notice").textContent = why;
+  for (const name of typists.keys()) showTyping(name, []);
 }
 
-function messageItem(id) {
+function closeRoom(why) {
+  forgetRoom();
+  room = undefined;
+  $("room-name").textContent = "Choose a room";
+  $("leave").hidden = true;
+  $("messages").replaceChildren();
+  $("notice").textContent = why;
+  showCompose();
+}
+
+$("leave").addEventListener("click", () => attempt("leaveRoom", room));
+
+let reading;
+
+/** Messages that are looked at are read, a little later and in one go. */
+function readSoon() {
+  reading ??= setTimeout(() => {
+    reading = undefined;
+    if (room && connected) ddp.call("readMessages", room).catch(() => {});
+  }, READ_MS);
+}
+
+// --- messages
+
+function itemOf(id) {
   return [...$("messages").children].find((item) => item.dataset.id === id);
 }
 
-const SYSTEM = { uj: "joined", ul: "left", au: "was added", ru: "was removed" };
-
 function showMessage(message) {
   const list = $("messages");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  const item = document.createElement("li");
-  item.dataset.id = message._id;
-  const time = text("time", "", new Date(message.ts.$date).toLocaleTimeString());
-  if (SYSTEM[message.t]) {
-    item.append(text("span", "system", `${message.msg} ${SYSTEM[message.t]} `), time);
-  } else {
-    item.append(text("span", "who", message.u.username), time, document.createElement("br"), text("span", "text", message.msg));
-    if (message.editedAt) item.append(text("span", "edited", " (edited)"));
-    if (message.u._id === me.id) item.append(action("Edit", () => edit(message)), action("Delete", () => remove(message)));
-  }
-  const present = messageItem(message._id);
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
+  const item = messageItem(message, message.u._id === me.id && ownMessage);
+  const present = itemOf(message._id);
   if (present) present.replaceWith(item);
   else list.append(item);
+  if (list.childElementCount > MESSAGES_KEPT) list.firstElementChild.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
+  showTyping(message.u.username, []);
 }
 
-function edit(message) {
-  const changed = prompt("Edit your message", message.msg);
-  if (changed && changed !== message.msg) attempt("updateMessage", { _id: message._id, rid: message.rid, msg: changed });
-}
+const ownMessage = {
+  edit: ({ _id, rid }, msg) => attempt("updateMessage", { _id, rid, msg }),
+  remove: ({ _id }) => attempt("deleteMessage", { _id }),
+};
 
-function remove(message) {
-  if (confirm("Delete this message?")) attempt("deleteMessage", { _id: message._id });
-}
-
-function attempt(method, ...params) {
+/** Calls a method and shows its error; `undefined` then. */
+async function attempt(method, ...params) {
   $("notice").textContent = "";
-  return ddp.call(method, ...params).catch((error) => ($("notice").textContent = error.message));
+  try {
+    return (await ddp.call(method, ...params)) ?? null;
+  } catch (error) {
+    $("notice").textContent = error.message;
+    return undefined;
+  }
 }
 
 // --- writing
 
 let lastTyping = 0;
+const typists = new Map(); // name -> timer
+
+function showCompose() {
+  $("compose").querySelector("button").disabled = !connected || !room;
+}
 
 function typing(activities) {
   ddp.call("stream-notify-room", `${room}/user-activity`, me.username, activities, {}).catch(() => {});
 }
 
 $("text").addEventListener("input", () => {
-  if (Date.now() - lastTyping < TYPING_MS / 2 || !ddp.isOpen) return;
+  if (!connected || !room || Date.now() - lastTyping < TYPING_MS / 2) return;
   lastTyping = Date.now();
   typing(["user-typing"]);
 });
 
-$("compose").addEventListener("submit", (submitted) => {
+$("text").addEventListener("keydown", ({ key }) => {
+  if (key !== "ArrowUp" || $("text").value) return;
+  const own = $("messages").querySelectorAll(".actions");
+  own[own.length - 1]?.firstElementChild.click();
+});
+
+$("compose").addEventListener("submit", async (submitted) => {
   submitted.preventDefault();
   const msg = $("text").value.trim();
-  if (!msg || !room) return;
+  if (!msg || !room || !connected) return;
   $("text").value = "";
   lastTyping = 0;
-  typing([]);
-  attempt("sendMessage", { _id: randomId(), rid: room, msg });
+  const sent = await attempt("sendMessage", { _id: randomId(), rid: room, msg });
+  if (sent === undefined && !$("text").value) $("text").value = msg;
 });
 
 function showTyping(name, activities) {
   clearTimeout(typists.get(name));
   typists.delete(name);
-  if (activities.includes("user-typing")) {
-    const stop = setTimeout(() => showTyping(name, []), TYPING_MS);
-    typists.set(name, stop);
-  }
+  if (activities.includes("user-typing")) typists.set(name, setTimeout(() => showTyping(name, []), TYPING_MS));
   const names = [...typists.keys()];
-  $("typing").textContent = names.length ? `${names.join(", ")} ${names.length > 1 ? "are" : "is"} typing` : "";
+  $("typing").textContent = names.length ? `${names.join(", ")} ${names.length > 1 ? "are" : "is"} typing …` : "";
 }
 
 // --- page
-
-function text(tag, className, content) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.textContent = content;
-  return element;
-}
-
-function action(label, run) {
-  const button = text("button", "", label);
-  button.type = "button";
-  button.addEventListener("click", run);
-  return button;
-}
 
 function showSection(id) {
   for (const button of $("sections").children) {
@@ -266,9 +343,11 @@ function showSection(id) {
     button.setAttribute("aria-pressed", String(shown));
     $(button.dataset.section).toggleAttribute("data-shown", shown);
   }
+  // A list that is not shown cannot have been scrolled.
+  if (id === "chat") $("messages").scrollTop = $("messages").scrollHeight;
 }
 
 for (const button of $("sections").children) button.addEventListener("click", () => showSection(button.dataset.section));
 showSection("chat");
 setUpExperiments({ url, call: (...args) => ddp.call(...args), room: () => room, token: () => me.token });
-watchFigures();
+watchFigures(() => connected);

@@ -25,13 +25,13 @@ export class Ddp {
 
   send(message) {
     const text = JSON.stringify(message);
-    this.watchers.onFrame("out", text);
+    this.watchers.onFrame("out", text, message);
     this.socket.send(text);
   }
 
   receive(text) {
-    this.watchers.onFrame("in", text);
     const message = JSON.parse(text);
+    this.watchers.onFrame("in", text, message);
     switch (message.msg) {
       case "connected":
         this.attempts = 0;
@@ -79,7 +79,8 @@ export class Ddp {
     // Full jitter, so that many tabs do not come back in one wave.
     const limit = Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** this.attempts++);
     const wait = RECONNECT_MIN_MS / 2 + Math.random() * limit;
-    this.watchers.onState("closed", `closed with ${code}${reason ? ` ${reason}` : ""}, back in ${Math.ceil(wait / 1000)} s`);
+    const time = new Date().toTimeString().slice(0, 8);
+    this.watchers.onState("closed", `last close ${code}${reason ? ` ${reason}` : ""} at ${time}`);
     setTimeout(() => this.open(), wait);
   }
 

@@ -1,24 +1,25 @@
 // Live figures of the gateway, read from the same /metrics that Prometheus reads.
 
+import { $, element } from "/dom.js";
+
 const EVERY_MS = 1_000;
 const KEPT = 180; // three minutes
+const HEIGHT = 30;
 
-// Each figure is computed from two samples: now and one interval ago.
+const deliveries = (now, before) => now("ddp_edge_deliveries_total") - before("ddp_edge_deliveries_total");
+const writes = (now, before) => now("ddp_edge_writes_total") - before("ddp_edge_writes_total");
+// Writes that carry answers count too, so that the least there can be is one.
+const perWrite = (now, before) => (writes(now, before) > 0 ? Math.max(1, deliveries(now, before) / writes(now, before)) : 0);
+
+// Each figure is computed from two samples: now and one interval (of `s` seconds) ago.
 const FIGURES = [
   { title: "connections", of: (now) => now("users_connected") },
   { title: "subscriptions", of: (now) => now("ddp_edge_subscriptions") },
-  { title: "deliveries/s", of: (now, before, s) => (now("ddp_edge_deliveries_total") - before("ddp_edge_deliveries_total")) / s },
-  {
-    title: "messages per write",
-    of: (now, before) => ratio(now("ddp_edge_deliveries_total") - before("ddp_edge_deliveries_total"), now("ddp_edge_writes_total") - before("ddp_edge_writes_total")),
-  },
-  { title: "fan-out p99, ms", of: (now) => now('ddp_edge_fanout_seconds{quantile="0.99"}') * 1000 },
+  { title: "deliveries/s", of: (now, before, s) => deliveries(now, before) / s },
+  { title: "messages/write", of: perWrite },
+  { title: "fan-out p99, ms", of: (now) => now('ddp_edge_fan_out_seconds{quantile="0.99"}') * 1000 },
   { title: "queued, kB", of: (now) => now("ddp_edge_outbox_bytes") / 1000 },
 ];
-
-function ratio(a, b) {
-  return b > 0 ? a / b : 0;
-}
 
 /** Prometheus text to a look-up by name; label sets of one name are added up unless they are asked for. */
 function parse(text) {
@@ -35,16 +36,31 @@ function parse(text) {
 }
 
 const rows = FIGURES.map(({ title, of }) => {
-  const figure = document.createElement("figure");
-  figure.innerHTML = '<figcaption></figcaption><output>–</output><svg viewBox="0 0 180 30" preserveAspectRatio="none" aria-hidden="true"><polyline /></svg>';
-  figure.querySelector("figcaption").textContent = title;
-  document.getElementById("figures").append(figure);
-  return { of, output: figure.querySelector("output"), line: figure.querySelector("polyline"), history: [] };
+  const figure = element("figure");
+  const output = element("output", "", "–");
+  const [svg, area, line] = ["svg", "polygon", "polyline"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  svg.setAttribute("viewBox", `0 0 ${KEPT} ${HEIGHT}`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  area.setAttribute("class", "area");
+  line.setAttribute("class", "line");
+  svg.append(area, line);
+  figure.append(element("figcaption", "", title), output, svg);
+  $("figures").append(figure);
+  return { of, output, area, line, history: [] };
 });
 
-function draw({ history, line }) {
-  const top = Math.max(...history, 1e-9);
-  line.setAttribute("points", history.map((value, i) => `${i + KEPT - history.length},${29 - (28 * value) / top}`).join(" "));
+function draw({ history, area, line }) {
+  const top = Math.max(...history, 1e-9) * 1.1;
+  const first = KEPT - history.length;
+  const points = history.map((value, i) => `${i + first + 0.5},${HEIGHT - 1 - ((HEIGHT - 2) * value) / top}`).join(" ");
+  line.setAttribute("points", points);
+  area.setAttribute("points", `${first + 0.5},${HEIGHT} ${points} ${KEPT - 0.5},${HEIGHT}`);
+}
+
+function shown(value) {
+  if (value >= 100) return Math.round(value).toLocaleString("en");
+  return String(value >= 10 ? Math.round(value * 10) / 10 : Math.round(value * 100) / 100);
 }
 
 let last;
@@ -55,19 +71,19 @@ async function sample() {
   const [now, at] = [parse(await response.text()), performance.now()];
   if (last) {
     for (const row of rows) {
-      const value = Math.max(0, row.of(now, last.values, (at - last.at) / 1000));
-      row.output.textContent = value >= 100 ? Math.round(value).toLocaleString("en") : String(Math.round(value * 100) / 100);
+      const value = Math.max(0, row.of(now, last.now, (at - last.at) / 1000));
+      row.output.textContent = shown(value);
       row.history.push(value);
       if (row.history.length > KEPT) row.history.shift();
       draw(row);
     }
   }
-  last = { values: now, at };
+  last = { now, at };
 }
 
-export function watchFigures() {
+/** Reads every second while the page is looked at and the gateway is there. */
+export function watchFigures(isConnected) {
   setInterval(() => {
-    // While the server is away there is nothing to say; the connection's state says it already.
-    if (!document.hidden) sample().catch(() => {});
+    if (!document.hidden && isConnected()) sample().catch(() => {});
   }, EVERY_MS);
 }

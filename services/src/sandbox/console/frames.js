@@ -1,34 +1,73 @@
-// The frame inspector: the newest frames of this tab in both directions, as text.
+// The frame inspector: the newest frames of this tab in both directions, one line each, whole when opened.
+
+import { $, element } from "/dom.js";
 
 const KEPT = 300;
-const SHOWN_CHARS = 2_000;
+const SHOWN_CHARS = 20_000;
 
-const list = document.getElementById("frames");
-const filter = document.getElementById("filter");
-const pause = document.getElementById("pause");
+const frames = []; // oldest first: {direction, text, label, at}
 let paused = false;
+let missed = 0;
 
-export function showFrame(direction, text) {
-  if (paused) return;
-  const wanted = filter.value.trim().toLowerCase();
-  if (wanted && !text.toLowerCase().includes(wanted)) return;
-  const item = document.createElement("li");
-  const mark = document.createElement("span");
-  mark.className = direction;
-  mark.textContent = direction === "in" ? "◀ in  " : "▶ out ";
-  item.append(mark, hideSecrets(text).slice(0, SHOWN_CHARS));
-  list.prepend(item);
-  while (list.childElementCount > KEPT) list.lastElementChild.remove();
+export function showFrame(direction, text, message) {
+  const frame = { direction, text, label: label(message), at: new Date() };
+  frames.push(frame);
+  if (frames.length > KEPT) frames.shift();
+  if (paused) return showPause(++missed);
+  if (!isWanted(frame)) return;
+  $("frames").prepend(item(frame));
+  if ($("frames").childElementCount > KEPT) $("frames").lastElementChild.remove();
 }
 
-// What is shown may end up in a screenshot.
-function hideSecrets(text) {
-  return text.replace(/("(?:password|resume|token|digest)":)"[^"]*"/g, '$1"…"');
+function label({ msg, method, name, collection, fields, params, id, methods, subs, server_id }) {
+  const about = method ?? name ?? collection ?? (methods ?? subs)?.join(" ") ?? id ?? server_id ?? "";
+  const event = fields?.eventName ?? (name && typeof params?.[0] === "string" ? params[0] : "");
+  return [msg ?? "hello", about, event].filter(Boolean).join(" ");
 }
 
-pause.addEventListener("click", () => {
+function isWanted({ text, label }) {
+  const wanted = $("filter").value.trim().toLowerCase();
+  return !wanted || text.toLowerCase().includes(wanted) || label.toLowerCase().includes(wanted);
+}
+
+function item({ direction, text, label, at }) {
+  const summary = element("summary");
+  const mark = element("span", direction, direction === "in" ? "↓" : "↑");
+  mark.title = direction === "in" ? "received" : "sent";
+  summary.append(mark, element("span", "what", label), element("span", "size", `${at.toTimeString().slice(0, 8)} ${text.length} B`));
+  const details = element("details");
+  details.append(summary);
+  details.addEventListener("toggle", () => {
+    if (details.childElementCount === 1) details.append(element("pre", "", pretty(text)));
+  });
+  const line = element("li");
+  line.append(details);
+  return line;
+}
+
+// What is shown may end up in a picture.
+function pretty(text) {
+  const hidden = text.replace(/("(?:password|resume|token|digest)":)"[^"]*"/g, '$1"…"');
+  return JSON.stringify(JSON.parse(hidden), null, 1).slice(0, SHOWN_CHARS);
+}
+
+function showAll() {
+  $("frames").replaceChildren(...frames.filter(isWanted).reverse().map(item));
+}
+
+function showPause() {
+  $("pause").setAttribute("aria-pressed", String(paused));
+  $("pause").textContent = paused ? `Go on${missed ? ` (${missed})` : ""}` : "Pause";
+}
+
+$("filter").addEventListener("input", showAll);
+$("pause").addEventListener("click", () => {
   paused = !paused;
-  pause.setAttribute("aria-pressed", String(paused));
-  pause.textContent = paused ? "Go on" : "Pause";
+  missed = 0;
+  showPause();
+  if (!paused) showAll();
 });
-document.getElementById("clear").addEventListener("click", () => list.replaceChildren());
+$("clear").addEventListener("click", () => {
+  frames.length = 0;
+  showAll();
+});

@@ -37,6 +37,7 @@ impl Workspace {
                 None => unauthorized(),
             },
             (&Method::GET, "v1/users.presence") => self.rest_presence(asked).await,
+            (&Method::GET, "v1/channels.list") => self.rest_channels(asked).await,
             (&Method::POST, _) if path.starts_with("v1/method.callAnon/") => {
                 self.rest_method(asked, None).await
             }
@@ -126,6 +127,22 @@ impl Workspace {
             })
             .collect();
         ok(json!({ "users": list, "full": ids.is_none(), "success": true }))
+    }
+
+    /// The public rooms, for the console's list of rooms to join.
+    async fn rest_channels(&self, asked: &Asked<'_>) -> Answer {
+        if self.caller(asked).await.is_none() {
+            return unauthorized();
+        }
+        let Ok(rooms) = self.store.rooms().await else {
+            return unavailable();
+        };
+        let list: Vec<_> = rooms
+            .iter()
+            .filter(|room| room.kind == "c")
+            .map(|room| json!({ "_id": room.id, "name": room.name, "t": room.kind }))
+            .collect();
+        ok(json!({ "channels": list, "count": list.len(), "success": true }))
     }
 
     /// A DDP method over HTTP: the message and the answer are EJSON texts inside JSON.
