@@ -23,8 +23,8 @@ pub enum Frame {
 /// What may happen to a frame under pressure.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// An answer, a pong, a close: always queued. Who asks without reading is found by [`Outbox::bytes`], which the driver
-    /// compares with the bound after each input.
+    /// An answer, a pong, a close: always queued. Who asks without reading is found by [`Outbox::is_over`], at which the
+    /// driver looks with each input.
     Reply,
     /// Must arrive, or the connection ends.
     Data,
@@ -43,6 +43,9 @@ pub enum Pushed {
     /// It was refused; the connection must end with `SlowConsumer`.
     Full,
 }
+
+/// What a waiting part costs besides its bytes, about: its place in the queue. Replies can be as small as two bytes.
+const PART_COST: usize = 64;
 
 /// What waits for one client.
 ///
@@ -176,6 +179,11 @@ impl Outbox {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the bound is passed, which only replies can do: by their bytes, or by how many there are.
+    pub fn is_over(&self) -> bool {
+        self.bytes.max(self.parts.len() * PART_COST) > self.bytes_max
     }
 
     /// Frames that wait, one that is half written included.
@@ -318,6 +326,22 @@ mod tests {
         assert_eq!(waiting(&outbox), "123456789");
         outbox.advance(9);
         assert_eq!(outbox.counted_sent(), 0);
+    }
+
+    #[test]
+    fn replies_pass_the_bound_by_their_bytes_or_by_their_number() {
+        let mut outbox = Outbox::new(10 * PART_COST);
+        for _ in 0..10 {
+            let _ = outbox.push(shared("a"), Class::Reply, false, now());
+        }
+        assert!(!outbox.is_over());
+        let _ = outbox.push(shared("a"), Class::Reply, false, now());
+        assert!(outbox.is_over());
+        outbox.advance(11);
+        assert!(!outbox.is_over());
+        let long = Frame::Shared(vec![b'a'; 10 * PART_COST + 1].into());
+        let _ = outbox.push(long, Class::Reply, false, now());
+        assert!(outbox.is_over());
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Shard {
     /// Queues one frame that answers the websocket layer; who is over the bound and asks for more does not read.
     fn reply(self: &Rc<Self>, entry: &Rc<Entry>, frame: Bytes) {
         let mut outbox = entry.outbox.borrow_mut();
-        let slow = outbox.bytes() > self.limits.outbox_bytes;
+        let slow = outbox.is_over();
         #[cfg(feature = "echo")]
         let slow = slow && !entry.echo;
         // An answer always fits.

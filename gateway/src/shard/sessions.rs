@@ -140,10 +140,12 @@ impl Shard {
             self.event(entry, &mut session, event, now);
         }
         let mut outbox = entry.outbox.borrow_mut();
-        let before = outbox.bytes();
-        while session.poll_frame(&mut outbox, now) {}
         // Answers always fit; but who is over the bound and asks for more does not read.
-        let slow = before > self.limits.outbox_bytes && outbox.bytes() > before;
+        let was_over = outbox.is_over();
+        let mut slow = false;
+        while session.poll_frame(&mut outbox, now) {
+            slow = was_over;
+        }
         if !outbox.is_empty() {
             self.mark(entry, Queued::Urgent);
         }

@@ -154,3 +154,22 @@ async fn websocket_pings_without_reading_end_in_the_same_way() {
         Seen::Close(1013, "SLOW_CONSUMER".into())
     );
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_smallest_answers_weigh_what_they_cost() {
+    let bench = limited(Limits {
+        outbox_bytes: 10_000,
+        ..Limits::default()
+    });
+    let client = bench.connected(200).await;
+    let opened = Instant::now();
+    // Their pongs have two bytes each, far from the bound all together.
+    for _ in 0..1_000 {
+        if client.end.room() >= 100 {
+            client.send_frame(0x89, b"");
+        }
+        tokio::task::yield_now().await;
+    }
+    bench.next_closed().await;
+    assert!(opened.elapsed().is_zero(), "not by their age");
+}
