@@ -117,12 +117,12 @@ impl Shard {
     /// Serves until `ToShard::Stop`; returns the number of clients that are left.
     pub(crate) async fn run(self: Rc<Self>) -> usize {
         let mut batch = Vec::new();
-        let mut due = Vec::new();
         loop {
             self.roused.set(false);
-            self.work_or_time(&mut due).await;
+            self.work_or_time().await;
             self.roused.set(true);
             loop {
+                poll_fn(|context| Poll::Ready(self.fire(context))).await;
                 self.mailbox.take(&mut batch);
                 let idle = batch.is_empty();
                 for message in batch.drain(..) {
@@ -138,9 +138,6 @@ impl Shard {
                         }
                     }
                 }
-                for (slot, generation) in due.drain(..) {
-                    self.expired(slot, generation);
-                }
                 if !self.flush() {
                     self.appended.set(0);
                     if idle {
@@ -153,19 +150,15 @@ impl Shard {
         }
     }
 
-    /// Waits until the mailbox or a dirty list has something, or timers have fired, which are moved into `due`.
-    async fn work_or_time(&self, due: &mut Vec<(u32, u32)>) {
+    /// Waits until the mailbox or a dirty list has something, or timers have fired.
+    async fn work_or_time(self: &Rc<Self>) {
         let mut work = std::pin::pin!(self.mailbox.wait());
-        poll_fn(|context| {
-            let mut timers = self.timers.borrow_mut();
-            while let Poll::Ready(Some(expired)) = timers.poll_expired(context) {
-                due.push(expired.into_inner());
-            }
-            match (work.as_mut().poll(context), due.is_empty()) {
-                (Poll::Pending, true) => Poll::Pending,
+        poll_fn(
+            |context| match (work.as_mut().poll(context), self.fire(context)) {
+                (Poll::Pending, false) => Poll::Pending,
                 _ => Poll::Ready(()),
-            }
-        })
+            },
+        )
         .await;
     }
 

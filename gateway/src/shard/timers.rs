@@ -1,6 +1,10 @@
 //! Timers: one key per client in one queue, and lazy: a later deadline is only noticed when the earlier one fires.
 
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use protocol::close::CloseReason;
 
@@ -34,8 +38,21 @@ impl Shard {
         }
     }
 
-    /// Looks at a client whose key has fired, and is gone from the queue.
-    pub(crate) fn expired(self: &Rc<Self>, slot: u32, generation: u32) {
+    /// Looks at every client whose key has fired; whether there was one. At once, because a key that has left the queue
+    /// must not be used any more.
+    pub(crate) fn fire(self: &Rc<Self>, context: &mut Context<'_>) -> bool {
+        let mut fired = Vec::new();
+        while let Poll::Ready(Some(expired)) = self.timers.borrow_mut().poll_expired(context) {
+            fired.push(expired.into_inner());
+        }
+        for &(slot, generation) in &fired {
+            self.expired(slot, generation);
+        }
+        !fired.is_empty()
+    }
+
+    /// Looks at a client whose key is gone from the queue.
+    fn expired(self: &Rc<Self>, slot: u32, generation: u32) {
         let Some(entry) = self.entry(slot, generation) else {
             return;
         };
