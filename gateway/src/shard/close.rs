@@ -105,8 +105,8 @@ impl Shard {
         entry.transport.borrow_mut().take();
         self.entries.borrow_mut().remove(entry.slot() as usize);
         let headers = &entry.connection.headers;
-        // Two: the set's own and this connection's. The bus thread may hold more for a moment, then the text stays
-        // until the next connection with the same one ends.
+        // Two: the set's own and this connection's. Where the bus thread still holds another connection's, the text
+        // stays until the set is cleared out.
         if std::sync::Arc::strong_count(headers) <= 2 {
             self.headers.borrow_mut().remove(headers);
         }

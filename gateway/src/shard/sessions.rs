@@ -394,8 +394,16 @@ impl Shard {
         text
     }
 
-    fn intern(&self, headers: String) -> Arc<str> {
+    pub(super) fn intern(&self, headers: String) -> Arc<str> {
         let mut known = self.headers.borrow_mut();
+        if known.len() == known.capacity() {
+            // What no connection has any more goes before the set grows.
+            known.retain(|text| Arc::strong_count(text) > 1);
+            if known.len() > known.capacity() / 2 {
+                let more = known.len();
+                known.reserve(more);
+            }
+        }
         known
             .get_or_insert_with(headers.as_str(), |text| Arc::from(text))
             .clone()
