@@ -292,7 +292,7 @@ pub(crate) enum ToBus {
         name: String,
         params: Bytes,
     },
-    /// A granted subscription is over by `unsub`; its grant goes.
+    /// A subscription is over, whoever ended it; its grant goes.
     Unsubscribed { caller: Caller, topics: Vec<Topic> },
     /// A message arrived from a logged-in client, at most once per 30 s (`presence.updateConnection`).
     Activity(Caller),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
 use crate::{bus::connections::Key, link::Topic, streams::table::Read};
 
@@ -56,14 +56,24 @@ struct Granted {
 #[derive(Default)]
 struct Grant {
     version: u64,
-    /// Rule and how many subscriptions stand on it; two at most.
-    rules: Vec<(Read, u32)>,
+    /// Two at most.
+    rules: Vec<Standing>,
 }
 
+/// A rule of a grant and how many subscriptions stand on it.
+struct Standing {
+    rule: Read,
+    subscriptions: u32,
+    /// What was revoked and then granted anew is another one.
+    id: u64,
+}
+
+/// One subscription's share of a grant; outlives a revocation until the shard has taken note of it.
 struct Held {
     subject: Subject,
     asker: Asker,
     rule: Read,
+    standing: u64,
 }
 
 /// The state of a grant at one moment.
@@ -76,40 +86,76 @@ pub(crate) struct Stamp {
 impl Grants {
     /// Enters a grant for one subscription of this socket.
     pub(crate) fn enter(&mut self, key: Key, subject: Subject, asker: Asker, rule: Read) {
+        self.versions += 1;
+        let fresh = self.versions;
         let granted = self.subjects.entry(subject.clone()).or_default();
-        let grant = granted.askers.entry(asker.clone()).or_insert_with(|| {
-            self.versions += 1;
-            Grant {
-                version: self.versions,
+        let grant = granted
+            .askers
+            .entry(asker.clone())
+            .or_insert_with(|| Grant {
+                version: fresh,
                 rules: Vec::new(),
+            });
+        let known = grant.rules.iter_mut().find(|known| known.rule == rule);
+        let standing = match known {
+            Some(known) => {
+                known.subscriptions += 1;
+                known.id
             }
-        });
-        match grant.rules.iter_mut().find(|(held, _)| *held == rule) {
-            Some((_, count)) => *count += 1,
-            None => grant.rules.push((rule, 1)),
-        }
+            None => {
+                grant.rules.push(Standing {
+                    rule,
+                    subscriptions: 1,
+                    id: fresh,
+                });
+                fresh
+            }
+        };
         self.held.entry(key).or_default().push(Held {
             subject,
             asker,
             rule,
+            standing,
         });
     }
 
-    /// Takes the grant of one subscription back; nothing if there is none.
+    /// A question that was entered is answered with no.
+    pub(crate) fn refuse(&mut self, key: Key, subject: &Subject, asker: &Asker, rule: Read) {
+        self.give_back(key, |held| {
+            held.subject == *subject && held.asker == *asker && held.rule == rule
+        });
+    }
+
+    /// A subscription is over; nothing if none was granted.
     pub(crate) fn leave(&mut self, key: Key, subject: &Subject, rule: Read) {
-        let Some(held) = self.held.get_mut(&key) else {
+        self.give_back(key, |held| held.subject == *subject && held.rule == rule);
+    }
+
+    /// Gives one share back; of several the one of which nothing stands any more, because what is over by a
+    /// revocation may be told after it was granted anew.
+    fn give_back(&mut self, key: Key, meant: impl Fn(&Held) -> bool) {
+        let Some(held) = self.held.get(&key) else {
             return;
         };
-        let found = held
+        let revoked = held
             .iter()
-            .position(|held| held.subject == *subject && held.rule == rule);
-        if let Some(at) = found {
-            let held = held.swap_remove(at);
+            .position(|held| meant(held) && !self.stands(held));
+        let Some(at) = revoked.or_else(|| held.iter().position(meant)) else {
+            return;
+        };
+        if let Entry::Occupied(mut shares) = self.held.entry(key) {
+            let held = shares.get_mut().swap_remove(at);
+            if shares.get().is_empty() {
+                shares.remove();
+            }
             self.release(&held);
         }
-        if self.held.get(&key).is_some_and(Vec::is_empty) {
-            self.held.remove(&key);
-        }
+    }
+
+    fn stands(&self, held: &Held) -> bool {
+        let granted = self.subjects.get(&held.subject);
+        let grant = granted.and_then(|granted| granted.askers.get(&held.asker));
+        grant.is_some_and(|grant| grant.rules.iter().any(|known| known.id == held.standing))
     }
 
     /// Takes back every grant of a socket.
@@ -123,6 +169,9 @@ impl Grants {
     pub(crate) fn change_user(&mut self, key: Key, user: &Arc<str>) -> Vec<(Subject, Asker)> {
         let mut moved = Vec::new();
         for held in self.held.remove(&key).unwrap_or_default() {
+            if !self.stands(&held) {
+                continue;
+            }
             self.release(&held);
             let asker = Asker {
                 user: Some(user.clone()),
@@ -145,7 +194,7 @@ impl Grants {
         if let Some(granted) = self.subjects.get_mut(subject) {
             if let Some(grant) = granted.askers.get_mut(asker) {
                 grant.version = self.versions;
-                grant.rules.retain(|(rule, _)| !meant(*rule));
+                grant.rules.retain(|known| !meant(known.rule));
                 if grant.rules.is_empty() {
                     granted.askers.remove(asker);
                 }
@@ -184,7 +233,7 @@ impl Grants {
         let granted = self.subjects.get(subject);
         let grant = granted.and_then(|granted| granted.askers.get(asker));
         grant
-            .map(|grant| grant.rules.iter().map(|(rule, _)| *rule).collect())
+            .map(|grant| grant.rules.iter().map(|known| known.rule).collect())
             .unwrap_or_default()
     }
 
@@ -202,17 +251,12 @@ impl Grants {
     }
 
     /// Every grant on these sockets, each once.
-    pub(crate) fn held_by(&self, keys: &[Key]) -> Vec<(Subject, Asker)> {
-        let mut found: Vec<(Subject, Asker)> = Vec::new();
-        for held in keys.iter().filter_map(|key| self.held.get(key)).flatten() {
-            if !found
-                .iter()
-                .any(|(subject, asker)| *subject == held.subject && *asker == held.asker)
-            {
-                found.push((held.subject.clone(), held.asker.clone()));
-            }
-        }
-        found
+    pub(crate) fn held_by(&self, keys: &[Key]) -> HashSet<(Subject, Asker)> {
+        keys.iter()
+            .filter_map(|key| self.held.get(key))
+            .flatten()
+            .map(|held| (held.subject.clone(), held.asker.clone()))
+            .collect()
     }
 
     /// Every grant.
@@ -257,12 +301,10 @@ impl Grants {
             return;
         };
         if let Some(grant) = granted.askers.get_mut(&held.asker) {
-            if let Some(at) = grant.rules.iter().position(|(rule, _)| *rule == held.rule) {
-                grant.rules[at].1 -= 1;
-                if grant.rules[at].1 == 0 {
-                    grant.rules.swap_remove(at);
-                }
-            }
+            grant.rules.retain_mut(|known| {
+                known.subscriptions -= u32::from(known.id == held.standing);
+                known.subscriptions > 0
+            });
             if grant.rules.is_empty() {
                 granted.askers.remove(&held.asker);
             }
@@ -270,5 +312,82 @@ impl Grants {
         if granted.askers.is_empty() {
             self.subjects.remove(&held.subject);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{link::Connection, streams::table::RoomRule};
+
+    const RULE: Read = Read::Room(RoomRule::Read);
+
+    fn socket(slot: u32) -> Key {
+        Key::from(&Connection {
+            id: String::new(),
+            instance: "i".into(),
+            address: None,
+            headers: "{}".into(),
+            shard: 0,
+            slot,
+            generation: 1,
+        })
+    }
+
+    fn room() -> Subject {
+        Subject::Room("r1".into())
+    }
+
+    fn asker(user: Option<&str>, extra: Option<&str>) -> Asker {
+        Asker {
+            user: user.map(Arc::from),
+            extra: extra.map(Arc::from),
+        }
+    }
+
+    #[test]
+    fn what_was_revoked_takes_nothing_along_later() {
+        let (mut grants, bob) = (Grants::default(), asker(Some("u1"), None));
+        let (one, other) = (socket(1), socket(2));
+        grants.enter(one, room(), bob.clone(), RULE);
+        grants.enter(other, room(), bob.clone(), RULE);
+        grants.revoke(&room(), &bob, |_| true);
+        assert_eq!(grants.len(), 0);
+        // He is back in the room, on one socket only.
+        grants.enter(one, room(), bob.clone(), RULE);
+        grants.close(other);
+        assert_eq!(grants.rules(&room(), &bob), [RULE]);
+        // The shard tells of the end by the revocation only now.
+        grants.leave(one, &room(), RULE);
+        assert_eq!(grants.rules(&room(), &bob), [RULE]);
+        grants.leave(one, &room(), RULE);
+        assert_eq!(grants.len(), 0);
+        assert!(grants.held.is_empty());
+    }
+
+    #[test]
+    fn a_refused_question_leaves_the_grant_of_another_one_alone() {
+        let mut grants = Grants::default();
+        let (right, wrong) = (
+            asker(None, Some(r#"{"token":"right"}"#)),
+            asker(None, Some(r#"{"token":"wrong"}"#)),
+        );
+        grants.enter(socket(1), room(), right.clone(), RULE);
+        grants.enter(socket(1), room(), wrong.clone(), RULE);
+        grants.refuse(socket(1), &room(), &wrong, RULE);
+        assert_eq!(grants.askers(&room()), [right]);
+    }
+
+    #[test]
+    fn another_user_takes_over_what_stands_and_nothing_else() {
+        let (mut grants, eve) = (Grants::default(), asker(Some("u2"), None));
+        let bob = asker(Some("u1"), None);
+        let gone = Subject::Room("r2".into());
+        grants.enter(socket(1), room(), bob.clone(), RULE);
+        grants.enter(socket(1), gone.clone(), bob.clone(), RULE);
+        grants.revoke(&gone, &bob, |_| true);
+        let moved = grants.change_user(socket(1), &"u2".into());
+        assert_eq!(moved, [(room(), eve)]);
+        assert_eq!(grants.len(), 1);
     }
 }

@@ -132,7 +132,8 @@ pub(crate) async fn admit(
         }
     }
     if outcome.is_err() {
-        core.access.grants.borrow_mut().leave(key, &subject, rule);
+        let mut grants = core.access.grants.borrow_mut();
+        grants.refuse(key, &subject, &asker, rule);
     }
     outcome
 }

@@ -22,7 +22,7 @@ use crate::{
     admission::Seat,
     io::Io,
     limiter::Call,
-    link::{Answer, Connection, Effect, Subscribed, Ticket, ToBus, Topic, User},
+    link::{Answer, Connection, Effect, Subscribed, Ticket, ToBus, User},
     metrics, panics,
     streams::{self, Judgement},
 };
@@ -209,16 +209,7 @@ impl Shard {
                     }
                 }
             }
-            Event::Unsubscribe { sub } => {
-                let topics = self.unsubscribe(entry, sub);
-                self.shared.to_bus.post(
-                    ToBus::Unsubscribed {
-                        caller: entry.caller(),
-                        topics,
-                    },
-                    0,
-                );
-            }
+            Event::Unsubscribe { sub } => self.unsubscribe(entry, sub),
             Event::Activity => {
                 if entry.user.borrow().is_some() {
                     self.shared.to_bus.post(ToBus::Activity(entry.caller()), 0);
@@ -262,25 +253,23 @@ impl Shard {
         session.subscription_ready();
     }
 
-    /// Takes a subscription's topics out of the table; a topic stays while another subscription of this client has it.
-    pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) -> Vec<Topic> {
+    /// Takes a subscription's topics out of the table (a topic stays while another subscription of this client has it)
+    /// and tells the bus thread.
+    pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) {
         let mut own = entry.topics.borrow_mut();
         let mut table = self.topics.borrow_mut();
-        let mut ended = Vec::new();
-        let mut gone = Vec::new();
-        own.retain(|(key, id)| {
-            if *key == sub {
-                ended.push(*id);
-            }
-            *key != sub
-        });
-        for id in ended {
-            gone.push(table.topic(id).clone());
+        let ended: Vec<_> = own.extract_if(.., |(key, _)| *key == sub).collect();
+        let mut topics = Vec::with_capacity(ended.len());
+        for (_, id) in ended {
+            topics.push(table.topic(id).clone());
             if !own.iter().any(|(_, other)| *other == id) {
                 table.unsubscribe(id, entry.slot());
             }
         }
-        gone
+        let caller = entry.caller();
+        self.shared
+            .to_bus
+            .post(ToBus::Unsubscribed { caller, topics }, 0);
     }
 
     /// Brings the bus thread's answer to the call that waits for it; an answer to anything else is dropped.
