@@ -136,6 +136,10 @@ impl Shard {
     ) -> Result<(), CloseReason> {
         let mut session = entry.session.borrow_mut();
         let outcome = input(&mut session);
+        if outcome.is_err() {
+            // What waits behind a logout must not be done any more.
+            session.close();
+        }
         while let Some(event) = session.poll_event() {
             self.event(entry, &mut session, event, now);
         }

@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+mod endings;
 mod fairness;
 mod limits;
 
@@ -42,6 +43,13 @@ enum Seen {
 }
 
 fn bench(change: impl FnOnce(&mut Config)) -> Bench {
+    let bench = stopped(change);
+    tokio::task::spawn_local(bench.shard.clone().run());
+    bench
+}
+
+/// The same, but the shard does only what the test makes it do.
+fn stopped(change: impl FnOnce(&mut Config)) -> Bench {
     let mut config = Config {
         shards: 1,
         ..Config::default()
@@ -55,7 +63,6 @@ fn bench(change: impl FnOnce(&mut Config)) -> Bench {
         None,
     ));
     let shard = Shard::new(0, shared.clone());
-    tokio::task::spawn_local(shard.clone().run());
     Bench { shard, shared }
 }
 
