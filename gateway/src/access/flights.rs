@@ -1,7 +1,7 @@
 //! Answers that many ask for at once: one question under way per key, its answer kept for a moment.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     hash::Hash,
     time::{Duration, Instant},
 };
@@ -18,7 +18,12 @@ pub(crate) struct Flights<K, V: Clone> {
     keep: Duration,
     entries_max: usize,
     entries: RefCell<HashMap<K, Flight<V>>>,
+    /// Old answers are cleared out when there are so many entries: twice what was still fresh the last time.
+    clear_at: Cell<usize>,
 }
+
+/// Fewer entries than this are not worth looking through.
+const CLEAR_AT_MIN: usize = 1_024;
 
 struct Flight<V: Clone> {
     answer: Shared<LocalBoxFuture<'static, Result<V, Unknown>>>,
@@ -33,6 +38,7 @@ impl<K: Eq + Hash + Clone, V: Clone + 'static> Flights<K, V> {
             keep,
             entries_max,
             entries: RefCell::default(),
+            clear_at: Cell::new(CLEAR_AT_MIN),
         }
     }
 
@@ -56,8 +62,11 @@ impl<K: Eq + Hash + Clone, V: Clone + 'static> Flights<K, V> {
         let answer = known.unwrap_or_else(|| {
             let answer = question().boxed_local().shared();
             let mut entries = self.entries.borrow_mut();
-            if entries.len() >= self.entries_max {
+            if entries.len() >= self.clear_at.get() {
                 entries.retain(|_, flight| now - flight.asked < self.keep);
+                let next =
+                    (entries.len() * 2).clamp(CLEAR_AT_MIN, self.entries_max.max(CLEAR_AT_MIN));
+                self.clear_at.set(next);
             }
             if entries.len() < self.entries_max {
                 entries.insert(
@@ -91,5 +100,19 @@ impl<K: Eq + Hash + Clone, V: Clone + 'static> Flights<K, V> {
     /// Forgets every answer whose key is meant.
     pub(crate) fn forget_if(&self, meant: impl Fn(&K) -> bool) {
         self.entries.borrow_mut().retain(|key, _| !meant(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "local", start_paused = true)]
+    async fn answers_that_are_too_old_to_be_used_are_not_kept() {
+        let flights = Flights::new("test", Duration::ZERO, 1_000_000);
+        for key in 0..100_000 {
+            assert_eq!(flights.ask(key, || async { Ok(true) }).await, Ok(true));
+        }
+        assert!(flights.entries.borrow().len() < 10_000);
     }
 }
