@@ -19,6 +19,9 @@ use crate::link::{Caller, Subscribed};
 /// Longest event name of a stream; ids and names of events are far shorter.
 pub(crate) const EVENT_BYTES_MAX: usize = 1_024;
 
+/// Extra data for a rule: two tokens at most. It is kept as long as the subscription.
+const EXTRA_BYTES_MAX: usize = 1_024;
+
 /// What a shard can say about a subscription without asking anybody.
 #[derive(Debug)]
 pub(crate) enum Judgement {
@@ -95,12 +98,14 @@ impl Request {
             return Err(ddp::Error::invalid_event_name());
         }
         let (use_collection, extra) = options(params.next())?;
+        let extra = extra.filter(|extra| extra.starts_with('{'));
+        if extra.is_some_and(|extra| extra.len() > EXTRA_BYTES_MAX) {
+            return Err(ddp::Error::not_allowed());
+        }
         Ok(Self {
             stream,
             event: event.into_owned(),
-            extra: extra
-                .filter(|extra| extra.starts_with('{'))
-                .map(str::to_owned),
+            extra: extra.map(str::to_owned),
             use_collection,
         })
     }
@@ -139,5 +144,22 @@ fn options(raw: Option<&str>) -> Result<(bool, Option<&str>), ddp::Error> {
             Ok((ejson::field(object, "useCollection") == Some("true"), extra))
         }
         _ => Ok((false, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extra_data_that_no_rule_reads_is_refused_before_it_is_kept() {
+        let parse = |length: usize| {
+            let extra = "x".repeat(length);
+            let params = format!(r#"["r1",{{"args":[{{"token":"{extra}"}}]}}]"#);
+            Request::parse("stream-room-messages", &Bytes::from(params))
+                .map(|request| request.extra)
+        };
+        assert!(parse(100).is_ok_and(|extra| extra.is_some()));
+        assert_eq!(parse(2_000), Err(ddp::Error::not_allowed()));
     }
 }
