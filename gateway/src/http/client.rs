@@ -1,6 +1,6 @@
 //! What a request says about the client: its address, and the header object that travels in broadcasts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 
@@ -18,24 +18,21 @@ pub(super) fn address(headers: &HeaderMap, peer: IpAddr, count: usize) -> Option
     if count == 0 {
         return Some(peer);
     }
-    let lines = headers.get_all("x-forwarded-for");
-    let hops: Vec<_> = lines
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .collect();
-    let hop = hops
-        .len()
-        .checked_sub(count)
-        .and_then(|index| hops.get(index))?
-        .trim();
-    let hop = hop
+    let lines = headers.get_all("x-forwarded-for").iter();
+    // Bytes, because a client may have sent a line to which the proxy has added the hop that counts.
+    let mut hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let hop = hops.nth_back(count - 1)?.trim_ascii();
+    parse(std::str::from_utf8(hop).ok()?).map(|address| address.to_canonical())
+}
+
+/// An address with or without brackets and port: proxies differ.
+fn parse(hop: &str) -> Option<IpAddr> {
+    let bare = hop
         .strip_prefix('[')
         .and_then(|hop| hop.strip_suffix(']'))
         .unwrap_or(hop);
-    hop.parse::<IpAddr>()
-        .ok()
-        .map(|address| address.to_canonical())
+    let with_port = || hop.parse().ok().map(|socket: SocketAddr| socket.ip());
+    bare.parse().ok().or_else(with_port)
 }
 
 /// All headers as a raw JSON object with lower-case names (gateway.md 1.8), without secrets unless `secrets`, and
@@ -72,7 +69,7 @@ mod tests {
 
     use super::{address, headers};
 
-    fn map(pairs: &[(&'static str, &[u8])]) -> HeaderMap {
+    fn map(pairs: &[(&str, &[u8])]) -> HeaderMap {
         pairs
             .iter()
             .map(|(name, value)| {
@@ -94,6 +91,26 @@ mod tests {
         assert_eq!(at(2).as_deref(), Some("203.0.113.9"));
         assert_eq!(at(4), None);
         assert_eq!(address(&HeaderMap::new(), peer, 1), None);
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_moves_the_trusted_hop() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        // A proxy appends to whatever line was there.
+        let appended = map(&[
+            ("x-forwarded-for", b"198.51.100.1"),
+            ("x-forwarded-for", b"\xff, 203.0.113.9"),
+        ]);
+        assert_eq!(address(&appended, peer, 1), "203.0.113.9".parse().ok());
+        for (hop, expected) in [
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+        ] {
+            let with_port = map(&[("x-forwarded-for", hop.as_bytes())]);
+            assert_eq!(address(&with_port, peer, 1), expected.parse().ok(), "{hop}");
+        }
     }
 
     #[test]
