@@ -53,6 +53,9 @@ async fn what_is_not_ours_is_not_found() {
     assert_eq!(refusal(upgrade).0, 404);
     let post = server.http("POST /sockjs/1/abc/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     assert!(post.await.starts_with("HTTP/1.1 404"));
+    let post = server
+        .http("POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert!(post.await.starts_with("HTTP/1.1 404"));
 }
 
 #[tokio::test]

@@ -82,9 +82,10 @@ async fn respond(
 ) -> Answer {
     let shared = &shard.shared;
     let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.strip_suffix('/').unwrap_or(path) {
-        "/health" | "/livez" => return alive(shared.is_alive()),
-        "/readyz" => return ready(&shared.readiness),
+        "/health" | "/livez" if reads => return alive(shared.is_alive()),
+        "/readyz" if reads => return ready(&shared.readiness),
         _ => {}
     }
     if !origin::allowed(
@@ -96,7 +97,6 @@ async fn respond(
         return text(StatusCode::FORBIDDEN, "Origin not allowed");
     }
     let route = sockjs::route(path);
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let framing = match route {
         Route::RawWebSocket => Framing::Raw,
         Route::SockJsWebSocket => Framing::SockJs,
