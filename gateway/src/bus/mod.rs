@@ -156,6 +156,11 @@ async fn drive(parts: Parts) {
         }
         core.flush();
     }
+    // The shards have ended before: what they said last is here.
+    to_bus.take(&mut calls);
+    for call in calls.drain(..) {
+        core.handle_call(call);
+    }
     core.flush();
     lifecycle::leave(&core).await;
 }
