@@ -100,7 +100,7 @@ pub(crate) fn read_head(socket: &mut TcpStream) -> io::Result<Answer> {
     let mut lines = text.split("\r\n");
     let status = lines
         .next()
-        .and_then(|line| line.strip_prefix("HTTP/1.1 "))
+        .and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..))
         .and_then(|rest| rest.get(..3))
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| io::Error::other(format!("not HTTP: {text}")))?;
