@@ -120,6 +120,8 @@ async fn presence_methods_go_to_presence_and_do_nothing_without_a_login() {
     client
         .call("UserPresence:setDefaultStatus", r#"["online","x"]"#)
         .await;
+    let odd = client.call("setUserStatus", r#"["busy",{"$gt":""}]"#).await;
+    assert!(odd.contains(r#""error":400"#), "{odd}");
     assert_eq!(
         workspace.called("presence.setStatus", 2).await,
         [r#"["u1","busy","lunch"]"#, r#"["u1","online"]"#]

@@ -104,6 +104,10 @@ async fn set_status(core: &Rc<Core>, caller: &Caller, params: &str, count: usize
     };
     let mut call_params = format!("[{}", quoted(&user.id));
     for param in ejson::elements(params).take(count) {
+        // A word and a text: nothing else of a client may get near the database.
+        if param != "null" && ejson::string(param).is_none() {
+            return Err(ddp::Error::bad_request("Match failed"));
+        }
         call_params.push(',');
         call_params.push_str(param);
     }
