@@ -100,6 +100,32 @@ async fn a_logout_takes_the_token_along_and_closes() {
 }
 
 #[tokio::test]
+async fn a_logout_here_or_elsewhere_closes_the_other_sockets_of_its_token() {
+    let workspace = workspace().await;
+    let (mut here, mut there) = (workspace.user("u1").await, workspace.user("u1").await);
+    let mut other = workspace.user("u2").await;
+    workspace
+        .store
+        .pull_login_token("u1", "hash-u1")
+        .await
+        .unwrap();
+    here.call("logout", "[]").await;
+    assert_eq!(here.closed().await, (1002, String::new()));
+    assert_eq!(there.closed().await, (1008, "REVOKED".into()));
+
+    workspace
+        .store
+        .pull_login_token("u2", "hash-u2")
+        .await
+        .unwrap();
+    workspace.broadcast(
+        "accounts.logout",
+        r#"[{"userId":"u2","connection":{"id":"elsewhere"}}]"#,
+    );
+    assert_eq!(other.closed().await, (1008, "REVOKED".into()));
+}
+
+#[tokio::test]
 async fn presence_methods_go_to_presence_and_do_nothing_without_a_login() {
     let workspace = workspace().await;
     let mut client = workspace.client().await;

@@ -173,14 +173,32 @@ pub(crate) fn user(core: &Rc<Core>, args: &str) {
         roles_changed(core, &id);
     }
     if what.unknown || what.tokens {
-        let core_ = core.clone();
-        core.spawn(async move {
-            if look(&core_, &id, what).await == Err(Unknown) {
-                // The sweep will look again.
-                tracing::warn!("a user's login tokens could not be read after a change");
-            }
-        });
+        look_soon(core, id, what);
     }
+}
+
+/// `accounts.logout` of this gateway or another one: newer monoliths do not tell that the token is gone, on which other
+/// sockets may stand.
+pub(crate) fn logged_out(core: &Rc<Core>, args: &str) {
+    let id = raw::at(args, 0, &["userId"]).and_then(ejson::string);
+    if let Some(id) = id.filter(|id| core.connections.borrow().has_user(id)) {
+        let what = Changed {
+            unknown: false,
+            roles: false,
+            tokens: true,
+        };
+        look_soon(core, Arc::from(&*id), what);
+    }
+}
+
+fn look_soon(core: &Rc<Core>, id: Arc<str>, what: Changed) {
+    let core_ = core.clone();
+    core.spawn(async move {
+        if look(&core_, &id, what).await == Err(Unknown) {
+            // The sweep will look again.
+            tracing::warn!("a user's login tokens could not be read after a change");
+        }
+    });
 }
 
 struct Changed {

@@ -14,7 +14,7 @@ use protocol::{
 
 pub(crate) use self::login::Logins;
 use crate::{
-    access::{quoted, sweep},
+    access::quoted,
     bus::{Core, connections::Key, lifecycle},
     link::{Caller, Effect, Ticket},
     metrics,
@@ -86,14 +86,6 @@ async fn logout(core: &Rc<Core>, caller: &Caller) -> (Outcome, Effect) {
         }
     }
     lifecycle::logged_out(core, caller);
-    if let Some(user) = &caller.user {
-        let (core_, id) = (core.clone(), user.id.clone());
-        core.spawn(async move {
-            if sweep::check_user(&core_, &id).await.is_err() {
-                tracing::warn!("a user's login tokens could not be read after a logout");
-            }
-        });
-    }
     (Ok(None), Effect::Close(CloseReason::LoggedOut))
 }
 

@@ -134,6 +134,7 @@ pub(crate) static WITH_CODE: &[&str] = &[
     "permission.changed",
     "presence.status",
     "user.forceLogout",
+    "accounts.logout",
     "notify.ephemeralMessage",
     "notify.importedMessages",
     "watch.loginServiceConfiguration",

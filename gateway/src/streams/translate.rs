@@ -105,6 +105,7 @@ pub(crate) fn handle(core: &Rc<Core>, event: Event) {
         "watch.subscriptions" => changes::subscription(core, args),
         "watch.rooms" => changes::room(core, args),
         "watch.users" => changes::user(core, args),
+        "accounts.logout" => changes::logged_out(core, args),
         "watch.roles" | "permission.changed" => changes::everybody(core),
         "watch.settings" => changes::setting(core, args),
         _ => {}
