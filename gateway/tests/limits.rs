@@ -85,3 +85,15 @@ async fn a_large_message_before_the_login_is_too_big() {
     assert_eq!(client.closed().await, (1009, String::new()));
     assert!(server.metric(r#"ddp_edge_connections_closed_total{reason="too_big"}"#) >= 1.0);
 }
+
+#[tokio::test]
+async fn a_client_that_asks_over_http_and_does_not_read_is_cut() {
+    use tokio::io::AsyncWriteExt;
+    let server = start(|config| config.header_timeout = Duration::from_millis(50)).await;
+    let mut stream = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let requests = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+    // Both directions fill up, then nothing moves until the connection has gone.
+    while stream.write_all(requests.as_bytes()).await.is_ok() {}
+}

@@ -31,6 +31,9 @@ mod origin;
 
 type Answer = Response<Full<Bytes>>;
 
+/// A connection may speak HTTP for so many header timeouts; then it ends behind the answer that is under way. Without
+/// this a client that asks and does not read would keep its place for ever.
+const HTTP_TIMEOUTS: u32 = 6;
 /// hyper's own lower bound for its buffer.
 const HEADER_BYTES_MIN: usize = 8_192;
 /// Seconds after which a refused client is welcome to try again.
@@ -60,11 +63,21 @@ pub(crate) async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: I
             Ok::<_, Infallible>(answer)
         }
     });
-    if let Err(error) = builder
+    let connection = builder
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await
-    {
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let lifetime = config.header_timeout * HTTP_TIMEOUTS;
+    let mut outcome = tokio::time::timeout(lifetime, connection.as_mut()).await;
+    if outcome.is_err() {
+        connection.as_mut().graceful_shutdown();
+        outcome = tokio::time::timeout(config.header_timeout, connection).await;
+    }
+    let Ok(outcome) = outcome else {
+        metrics::refused("http_timeout");
+        return;
+    };
+    if let Err(error) = outcome {
         if error.is_timeout() {
             metrics::refused("header_timeout");
         } else if error.is_parse_too_large() {
