@@ -41,8 +41,8 @@ struct Online {
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) user: Option<Arc<User>>,
-    /// `presence.newConnection` is under way: whoever ends the connection leaves the removal to it.
-    pub(crate) announcing: bool,
+    /// Calls of `presence.newConnection` under way: whoever ends the connection leaves the removal to the last of them.
+    pub(crate) announcing: u32,
     /// `logout` is under way: this connection ends by itself, behind its answer.
     pub(crate) leaving: bool,
     /// Told by `livechat:setUpConnection`; the monolith hears when this guest goes.
@@ -57,7 +57,7 @@ impl Connections {
             key,
             Open {
                 user: None,
-                announcing: false,
+                announcing: 0,
                 leaving: false,
                 guest_token: None,
                 follows: Vec::new(),

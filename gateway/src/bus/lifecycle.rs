@@ -65,7 +65,7 @@ pub(crate) fn closed(core: &Rc<Core>, caller: &Caller) {
         core.rooms_changed.borrow_mut().unsubscribed(user);
     }
     if let Some(user) = &open.user
-        && !open.announcing
+        && open.announcing == 0
     {
         presence(core, "presence.removeConnection", user, &caller.connection);
     }
@@ -100,7 +100,7 @@ pub(crate) fn logged_in(
             return false;
         };
         if let Some(open) = connections.get_mut(key) {
-            open.announcing = true;
+            open.announcing += 1;
         }
         before
     };
@@ -129,7 +129,7 @@ pub(crate) fn logged_in(
         let still_there = {
             let mut connections = core.connections.borrow_mut();
             if let Some(open) = connections.get_mut(key) {
-                open.announcing = false;
+                open.announcing -= 1;
             }
             connections.is_logged_in(key, &user.id)
         };
@@ -165,7 +165,9 @@ pub(crate) fn logged_out(core: &Rc<Core>, caller: &Caller) {
         let user = connections.log_out(key);
         (
             user,
-            connections.get_mut(key).is_some_and(|open| open.announcing),
+            connections
+                .get_mut(key)
+                .is_some_and(|open| open.announcing > 0),
         )
     };
     let id = user.as_ref().map_or_else(String::new, |user| {
