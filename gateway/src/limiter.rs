@@ -9,7 +9,6 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher as _,
     mem,
-    net::IpAddr,
     rc::Rc,
     sync::{
         Mutex, PoisonError,
@@ -20,13 +19,13 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{bus::Core, link::Caller, metrics};
+use crate::{admission, bus::Core, link::Caller, metrics};
 
 /// Locks; a key's lock is chosen by its hash.
 const SHARDS: usize = 64;
 
-/// Keys of one shard and generation: 64 × 2 × 8,192 keys of 16 bytes are the most that is kept.
-const KEYS_MAX: usize = 8_192;
+/// Keys of one shard and generation, as many as 8,192 places hold: 64 × 2 tables of 136 KiB are the most that is kept.
+const KEYS_MAX: usize = 7_168;
 
 /// Upstream's factor for methods and subscriptions whose name begins with `stream-`.
 const STREAM_FACTOR: u32 = 4;
@@ -109,11 +108,10 @@ impl Limiter {
         } else {
             1
         };
-        let address = caller
-            .connection
-            .address
-            .map(network)
-            .filter(|address| !address.is_loopback());
+        let address = caller.connection.address;
+        let address = address
+            .filter(|address| !address.is_loopback())
+            .map(admission::group);
         let [
             by_address,
             by_user,
@@ -214,16 +212,6 @@ impl Buckets {
     }
 }
 
-/// The unit in which addresses are counted: one IPv4 address, one IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into())
-        }
-        other => other,
-    }
-}
-
 /// Reads the settings once; afterwards `watch.settings` moves them.
 pub(crate) async fn load(core: Rc<Core>) {
     loop {
@@ -260,9 +248,10 @@ pub(crate) async fn load(core: Rc<Core>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{net::IpAddr, sync::Arc};
+
     use super::*;
     use crate::link::{Connection, User};
-    use std::sync::Arc;
 
     fn caller(connection: &str, user: Option<&str>) -> Caller {
         Caller {
