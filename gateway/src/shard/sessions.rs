@@ -196,6 +196,7 @@ impl Shard {
                 let caller = entry.caller();
                 match streams::judge(&name, &params, &caller) {
                     Judgement::Ready(subscribed) => {
+                        metrics::subscribed(&name, super::now() - now);
                         self.subscribed(entry, session, sub, subscribed)
                     }
                     Judgement::Refused(error) => session.subscription_failed(Some(&error)),
