@@ -517,31 +517,6 @@ fn a_client_that_does_not_read_is_closed_with_1013() {
 }
 
 #[test]
-fn the_deadlines_of_silent_clients() {
-    let mut waits = Vec::new();
-    // Opens and says nothing.
-    waits.push(("connect_deadline", 1002, silent("/websocket")));
-    // Connects, and neither logs in nor subscribes.
-    waits.push(("login_deadline", 1008, Client::open(port())));
-    // Has a subscription, and then is gone without a word.
-    let mut idle = Client::open(port());
-    idle.stream("notify-all", "x").expect("public");
-    idle.ignore_pings();
-    waits.push(("idle_timeout", 1001, idle));
-    let gateway = &target().1;
-    let waits = waits.into_iter().map(|(label, code, mut client)| {
-        thread::spawn(move || {
-            let end = client.closed();
-            assert_eq!(end.code, Some(code), "{label}: {end:?}");
-            gateway.metric_grows(CLOSED, &[("reason", label)], 0.0);
-        })
-    });
-    for wait in waits.collect::<Vec<_>>() {
-        wait.join().expect("its deadline");
-    }
-}
-
-#[test]
 fn headers_beyond_16_kib_are_431() {
     let gateway = &target().1;
     let large = "x".repeat(17 * KIB);

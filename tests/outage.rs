@@ -1,4 +1,5 @@
 //! What a gateway does while something behind it is away, and what its clients have when it is back: never a silent gap.
+//! And what it does with clients that are there but silent.
 
 use std::{
     collections::BTreeSet,
@@ -296,12 +297,6 @@ fn mongodb_away_keeps_sockets_and_tokens() {
 
     workspace.mongo.restart();
     wait_until_ready(&gateway);
-    // One that is silent is as good as none.
-    workspace.mongo.freeze();
-    wait_for_reason(&gateway, "store");
-    client.settle();
-    workspace.mongo.thaw();
-    wait_until_ready(&gateway);
     client.settle();
     assert!(client.end().is_none(), "its events never stopped");
     eventually("logins work again", || {
@@ -318,6 +313,35 @@ fn mongodb_away_keeps_sockets_and_tokens() {
                     return None;
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn silent_clients_are_closed_at_their_deadlines() {
+    let workspace = Workspace::start(&[]);
+    let gateway = workspace.gateway(BINARY, &[]);
+    // Says nothing at all.
+    let mute = Client::upgrade(gateway.port, "/websocket", &[]).expect("sockets are taken");
+    // Neither logs in nor subscribes.
+    let nobody = Client::open(gateway.port);
+    // Has a subscription, and is gone without a word.
+    let mut gone = Client::open(gateway.port);
+    gone.stream("notify-all", "x").expect("public");
+    gone.ignore_pings();
+    let deadlines = [
+        (mute, 1002, "CONNECT_DEADLINE", "connect_deadline"),
+        (nobody, 1008, "LOGIN_DEADLINE", "login_deadline"),
+        (gone, 1001, "TIMEOUT", "idle_timeout"),
+    ];
+    thread::scope(|scope| {
+        for (mut client, code, reason, label) in deadlines {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                assert_eq!(client.closed(), closed(code, reason));
+                let labels = [("reason", label)];
+                gateway.metric_grows("ddp_edge_connections_closed_total", &labels, 0.0);
+            });
         }
     });
 }

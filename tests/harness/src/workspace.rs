@@ -49,7 +49,7 @@ impl Workspace {
         let nats = NatsServer::start();
         // Several test processes may share one MongoDB.
         let database = format!("workspace-{}-{}", std::process::id(), nats.port());
-        let (transporter, url) = (nats.url(), mongo.url(&database));
+        let (transporter, url) = (nats.url(), mongo_url(&mongo, &database));
         let mut variables = vec![("TRANSPORTER", transporter.as_str()), ("MONGO_URL", &url)];
         variables.extend(environment);
         let monolith = NodeProcess::start("monolith.js", &["--seed"], &variables);
@@ -86,7 +86,7 @@ impl Workspace {
     #[must_use]
     pub fn gateway_alone(&self, binary: &str, environment: &[(&str, &str)]) -> Gateway {
         let (port, metrics) = (free_port(), free_port());
-        let (url, mongo) = (self.nats.url(), self.mongo.url(&self.database));
+        let (url, mongo) = (self.nats.url(), mongo_url(&self.mongo, &self.database));
         let ports = (port.to_string(), metrics.to_string());
         let mut variables = vec![
             ("TRANSPORTER", url.as_str()),
@@ -215,6 +215,11 @@ impl Gateway {
             (self.metric(name, labels) > before).then_some(())
         });
     }
+}
+
+/// With a short patience, so that an absent MongoDB is noticed within seconds.
+fn mongo_url(mongo: &MongoServer, database: &str) -> String {
+    mongo.url(database) + "&serverSelectionTimeoutMS=2000"
 }
 
 /// Asks until there is an answer: for what has no event to wait for.
