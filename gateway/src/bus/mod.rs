@@ -213,7 +213,9 @@ impl Core {
                 Ok(answer)
             }
             Ok(Err(error)) => {
-                if error.kind() == store::ErrorKind::Unavailable {
+                // A database that is silent is as little use as one that refuses.
+                use store::ErrorKind::{Timeout, Unavailable};
+                if matches!(error.kind(), Unavailable | Timeout) {
                     self.readiness.set_store(false);
                 }
                 tracing::warn!(%error, "the store did not answer");
