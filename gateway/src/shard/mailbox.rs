@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+/// Places that stay for the next batch; what a storm needed beyond them is given back.
+const CAPACITY_KEPT: usize = 1_024;
+
 /// What waits for one thread.
 pub(crate) struct Mailbox<T> {
     queue: Mutex<Queue<T>>,
@@ -51,6 +54,7 @@ impl<T> Mailbox<T> {
     /// Swaps everything that waits into `into`, which must be empty; its capacity stays behind for the next batch.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
         debug_assert!(into.is_empty());
+        into.shrink_to(CAPACITY_KEPT);
         let mut queue = self.lock();
         queue.bytes = 0;
         std::mem::swap(&mut queue.messages, into);
@@ -74,7 +78,7 @@ impl<T> Mailbox<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Mailbox;
+    use super::{CAPACITY_KEPT, Mailbox};
 
     #[test]
     fn only_what_has_a_size_is_refused_at_the_bound() {
@@ -86,6 +90,21 @@ mod tests {
         mailbox.take(&mut batch);
         assert_eq!(batch, ["publication", "reply"]);
         assert!(mailbox.post("room again", 10));
+    }
+
+    #[test]
+    fn what_a_storm_needed_is_given_back() {
+        let mailbox = Mailbox::new(0);
+        let mut batch = Vec::new();
+        for round in 0..3 {
+            for number in 0..if round == 0 { 100_000 } else { 1 } {
+                mailbox.post(number, 0);
+            }
+            batch.clear();
+            mailbox.take(&mut batch);
+        }
+        let waiting = mailbox.lock().messages.capacity();
+        assert!(batch.capacity() + waiting <= 2 * CAPACITY_KEPT);
     }
 
     #[tokio::test]
