@@ -9,17 +9,7 @@
 //! [`Gateway`] owns every thread and task and ends them in order: no new sockets, sockets closed while events still
 //! flow, shards joined, the bus left, its thread joined.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, thread, time::Duration};
 
 use backplane::{Bus, Driver};
 use bytes::Bytes;
@@ -122,7 +112,6 @@ pub(crate) struct Shared {
     pub(crate) fallback: Option<Fallback>,
     pub(crate) limiter: Arc<limiter::Limiter>,
     pub(crate) readiness: Readiness,
-    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -201,7 +190,6 @@ impl Gateway {
             bus,
         } = self;
         let started = tokio::time::Instant::now();
-        shared.draining.store(true, Ordering::Relaxed);
         shared.readiness.drain();
         accepting.cancel();
         end(acceptor).await;
@@ -259,7 +247,6 @@ impl Shared {
                 std::time::Instant::now(),
             )),
             readiness: Readiness::default(),
-            draining: AtomicBool::new(false),
             config,
             bus,
             local,
@@ -269,7 +256,7 @@ impl Shared {
 
     /// Why new websockets are not let in now, if they are not: the value of the metric label `reason`.
     pub(crate) fn refuses(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.readiness.is_draining() {
             Some("draining")
         } else if !self.bus.status().connected {
             Some("bus_down")
@@ -283,11 +270,6 @@ impl Shared {
         self.pulses
             .iter()
             .all(|pulse| pulse.lag() < self.config.stall_after)
-    }
-
-    /// Whether the end has been ordered.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     fn tell_shards(&self, message: impl Fn() -> ToShard) {

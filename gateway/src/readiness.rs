@@ -43,11 +43,6 @@ impl Readiness {
             .collect()
     }
 
-    /// Whether new sockets are taken: a missing monolith or store alone is no reason to refuse them.
-    pub fn admits(&self) -> bool {
-        self.0.bus.load(Relaxed) && !self.0.draining.load(Relaxed)
-    }
-
     /// The body of `/readyz`.
     pub fn to_json(&self) -> String {
         let reasons: Vec<String> = self
@@ -82,6 +77,10 @@ impl Readiness {
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Relaxed);
     }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -92,11 +91,9 @@ mod tests {
     fn every_missing_part_is_a_reason() {
         let readiness = Readiness::default();
         assert_eq!(readiness.reasons().len(), 4);
-        assert!(!readiness.admits());
         readiness.set_bus(true);
         readiness.set_announced(true);
         readiness.set_store(true);
-        assert!(readiness.admits(), "a missing monolith refuses nobody");
         assert_eq!(
             readiness.to_json(),
             r#"{"ready":false,"reasons":["no monolith has been seen"]}"#
@@ -104,6 +101,6 @@ mod tests {
         readiness.set_monolith(true);
         assert!(readiness.is_ready());
         readiness.drain();
-        assert!(!readiness.is_ready() && !readiness.admits());
+        assert_eq!(readiness.reasons(), ["draining"]);
     }
 }

@@ -103,7 +103,7 @@ impl Shard {
         self.shared.to_bus.post(ToBus::Opened(connection), 0);
         self.step(&entry, |_| Ok(()));
         // Its handshake was under way when the order to drain came.
-        if self.shared.is_draining() {
+        if self.shared.readiness.is_draining() {
             self.close(&entry, CloseReason::Draining);
         }
     }
