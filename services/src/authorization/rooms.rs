@@ -3,6 +3,7 @@
 use backplane::{CallOptions, Context, ServiceError};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use store::Room;
 
 use super::{Authorization, Need};
 use crate::{
@@ -20,6 +21,20 @@ struct Facts {
     kind: String,
     team: Option<String>,
     parent: Option<String>,
+    /// `abacAttributes` is a list that is not empty.
+    has_attributes: bool,
+}
+
+impl From<Room> for Facts {
+    fn from(room: Room) -> Self {
+        Self {
+            id: room.id,
+            kind: room.kind,
+            team: room.team,
+            parent: room.parent,
+            has_attributes: room.has_abac,
+        }
+    }
 }
 
 /// One question.
@@ -43,6 +58,10 @@ impl<'a> Asked<'a> {
             kind,
             team: member("teamId"),
             parent: member("prid"),
+            has_attributes: params
+                .get(0)
+                .and_then(|room| room["abacAttributes"].as_array())
+                .is_some_and(|attributes| !attributes.is_empty()),
         });
         let bare_user = params
             .get(1)
@@ -108,15 +127,9 @@ impl Authorization {
         let raw_user = user.map_or(Value::Null, |id| json!({ "_id": id }));
         let raw_room =
             json!({ "_id": room.id, "t": room.kind, "teamId": room.team, "prid": room.parent });
-        let facts = Facts {
-            id: room.id,
-            kind: room.kind,
-            team: room.team,
-            parent: room.parent,
-        };
         let bare_user = user.is_some();
         self.can_access(Asked {
-            room: Some(facts),
+            room: Some(room.into()),
             user,
             bare_user,
             raw_room,
@@ -156,12 +169,7 @@ impl Authorization {
             let Some(parent) = self.store.room(parent).await.map_err(unavailable)? else {
                 return Ok(false);
             };
-            room = Facts {
-                id: parent.id,
-                kind: parent.kind,
-                team: parent.team,
-                parent: parent.parent,
-            };
+            room = parent.into();
         }
         Ok(false)
     }
@@ -208,8 +216,31 @@ impl Authorization {
             return Ok(false);
         }
         let by_kind = format!("view-{}-room", room.kind);
-        self.has(Some(user), &["view-joined-room", &by_kind], None, Need::One)
-            .await
+        let permissions = ["view-joined-room", &by_kind];
+        Ok(self.has(Some(user), &permissions, None, Need::One).await?
+            && !self.is_closed_by_attributes(room).await?)
+    }
+
+    /// Where attributes decide who may stay in a room, membership opens nothing: the service `abac` that would judge it
+    /// is not here, and unknown means no.
+    async fn is_closed_by_attributes(&self, room: &Facts) -> Result<bool, ServiceError> {
+        if !room.has_attributes {
+            return Ok(false);
+        }
+        let setting = self.store.setting("ABAC_Enabled").await;
+        if setting
+            .map_err(unavailable)?
+            .and_then(|value| value.as_bool())
+            != Some(true)
+        {
+            return Ok(false);
+        }
+        let licensed = self
+            .bus
+            .call("license.hasModule", r#"["abac"]"#, CallOptions::default())
+            .await;
+        let licensed = licensed.map_err(|error| plain(&error.to_string()))?;
+        Ok(licensed == Some(Bytes::from_static(b"true")))
     }
 
     /// Livechat and voip rooms belong to the monolith's own judge (services.md 3.9).
@@ -241,5 +272,79 @@ impl Authorization {
             Ok(answer) => Ok(answer == Some(Bytes::from_static(b"true"))),
             Err(error) => Err(plain(&error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backplane::{Bus, Incoming, Service};
+    use store::{Store, bson::doc};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Bob is in two private rooms; `r2` has attributes.
+    async fn workspace() -> (Bus, Store) {
+        let store = Store::embedded(None).unwrap();
+        let user = doc! { "_id": "u1", "username": "bob", "active": true, "roles": ["user"] };
+        store.insert_user(user).await.unwrap();
+        let permission = doc! { "_id": "view-p-room", "roles": ["user"] };
+        store.insert_permission(permission).await.unwrap();
+        let attributes = vec![doc! { "key": "k", "values": ["v"] }];
+        for room in [
+            doc! { "_id": "r1", "t": "p" },
+            doc! { "_id": "r2", "t": "p", "abacAttributes": attributes },
+        ] {
+            let rid = store.insert_room(room).await.unwrap();
+            let subscription = doc! { "rid": rid, "u": { "_id": "u1" } };
+            store.insert_subscription(subscription).await.unwrap();
+        }
+        let bus = Bus::in_process("node".into());
+        tokio::spawn(crate::authorization::run(
+            bus.clone(),
+            store.clone(),
+            CancellationToken::new(),
+        ));
+        // It answers when it has read the permissions.
+        while opens(&bus, "r1").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        (bus, store)
+    }
+
+    async fn opens(bus: &Bus, room: &str) -> Result<bool, String> {
+        let params = json!([room, "u1"]).to_string();
+        let action = "authorization.canAccessRoomId";
+        match bus.call(action, &params, CallOptions::default()).await {
+            Ok(answer) => Ok(answer.unwrap() == "true"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[tokio::test]
+    async fn membership_opens_no_room_where_attributes_decide() {
+        let (bus, store) = workspace().await;
+        assert_eq!(opens(&bus, "r1").await, Ok(true));
+        assert_eq!(opens(&bus, "r2").await, Ok(true), "not switched on");
+
+        let setting = doc! { "_id": "ABAC_Enabled", "value": true };
+        store.insert_setting(setting).await.unwrap();
+        assert_eq!(opens(&bus, "r1").await, Ok(true));
+        assert!(opens(&bus, "r2").await.is_err(), "the licence is not known");
+
+        let mut licence = bus.announce(Service {
+            name: "license",
+            actions: vec!["license.hasModule"],
+            events: vec![],
+        });
+        tokio::spawn(async move {
+            loop {
+                if let Incoming::Request(request) = licence.recv().await {
+                    request.respond(Ok(Some(Bytes::from_static(b"true"))));
+                }
+            }
+        });
+        assert_eq!(opens(&bus, "r2").await, Ok(false));
+        assert_eq!(opens(&bus, "r1").await, Ok(true));
     }
 }
