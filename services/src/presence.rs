@@ -156,6 +156,12 @@ impl Presence {
             }
             ("presence.setStatus", Some(user), Some(status)) => {
                 let status = known(status)?;
+                if status == "offline" && !self.may_be_invisible().await? {
+                    return Err(meteor(
+                        "error-status-not-allowed",
+                        "Invisible status is disabled",
+                    ));
+                }
                 let text = params
                     .get(2)
                     .and_then(|text| text.as_str())
@@ -179,6 +185,16 @@ impl Presence {
             _ => return Ok(None),
         };
         Ok(Some(answer.to_string().into()))
+    }
+
+    /// Whether the workspace lets people hide; it does unless it says no.
+    async fn may_be_invisible(&self) -> Result<bool, ServiceError> {
+        let setting = self
+            .store
+            .setting("Accounts_AllowInvisibleStatusOption")
+            .await;
+        let allowed = setting.map_err(unavailable)?;
+        Ok(allowed.and_then(|value| value.as_bool()) != Some(false))
     }
 
     async fn turn(&self, user: &str) -> tokio::sync::MutexGuard<'_, ()> {
@@ -251,4 +267,43 @@ fn known(status: &str) -> Result<&'static str, ServiceError> {
         .into_iter()
         .find(|known| *known == status)
         .ok_or_else(|| meteor("error-invalid-status", "Invalid status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use backplane::{CallOptions, ErrorKind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_known_statuses_are_taken_and_hiding_only_where_it_is_allowed() {
+        let (bus, store) = (
+            Bus::in_process("node".into()),
+            Store::embedded(None).unwrap(),
+        );
+        let user = doc! { "_id": "u1", "username": "bob", "active": true };
+        store.insert_user(user).await.unwrap();
+        tokio::spawn(run(bus.clone(), store.clone(), CancellationToken::new()));
+        while !bus.has_service("presence") {
+            tokio::task::yield_now().await;
+        }
+        let set = async |status: &str| {
+            let params = json!(["u1", status]).to_string();
+            let options = CallOptions::default();
+            match bus.call("presence.setStatus", &params, options).await {
+                Ok(_) => String::new(),
+                Err(error) => match error.kind {
+                    ErrorKind::Refused(remote) => remote.meteor().unwrap().error.to_string(),
+                    other => panic!("{other:?}"),
+                },
+            }
+        };
+        assert_eq!(set("offline").await, "");
+        assert_eq!(set("busy").await, "");
+        assert_eq!(set("gone").await, "error-invalid-status");
+        let setting = doc! { "_id": "Accounts_AllowInvisibleStatusOption", "value": false };
+        store.insert_setting(setting).await.unwrap();
+        assert_eq!(set("offline").await, "error-status-not-allowed");
+        assert_eq!(set("away").await, "");
+    }
 }
