@@ -16,7 +16,7 @@
 //! |---|---|
 //! | socket's registration with the reactor | 256 |
 //! | [`entry::Entry`] with session and outbox | 1,024 |
-//! | [`link::Connection`] and its ids | 256 |
+//! | [`crate::link::Connection`] and its ids | 256 |
 //! | read task | 512 |
 //! | place in the slab, key in the timer queue | 128 |
 //! | a subscription (`topics.rs`) | 200 |
