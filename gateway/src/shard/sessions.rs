@@ -135,13 +135,18 @@ impl Shard {
         now: Instant,
     ) -> Result<(), CloseReason> {
         let mut session = entry.session.borrow_mut();
-        let outcome = input(&mut session);
-        if outcome.is_err() {
-            // What waits behind a logout must not be done any more.
-            session.close();
-        }
-        while let Some(event) = session.poll_event() {
-            self.event(entry, &mut session, event, now);
+        let mut outcome = input(&mut session);
+        loop {
+            if outcome.is_err() {
+                // What waits behind a logout must not be done any more.
+                session.close();
+            }
+            let Some(event) = session.poll_event() else {
+                break;
+            };
+            if let Err(reason) = self.event(entry, &mut session, event, now) {
+                outcome = Err(reason);
+            }
         }
         let mut outbox = entry.outbox.borrow_mut();
         // Answers always fit; but who is over the bound and asks for more does not read.
@@ -164,7 +169,13 @@ impl Shard {
         }
     }
 
-    fn event(&self, entry: &Rc<Entry>, session: &mut Session, event: Event, now: Instant) {
+    fn event(
+        &self,
+        entry: &Rc<Entry>,
+        session: &mut Session,
+        event: Event,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
         match event {
             Event::Connected {
                 has_session,
@@ -172,7 +183,12 @@ impl Shard {
             } => metrics::connected(has_session, has_count),
             Event::Method { name, params } => {
                 if let Err(error) = self.admit(entry, Call::Method, &name, now) {
-                    return session.method_result(Err(error));
+                    // Clients throw their token away on any error of `login {resume}`.
+                    if name == "login" {
+                        return Err(CloseReason::TryAgain);
+                    }
+                    session.method_result(Err(error));
+                    return Ok(());
                 }
                 let running = match &*name {
                     "logout" => Running::Logout,
@@ -191,7 +207,8 @@ impl Shard {
             }
             Event::Subscribe { sub, name, params } => {
                 if let Err(error) = self.admit(entry, Call::Subscription, &name, now) {
-                    return session.subscription_failed(Some(&error));
+                    session.subscription_failed(Some(&error));
+                    return Ok(());
                 }
                 let caller = entry.caller();
                 match streams::judge(&name, &params, &caller) {
@@ -221,6 +238,7 @@ impl Shard {
                 }
             }
         }
+        Ok(())
     }
 
     /// The rate limits of the workspace, before anything else is looked at.

@@ -152,3 +152,15 @@ async fn the_smallest_answers_weigh_what_they_cost() {
     // Their pongs have two bytes each, far from the bound all together.
     asks_without_reading(10_000, |client| client.send_frame(0x89, b"")).await;
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_login_beyond_the_rate_is_no_refusal() {
+    let bench = limited(Limits::default());
+    let mut client = bench.connected(1 << 20).await;
+    // As many logins as one connection has in ten seconds.
+    for _ in 0..10 {
+        bench.log_in(&mut client, "u1").await;
+    }
+    client.send(r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"t"}]}"#);
+    assert_eq!(client.next().await, Seen::Close(1013, "TRY_AGAIN".into()));
+}
