@@ -25,7 +25,7 @@ const AT_ONCE: usize = 64;
 /// service survives it.
 const BULK_PER_SECOND: usize = 640;
 
-/// A grant that cannot be judged is asked about this often, then it ends.
+/// A grant that is not clearly allowed is asked about this often, then it ends.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Grants that wait for a new judgement.
@@ -113,24 +113,30 @@ async fn judge_again(core: &Rc<Core>, subject: &Subject, asker: &Asker) {
     let rules = core.access.grants.borrow().rules(subject, asker);
     let mut lost = Vec::new();
     for rule in rules {
-        let mut attempt = 0;
-        let holds = loop {
-            match judge(core, subject, asker, rule).await {
-                Ok(verdict) => break verdict,
-                Err(Unknown) if attempt + 1 < ATTEMPTS_MAX => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(200) * attempt).await;
-                }
-                Err(Unknown) => break false,
-            }
-        };
-        if !holds {
+        if !holds(core, subject, asker, rule).await {
             lost.push(rule);
         }
     }
     if !lost.is_empty() {
         revoke(core, subject, asker, &lost);
     }
+}
+
+/// Whether a rule still allows it; a no that was overtaken by a change is asked about again, and so is what cannot be
+/// known.
+async fn holds(core: &Rc<Core>, subject: &Subject, asker: &Asker, rule: Read) -> bool {
+    for attempt in 1..=ATTEMPTS_MAX {
+        let before = core.access.grants.borrow().stamp(subject, asker);
+        match judge(core, subject, asker, rule).await {
+            Ok(true) => return true,
+            Ok(false) if before == core.access.grants.borrow().stamp(subject, asker) => {
+                return false;
+            }
+            Ok(false) => {}
+            Err(Unknown) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
+        }
+    }
+    false
 }
 
 /// Ends the subscriptions that stood on these rules and tells their clients.
