@@ -85,19 +85,14 @@ pub(crate) fn closed(core: &Rc<Core>, caller: &Caller) {
     }
 }
 
-/// Somebody has logged in: everything that follows the answer, in the order of the original. `false`: the socket is
+/// Somebody has logged in: everything that follows the answer, in the order of the original. Nothing if the socket is
 /// gone.
-pub(crate) fn logged_in(
-    core: &Rc<Core>,
-    ticket: Ticket,
-    caller: &Caller,
-    user: &Arc<User>,
-) -> bool {
+pub(crate) fn logged_in(core: &Rc<Core>, ticket: Ticket, caller: &Caller, user: &Arc<User>) {
     let key = Key::from(caller);
     let before = {
         let mut connections = core.connections.borrow_mut();
         let Some(before) = connections.log_in(key, user) else {
-            return false;
+            return;
         };
         if let Some(open) = connections.get_mut(key) {
             open.announcing += 1;
@@ -154,7 +149,6 @@ pub(crate) fn logged_in(
         );
         core.bus.broadcast("accounts.login", &login);
     });
-    true
 }
 
 /// Somebody has logged out, logged in before or not.
