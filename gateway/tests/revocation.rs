@@ -288,3 +288,42 @@ async fn a_second_login_by_somebody_else_takes_along_only_what_he_may_follow() {
         "{heard:?}"
     );
 }
+
+#[tokio::test]
+async fn who_leaves_a_room_is_judged_again_for_its_discussions() {
+    let workspace = workspace().await;
+    let discussion = store::bson::doc! { "_id": "d1", "t": "p", "prid": "p1" };
+    workspace.store.insert_room(discussion).await.unwrap();
+    workspace.allow("d1", "u1");
+    let mut client = workspace.user("u1").await;
+    assert_eq!(client.follow("room-messages", "d1").await, Ok(()));
+    workspace.forbid("d1", "u1");
+    let removed =
+        r#"[{"clientAction":"removed","subscription":{"_id":"s1","rid":"p1","u":{"_id":"u1"}}}]"#;
+    workspace.broadcast("watch.subscriptions", removed);
+    let nosub = client.until(|text| text.contains("nosub")).await;
+    assert!(nosub.contains("not-allowed"), "{nosub}");
+}
+
+#[tokio::test]
+async fn a_verdict_does_not_outlive_the_room_that_it_was_about() {
+    let workspace = workspace().await;
+    workspace.allow("c1", "u2");
+    let mut client = workspace.user("u2").await;
+    assert_eq!(client.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(client.follow("room-messages", "c1").await, Ok(()));
+    client
+        .send(r#"{"msg":"unsub","id":"room-messages c1"}"#)
+        .await;
+    client.until(|text| text.contains("nosub")).await;
+    workspace.forbid("c1", "u2");
+    workspace.broadcast(
+        "watch.rooms",
+        r#"[{"clientAction":"updated","room":{"_id":"c1","t":"p"}}]"#,
+    );
+    client.before_fence(&workspace).await;
+    assert_eq!(
+        client.follow("room-messages", "c1").await,
+        Err("not-allowed".into())
+    );
+}

@@ -42,20 +42,13 @@ pub(crate) fn subscription(core: &Core, args: &str) {
         }
         return;
     };
-    let asker = Asker {
-        user: Some(user.clone()),
-        extra: None,
-    };
-    for read in [false, true] {
-        let question = Question::Room {
-            read,
-            room: room.clone(),
-            asker: asker.clone(),
-        };
-        core.access.verdicts.forget(&question);
-    }
+    forget_room(core, &room, &user);
     let subject = Subject::Room(room.clone());
     if action == "\"inserted\"" {
+        let asker = Asker {
+            user: Some(user),
+            extra: None,
+        };
         core.access.grants.borrow_mut().touch(&subject, &asker);
         return;
     }
@@ -71,6 +64,7 @@ pub(crate) fn subscription(core: &Core, args: &str) {
             grants.revoke(&subject, asker, |_| true);
         }
     }
+    inherited(core, &user);
     metrics::revoked("membership");
     let shards = core.connections.borrow().shards(&user);
     core.outgoing.borrow_mut().post_each(shards, || {
@@ -80,6 +74,33 @@ pub(crate) fn subscription(core: &Core, args: &str) {
             silently: true,
         })
     });
+}
+
+/// Access to a discussion may rest on its parent, and access to a room of a team on the team: who leaves one room is
+/// judged again for those.
+fn inherited(core: &Core, user: &Arc<str>) {
+    let sockets = core.connections.borrow().sockets(user);
+    let mut grants = core.access.grants.borrow_mut();
+    let mut held = grants.held_by(&sockets);
+    held.retain(|(subject, _)| grants.is_inherited(subject));
+    for (subject, asker) in &held {
+        grants.touch(subject, asker);
+        if let Subject::Room(room) = subject {
+            forget_room(core, room, user);
+        }
+    }
+    drop(grants);
+    core.access.rejudge.soon(held);
+}
+
+fn forget_room(core: &Core, room: &Arc<str>, user: &Arc<str>) {
+    for read in [false, true] {
+        core.access.verdicts.forget(&Question::Room {
+            read,
+            room: room.clone(),
+            user: Some(user.clone()),
+        });
+    }
 }
 
 /// `watch.rooms`: judged again only if what decides has changed.
@@ -92,7 +113,9 @@ pub(crate) fn room(core: &Core, args: &str) {
     let subject = Subject::Room(id.clone());
     // It follows every message: a room without grants costs nothing more.
     if !core.access.grants.borrow().has(&subject) {
-        core.access.rooms.forget(&id);
+        if core.access.rooms.forget(&id) {
+            forget_verdicts(core, &id);
+        }
         return;
     }
     let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
@@ -106,12 +129,17 @@ pub(crate) fn room(core: &Core, args: &str) {
     }
     drop(grants);
     core.access.rooms.forget(&id);
-    core.access
-        .verdicts
-        .forget_if(|question| matches!(question, Question::Room { room, .. } if *room == id));
+    forget_verdicts(core, &id);
     core.access
         .rejudge
         .soon(askers.into_iter().map(|asker| (subject.clone(), asker)));
+}
+
+/// A verdict about a room is kept for a shorter time than the room itself.
+fn forget_verdicts(core: &Core, id: &Arc<str>) {
+    core.access
+        .verdicts
+        .forget_if(|question| matches!(question, Question::Room { room, .. } if room == id));
 }
 
 /// `watch.roles` and `permission.changed`: every verdict may be another one now.
@@ -225,7 +253,7 @@ async fn look(core: &Rc<Core>, id: &Arc<str>, what: Changed) -> Result<(), Unkno
 
 fn roles_changed(core: &Core, id: &Arc<str>) {
     core.access.verdicts.forget_if(|question| match question {
-        Question::Room { asker, .. } => asker.user.as_ref() == Some(id),
+        Question::Room { user, .. } => user.as_ref() == Some(id),
         Question::Permission { user, .. } => user == id,
     });
     let sockets = core.connections.borrow().sockets(id);

@@ -92,9 +92,9 @@ impl<K: Eq + Hash + Clone, V: Clone + 'static> Flights<K, V> {
         outcome
     }
 
-    /// Forgets one answer; a question under way goes on for those who wait, later ones ask anew.
-    pub(crate) fn forget(&self, key: &K) {
-        self.entries.borrow_mut().remove(key);
+    /// Forgets one answer, whether there was one; a question under way goes on for those who wait, later ones ask anew.
+    pub(crate) fn forget(&self, key: &K) -> bool {
+        self.entries.borrow_mut().remove(key).is_some()
     }
 
     /// Forgets every answer whose key is meant.

@@ -288,6 +288,15 @@ impl Grants {
         changed
     }
 
+    /// Whether access to this room may rest on membership elsewhere.
+    pub(crate) fn is_inherited(&self, subject: &Subject) -> bool {
+        let facts = self
+            .subjects
+            .get(subject)
+            .and_then(|granted| granted.facts.as_ref());
+        facts.is_some_and(|facts| facts.parent.is_some() || facts.team.is_some())
+    }
+
     /// How many distinct grants there are.
     pub(crate) fn len(&self) -> usize {
         self.subjects

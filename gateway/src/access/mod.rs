@@ -48,7 +48,8 @@ enum Question {
     Room {
         read: bool,
         room: Arc<str>,
-        asker: Asker,
+        /// `None`: a connection without a login.
+        user: Option<Arc<str>>,
     },
     Permission {
         user: Arc<str>,
@@ -215,44 +216,41 @@ async fn access(
     if asker.user.is_none() && wanted == Wanted::Access {
         return Ok(false);
     }
-    // Extra data means something to the rules of livechat rooms only: elsewhere it would just split the cache.
-    let is_omnichannel = matches!(&*room.kind, "l" | "v");
-    let asker = Asker {
-        user: asker.user.clone(),
-        extra: asker.extra.clone().filter(|_| is_omnichannel),
-    };
     let question = Question::Room {
         read: wanted == Wanted::Read,
         room: room.id.as_str().into(),
-        asker: asker.clone(),
+        user: asker.user.clone(),
     };
-    let (bus, room) = (core.clone(), room.clone());
-    core.access
-        .verdicts
-        .ask(question, move || async move {
-            let user = asker.user.as_deref();
-            if let Some(user) = user.filter(|_| room.has_abac) {
-                // The attributes are not ours to pass on: this action reads the room itself. Rooms with attributes are
-                // private, where reading and access are the same.
-                let params = format!("[{},{}]", quoted(&room.id), quoted(user));
-                return bus.ask_bool("authorization.canAccessRoomId", &params).await;
-            }
-            let user = user.map_or_else(
-                || "null".to_owned(),
-                |user| format!("{{\"_id\":{}}}", quoted(user)),
-            );
-            let extra = asker
-                .extra
-                .as_deref()
-                .map_or_else(String::new, |extra| format!(",{extra}"));
-            let params = format!("[{},{user}{extra}]", room_param(&room));
-            let action = match wanted {
-                Wanted::Access => "authorization.canAccessRoom",
-                Wanted::Read => "authorization.canReadRoom",
-            };
-            bus.ask_bool(action, &params).await
-        })
-        .await
+    // Extra data means something to the rules of livechat rooms only.
+    let is_omnichannel = matches!(&*room.kind, "l" | "v");
+    let extra = asker.extra.clone().filter(|_| is_omnichannel);
+    let is_plain = extra.is_none();
+    let (bus, room, user) = (core.clone(), room.clone(), asker.user.clone());
+    let ask = move || async move {
+        if let Some(user) = user.as_deref().filter(|_| room.has_abac) {
+            // The attributes are not ours to pass on: this action reads the room itself. Rooms with attributes are
+            // private, where reading and access are the same.
+            let params = format!("[{},{}]", quoted(&room.id), quoted(user));
+            return bus.ask_bool("authorization.canAccessRoomId", &params).await;
+        }
+        let user = user.map_or_else(
+            || "null".to_owned(),
+            |user| format!("{{\"_id\":{}}}", quoted(&user)),
+        );
+        let extra = extra.map_or_else(String::new, |extra| format!(",{extra}"));
+        let params = format!("[{},{user}{extra}]", room_param(&room));
+        let action = match wanted {
+            Wanted::Access => "authorization.canAccessRoom",
+            Wanted::Read => "authorization.canReadRoom",
+        };
+        bus.ask_bool(action, &params).await
+    };
+    if is_plain {
+        core.access.verdicts.ask(question, ask).await
+    } else {
+        // Whoever the extra data is about: no event would find this verdict to drop it.
+        ask().await
+    }
 }
 
 /// The parts of a room that access rules read (streams.md 7.3), raw JSON.
