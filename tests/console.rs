@@ -20,10 +20,7 @@ fn passes(script: &str, target: impl Fn(u16) -> String) {
         environment.push(("PICTURES", docs.to_str().expect("UTF-8")));
     }
     let mut node = NodeProcess::start(script, &[&target(port)], &environment);
-    node.wait_for("the scenario's end", |line| {
-        assert_ne!(line["ok"], false, "{script}: {line}");
-        line["done"] == true
-    });
+    node.pass_steps("done");
 }
 
 #[test]

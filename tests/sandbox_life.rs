@@ -23,17 +23,11 @@ fn lives(client: &str) {
     let script = format!("clients/{client}.js");
     let url = format!("http://127.0.0.1:{port}");
     let mut node = NodeProcess::start(&script, &[&url], &[("SCENARIO", "life")]);
-    let mut until = |node: &mut NodeProcess, member: &str| {
-        node.wait_for(member, |line| {
-            assert_ne!(line["ok"], false, "{client}: {line}");
-            !line[member].is_null()
-        });
-    };
-    until(&mut node, "need");
+    node.pass_steps("need");
     edge.kill9();
     let _edge = start(port, data);
     node.send(&json!({ "back": true }));
-    until(&mut node, "done");
+    node.pass_steps("done");
 }
 
 #[test]

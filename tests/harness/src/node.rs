@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::place::node_script;
 use crate::process::{PATIENCE, Process};
 
+/// Longer than any step of a scenario gives itself.
+const STEP_PATIENCE: Duration = Duration::from_secs(240);
+
 /// A script of `tests/node`. It prints `{"ready": ..}` first and one JSON value per line after that, and may read
 /// commands the same way.
 pub struct NodeProcess {
@@ -65,6 +68,23 @@ impl NodeProcess {
                 Some(value) if wanted(&value) => return value,
                 Some(_) => {}
                 None => panic!("{what} never came:\n{}", self.process.tail()),
+            }
+        }
+    }
+
+    /// Passes over the steps of a scenario (`tests/node/steps.js`) until a line has this member.
+    ///
+    /// # Panics
+    ///
+    /// When a step fails, or the next line does not come within some minutes: steps limit themselves.
+    pub fn pass_steps(&mut self, until: &str) {
+        loop {
+            let Some(line) = self.next_line(STEP_PATIENCE) else {
+                panic!("{until:?} never came:\n{}", self.process.tail());
+            };
+            assert_ne!(line["ok"], false, "{line}");
+            if !line[until].is_null() {
+                return;
             }
         }
     }

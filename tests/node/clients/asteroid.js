@@ -11,8 +11,8 @@ async function open({ ws }, on) {
   const server = new Asteroid({ endpoint: `${ws}/websocket`, SocketConstructor: WebSocket, autoReconnect: false });
   server.ddp.on("changed", ({ collection, fields }) => on.event(collection, fields.eventName, fields.args));
   server.on("disconnected", on.close);
-  // It first tries a token that it might have stored, and forgets its user when there is none.
-  await new Promise((resolve) => server.on("loggedOut", resolve));
+  // It first tries a token that it might have stored, by whichever of its kind, and forgets its user when there is none.
+  await new Promise((resolve) => ["loggedIn", "loggedOut"].map((event) => server.on(event, resolve)));
   return {
     login: async (resume) => ({ id: await server.login({ resume }) }),
     call: (method, ...params) => server.call(method, ...params),

@@ -6,7 +6,7 @@ const { DDPSDK } = require("@rocket.chat/ddp-client");
 
 const { run } = require("./lib");
 
-const STREAMS = ["stream-room-messages", "stream-notify-room"];
+const STREAMS = ["stream-room-messages", "stream-notify-room", "stream-notify-user", "stream-notify-logged"];
 
 async function open({ http }, on) {
   const sdk = await DDPSDK.createAndConnect(http, { retryCount: 0, retryTime: 100 });

@@ -4,7 +4,7 @@ const { Socket } = require("@rocket.chat/sdk/lib/drivers/ddp");
 
 const { run } = require("./lib");
 
-const STREAMS = ["stream-room-messages", "stream-notify-room"];
+const STREAMS = ["stream-room-messages", "stream-notify-room", "stream-notify-user", "stream-notify-logged"];
 const ignore = () => {};
 const logger = { debug: ignore, info: ignore, warn: ignore, warning: ignore, error: console.error };
 

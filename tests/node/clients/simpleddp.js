@@ -25,7 +25,8 @@ async function open({ ws }, on) {
       await subscription.ready();
       return () => {
         const ended = subscription.nosub();
-        subscription.stop();
+        // More than stop(): the same subscription may be made again.
+        subscription.remove();
         return ended;
       };
     },
