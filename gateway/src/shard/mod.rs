@@ -46,6 +46,7 @@ mod close;
 pub(crate) mod entry;
 mod flush;
 pub(crate) mod mailbox;
+mod opening;
 mod publish;
 mod read;
 mod sessions;
@@ -53,7 +54,7 @@ mod timers;
 
 use entry::Entry;
 use mailbox::Mailbox;
-pub(crate) use sessions::Arrival;
+pub(crate) use opening::Arrival;
 
 /// Bytes of the one buffer into which all clients of a shard are read.
 const READ_BYTES: usize = 64 * 1024;
