@@ -222,10 +222,8 @@ pub(crate) fn logged_out(core: &Rc<Core>, args: &str) {
 fn look_soon(core: &Rc<Core>, id: Arc<str>, what: Changed) {
     let core_ = core.clone();
     core.spawn(async move {
-        if look(&core_, &id, what).await == Err(Unknown) {
-            // The sweep will look again.
-            tracing::warn!("a user's login tokens could not be read after a change");
-        }
+        // What the store could not tell the sweep will find.
+        let _ = look(&core_, &id, what).await;
     });
 }
 

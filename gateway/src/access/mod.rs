@@ -370,11 +370,13 @@ impl Core {
             Ok(None) => Ok(false),
             Ok(Some(answer)) if *answer == *b"null" => Ok(false),
             Ok(Some(_)) => {
-                tracing::warn!(action, "answered neither true nor false");
+                self.complaints
+                    .warn("answered neither true nor false", &action);
                 Err(Unknown)
             }
             Err(error) => {
-                tracing::warn!(action, %error, "a permission cannot be judged");
+                self.complaints
+                    .warn("a permission cannot be judged", &error);
                 Err(Unknown)
             }
         }

@@ -119,7 +119,8 @@ pub(crate) fn logged_in(core: &Rc<Core>, ticket: Ticket, caller: &Caller, user: 
             .call("presence.newConnection", &params, CallOptions::default())
             .await;
         if let Err(error) = announced {
-            tracing::warn!(%error, "presence does not know of a connection");
+            core.complaints
+                .warn("presence does not know of a connection", &error);
         }
         let still_there = {
             let mut connections = core.connections.borrow_mut();
@@ -202,7 +203,7 @@ fn presence(core: &Rc<Core>, action: &'static str, user: &User, connection: &Con
             .call(action, &params, CallOptions::default())
             .await
         {
-            tracing::warn!(%error, "presence was not told");
+            core_.complaints.warn("presence was not told", &error);
         }
     });
 }

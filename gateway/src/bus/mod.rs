@@ -5,6 +5,7 @@
 //! a local task that holds the [`Core`]; nothing borrowed crosses an await. Of those there is at most one per session
 //! that asks, and a few that belong to the thread.
 
+mod complaints;
 pub(crate) mod connections;
 pub(crate) mod lifecycle;
 pub(crate) mod outgoing;
@@ -24,6 +25,7 @@ use tokio::{runtime, sync::Notify, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    complaints::Complaints,
     connections::{Connections, Key},
     lifecycle::Instance,
     outgoing::Outgoing,
@@ -96,6 +98,7 @@ pub(crate) struct Core {
     /// A gap was noted, or the bus has settled.
     pub(crate) gap_noted: Notify,
     pub(crate) instance: Instance,
+    pub(crate) complaints: Complaints,
     /// Scratch for event names.
     pub(crate) key: RefCell<String>,
     store: Store,
@@ -185,6 +188,7 @@ impl Core {
             gaps: RefCell::default(),
             gap_noted: Notify::new(),
             instance: Instance::new(parts.bus.node_id()),
+            complaints: Complaints::default(),
             key: RefCell::default(),
             bus: parts.bus,
             store: parts.store,
@@ -218,7 +222,7 @@ impl Core {
                 if matches!(error.kind(), Unavailable | Timeout) {
                     self.readiness.set_store(false);
                 }
-                tracing::warn!(%error, "the store did not answer");
+                self.complaints.warn("the store did not answer", &error);
                 Err(Unknown)
             }
             Err(_) => Err(Unknown),

@@ -169,7 +169,7 @@ async fn ask(core: &Rc<Core>, request: String) -> Verdict {
                     Verdict::Refused(client_error(&error))
                 }
                 _ => {
-                    tracing::warn!(%error, "a login cannot be judged");
+                    core_.complaints.warn("a login cannot be judged", &error);
                     Verdict::Unknown
                 }
             },

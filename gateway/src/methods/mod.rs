@@ -156,7 +156,7 @@ async fn call(core: &Core, action: &str, params: &str) -> Outcome {
         .await
         .map_err(|error| {
             if !matches!(error.kind, ErrorKind::Refused(_)) {
-                tracing::warn!(%error, "a call failed");
+                core.complaints.warn("a call failed", &error);
             }
             client_error(&error)
         })
