@@ -35,7 +35,10 @@ impl Shard {
         leftover: Bytes,
         mut decoder: Decoder,
     ) {
-        if !leftover.is_empty() {
+        if leftover.is_empty() {
+            // Even so it holds the 8 KiB into which HTTP has read.
+            drop(leftover);
+        } else {
             self.input(&entry, &mut decoder, &mut Vec::from(leftover));
         }
         while io.readable().await.is_ok() {
