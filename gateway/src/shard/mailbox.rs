@@ -60,6 +60,11 @@ impl<T> Mailbox<T> {
         std::mem::swap(&mut queue.messages, into);
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().messages.is_empty()
+    }
+
     /// Wakes the owner without a message.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();

@@ -125,7 +125,6 @@ impl Shard {
             loop {
                 poll_fn(|context| Poll::Ready(self.fire(context))).await;
                 self.mailbox.take(&mut batch);
-                let idle = batch.is_empty();
                 for message in batch.drain(..) {
                     if matches!(message, ToShard::Stop) {
                         return self.entries.borrow().len();
@@ -141,7 +140,7 @@ impl Shard {
                 }
                 if !self.flush() {
                     self.appended.set(0);
-                    if idle {
+                    if self.mailbox.is_empty() {
                         break;
                     }
                 }
