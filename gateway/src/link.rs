@@ -97,7 +97,7 @@ pub(crate) struct Publication {
 pub(crate) enum Body {
     /// A `changed` message of a stream: stream name without `stream-`, event name, raw JSON array.
     Stream {
-        stream: Arc<str>,
+        stream: &'static str,
         event: Arc<str>,
         args: Bytes,
     },

@@ -197,7 +197,7 @@ pub(crate) fn emit(
     let publication = Publication {
         topic,
         body: Body::Stream {
-            stream: stream.name.into(),
+            stream: stream.name,
             event: event.into(),
             args: args(),
         },

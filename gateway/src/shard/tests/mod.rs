@@ -277,7 +277,7 @@ fn message(topic: &Topic, text: &str) -> Publication {
     Publication {
         topic: topic.clone(),
         body: Body::Stream {
-            stream: "room-messages".into(),
+            stream: "room-messages",
             event: "r1".into(),
             args: format!("[\"{text}\"]").into(),
         },
