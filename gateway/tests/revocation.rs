@@ -327,3 +327,27 @@ async fn a_verdict_does_not_outlive_the_room_that_it_was_about() {
         Err("not-allowed".into())
     );
 }
+
+#[tokio::test]
+async fn a_login_that_was_overtaken_by_its_revocation_does_not_last() {
+    let workspace = workspace().await;
+    let mut client = workspace.client().await;
+    let mut fence = workspace.client().await;
+    assert_eq!(fence.follow("notify-all", "license").await, Ok(()));
+    let gate = workspace.hold("accounts.login");
+    client
+        .send(r#"{"msg":"method","id":"m","method":"login","params":[{"resume":"tok-u1"}]}"#)
+        .await;
+    // The service has said yes, but the answer has not arrived.
+    workspace.called("accounts.login", 1).await;
+    workspace
+        .store
+        .pull_login_token("u1", "hash-u1")
+        .await
+        .unwrap();
+    workspace.broadcast("user.forceLogout", r#"["u1"]"#);
+    fence.before_fence(&workspace).await;
+    gate.add_permits(1);
+    client.until(|text| text.contains("resume")).await;
+    assert_eq!(client.closed().await, (1008, "REVOKED".into()));
+}

@@ -171,6 +171,7 @@ pub(crate) fn user(core: &Rc<Core>, args: &str) {
     };
     let id: Arc<str> = Arc::from(&*id);
     core.access.users.forget(&id);
+    core.logins.hear_of(&id);
     if !core.connections.borrow().has_user(&id) {
         return;
     }
@@ -208,15 +209,29 @@ pub(crate) fn user(core: &Rc<Core>, args: &str) {
 /// `accounts.logout` of this gateway or another one: newer monoliths do not tell that the token is gone, on which other
 /// sockets may stand.
 pub(crate) fn logged_out(core: &Rc<Core>, args: &str) {
-    let id = raw::at(args, 0, &["userId"]).and_then(ejson::string);
-    if let Some(id) = id.filter(|id| core.connections.borrow().has_user(id)) {
+    let Some(id) = raw::at(args, 0, &["userId"]).and_then(ejson::string) else {
+        return;
+    };
+    let id: Arc<str> = Arc::from(&*id);
+    core.logins.hear_of(&id);
+    if core.connections.borrow().has_user(&id) {
         let what = Changed {
             unknown: false,
             roles: false,
             tokens: true,
         };
-        look_soon(core, Arc::from(&*id), what);
+        look_soon(core, id, what);
     }
+}
+
+/// Something was heard of a user while his login was under way.
+pub(crate) fn look_again(core: &Rc<Core>, id: Arc<str>) {
+    let what = Changed {
+        unknown: true,
+        roles: false,
+        tokens: true,
+    };
+    look_soon(core, id, what);
 }
 
 fn look_soon(core: &Rc<Core>, id: Arc<str>, what: Changed) {
@@ -270,6 +285,7 @@ pub(crate) fn force_logout(core: &Core, args: &str) {
         return;
     };
     let user: Arc<str> = Arc::from(&*user);
+    core.logins.hear_of(&user);
     let connection = raw::at(args, 1, &[])
         .and_then(ejson::string)
         .map(|id| id.into_owned());

@@ -10,7 +10,7 @@ use std::{
 use backplane::{CallOptions, ErrorKind};
 use bytes::Bytes;
 use futures_util::future::{FutureExt as _, LocalBoxFuture, Shared};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use protocol::{
     close::CloseReason,
     ddp::{self, ejson, encode},
@@ -18,7 +18,7 @@ use protocol::{
 
 use super::{Outcome, client_error};
 use crate::{
-    access::quoted,
+    access::{changes, quoted},
     bus::{Core, lifecycle},
     link::{Caller, Effect, Ticket, User},
     metrics,
@@ -30,6 +30,9 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 /// Logins that may start at once after a quiet time.
 const BURST: Duration = Duration::from_millis(100);
 
+/// So many users are told apart; when more were heard of, each login is looked at.
+const HEARD_OF_MAX: usize = 10_000;
+
 /// Longest resume token; real ones have 43 characters, personal access tokens the same.
 const TOKEN_BYTES_MAX: usize = 1_024;
 
@@ -39,6 +42,8 @@ pub(crate) struct Logins {
     /// By params: many tabs of one browser come back with one token.
     running: RefCell<HashMap<String, Shared<LocalBoxFuture<'static, Verdict>>>>,
     next: RefCell<Option<Instant>>,
+    /// Of whom something was heard meanwhile that may end a login.
+    heard_of: RefCell<HashSet<Arc<str>>>,
 }
 
 /// What came out of one question.
@@ -83,6 +88,9 @@ pub(super) async fn login(
             metrics::login("accepted", started.elapsed());
             // Of a socket that is gone the answer is dropped.
             lifecycle::logged_in(core, ticket, caller, &accepted.user);
+            if core.logins.was_heard_of(&accepted.user.id) {
+                changes::look_again(core, accepted.user.id.clone());
+            }
             (
                 Ok(Some(accepted.result.clone())),
                 Effect::LoggedIn(accepted.user.clone()),
@@ -176,10 +184,7 @@ async fn ask(core: &Rc<Core>, request: String) -> Verdict {
         }
     };
     let question = question.boxed_local().shared();
-    core.logins
-        .running
-        .borrow_mut()
-        .insert(request, question.clone());
+    core.logins.begin(request, question.clone());
     question.await
 }
 
@@ -212,6 +217,27 @@ fn accepted(answer: &[u8]) -> Option<Accepted> {
 }
 
 impl Logins {
+    fn begin(&self, request: String, question: Shared<LocalBoxFuture<'static, Verdict>>) {
+        let mut running = self.running.borrow_mut();
+        if running.is_empty() {
+            self.heard_of.take();
+        }
+        running.insert(request, question);
+    }
+
+    /// Something has happened to a user that may end logins: those under way are judged by what was before.
+    pub(crate) fn hear_of(&self, user: &Arc<str>) {
+        let mut heard_of = self.heard_of.borrow_mut();
+        if !self.running.borrow().is_empty() && heard_of.len() < HEARD_OF_MAX {
+            heard_of.insert(user.clone());
+        }
+    }
+
+    fn was_heard_of(&self, user: &str) -> bool {
+        let heard_of = self.heard_of.borrow();
+        heard_of.len() == HEARD_OF_MAX || heard_of.contains(user)
+    }
+
     /// Waits until another login may pass; `false` if that would take too long.
     async fn wait_for_turn(&self, per_second: u32) -> bool {
         let now = Instant::now();
