@@ -4,7 +4,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::PathBuf,
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, SyncSender},
     thread,
     time::Duration,
 };
@@ -26,7 +26,7 @@ fn no_acknowledged_message_is_lost_by_kill_9_under_load() {
     let mut acknowledged: Vec<(String, String)> = Vec::new();
     for (life, &last) in LIVES.iter().enumerate() {
         let (port, mut edge) = start(&data);
-        let (sender, answers) = mpsc::channel();
+        let (sender, answers) = mpsc::sync_channel(WRITERS * MESSAGES_MAX);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (name, sender) = (format!("life-{life}-{writer}"), sender.clone());
@@ -80,7 +80,7 @@ fn start(data: &str) -> (u16, Edge) {
 }
 
 /// Makes a room and writes until the connection ends; tells of each message that was acknowledged: room and id.
-fn write(port: u16, name: &str, acknowledged: &Sender<(String, String)>) -> io::Result<()> {
+fn write(port: u16, name: &str, acknowledged: &SyncSender<(String, String)>) -> io::Result<()> {
     let mut rest = Rest::log_in(port, "alice")?;
     let made = rest.call("createChannel", json!([name]))?;
     let room = made["rid"].as_str().expect("a room id").to_owned();

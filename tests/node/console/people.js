@@ -35,6 +35,7 @@ async function run(base) {
     await page.fill("#text", text);
     await page.press("#text", "Enter");
   };
+  const isIn = (page, name) => page.locator("#room-name", { hasText: name }).waitFor();
   const figure = (page, name) => page.locator("#figures figure", { hasText: name }).locator("output");
   const until = (page, condition, argument) => page.waitForFunction(condition, argument, { polling: 50 });
   /** Presses Tab until the element has the focus: what a keyboard can reach. */
@@ -91,6 +92,7 @@ async function run(base) {
   await step("unread marks come and go", async () => {
     await tabTo(b, room(b, "random"));
     await b.keyboard.press("Enter");
+    await isIn(b, "random");
     await write(a, "while you were away");
     await room(b, "general").locator(".unread").waitFor();
     await tabTo(b, room(b, "general"));
@@ -124,6 +126,7 @@ async function run(base) {
     await room(b, "made-by-bob").waitFor();
     await a.click("#more summary");
     await a.getByRole("button", { name: "Join made-by-bob" }).click();
+    for (const page of [a, b]) await isIn(page, "made-by-bob");
     await write(a, "hello in here");
     await message(b, "hello in here").waitFor();
     await a.getByRole("button", { name: "Leave" }).click();
@@ -132,11 +135,15 @@ async function run(base) {
   });
   await step("one writes to a person directly", async () => {
     await a.click("[data-user=bob]");
+    await isIn(a, "bob");
     await write(a, "between us");
     await room(b, "alice").click();
     await message(b, "between us").waitFor();
   });
-  for (const page of [a, b]) await room(page, "general").click();
+  for (const page of [a, b]) {
+    await room(page, "general").click();
+    await isIn(page, "general");
+  }
 
   await step("the inspector shows both directions, filters and pauses", async () => {
     const line = (label) => a.locator("#frames li", { hasText: label });
@@ -162,8 +169,8 @@ async function run(base) {
   });
   await step("the figures are the gateway's", async () => {
     await until(a, (names) => names.every((name) => /\d/.test([...document.querySelectorAll("#figures figure")].find((f) => f.textContent.includes(name)).querySelector("output").textContent)), ["connections", "subscriptions", "deliveries/s", "messages/write", "fan-out p99", "queued"]);
-    equal(await figure(a, "connections").textContent(), "2", "connections");
-    equal(Number(await figure(a, "subscriptions").textContent()) >= 8, true, "at least eight subscriptions");
+    await until(a, () => document.querySelector("#figures output").textContent === "2");
+    await until(a, () => Number(document.querySelectorAll("#figures output")[1].textContent) >= 8);
     await write(a, "counted");
     await until(a, () => document.querySelectorAll("#figures .line")[2].getAttribute("points").split(" ").some((point) => Number(point.split(",")[1]) < 20));
   });
@@ -182,9 +189,9 @@ async function run(base) {
     await a.click("#stall");
     await a.getByText("has stopped reading").waitFor();
     // The system's own buffers take some megabytes first.
-    for (let floods = 1, queued = 0; queued === 0; floods++) {
+    for (let queued = 0; queued === 0; ) {
       await a.click("#flood");
-      await a.getByText(`${floods} × 50 messages`).waitFor({ timeout: 60_000 });
+      await until(a, () => !document.getElementById("experiment").textContent.startsWith("Writing"));
       // The gateway measures twice a second.
       await a.waitForResponse((response) => response.url().endsWith("/metrics"));
       await a.waitForResponse((response) => response.url().endsWith("/metrics"));
@@ -233,7 +240,7 @@ async function run(base) {
     await b.getByText("last close 1002").waitFor();
     await a.locator("[data-user=bob] .dot[data-status=offline]").waitFor();
   });
-  await step("the browser has nothing to complain about", async () => equal(complaints.join("; "), "", "complaints"));
+  await step("the browser has nothing to complain about", async () => equal(complaints.slice(0, 5).join("; "), "", "complaints"));
   await browser.close();
   print({ done: true });
 }
@@ -283,7 +290,7 @@ async function pictures(a, b, write) {
     for (const each of [a, b]) await each.locator("#messages li", { hasText: text }).waitFor();
   }
   await a.click("#silent");
-  await a.getByText("200 silent clients").waitFor();
+  await a.getByText("200 silent clients listen").waitFor();
   for (let i = 0; i < 6; i++) {
     await write(b, `Hello to all two hundred, ${i + 1} of 6`);
     await a.waitForResponse((response) => response.url().endsWith("/metrics"));
@@ -300,6 +307,7 @@ async function pictures(a, b, write) {
   await a.setViewportSize(WIDE);
   await b.fill("#text", "");
   await a.click("#silent");
+  await a.waitForFunction(() => document.querySelector("#figures output").textContent === "2");
   await enter("general");
 }
 

@@ -79,7 +79,11 @@ function openSilent(tab) {
 }
 
 function closeSilent() {
-  for (const socket of silent.splice(0)) socket.close();
+  for (const socket of silent.splice(0)) {
+    // The browser complains about a socket that is closed before it is open.
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
+  }
   showSilent();
   say("The silent clients are closed.");
 }
