@@ -3,8 +3,8 @@
 #![no_main]
 
 use protocol::moleculer::{
-    Disconnect, Discover, Event, Heartbeat, Info, Ping, Pong, Request, Response, check_args,
-    decode, encode, event_name,
+    Disconnect, Discover, Event, Heartbeat, Info, Ping, Pong, Request, Response, decode, encode,
+    event_name,
 };
 
 /// What decodes must decode again once encoded.
@@ -19,6 +19,13 @@ macro_rules! through {
             );
         }
     };
+}
+
+/// What is forwarded byte for byte must be what another parser takes, however deep it is nested.
+fn is_json(text: &str) {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        assert!(error.to_string().starts_with("recursion limit"), "{error}: {text}");
+    }
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -37,7 +44,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         _ => {
             event_name(payload);
             if let Ok(event) = Event::decode(payload) {
-                check_args(event.data);
+                is_json(event.data);
+                is_json(event.meta);
             }
         }
     }
