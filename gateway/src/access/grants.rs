@@ -94,7 +94,8 @@ impl Grants {
             .entry(asker.clone())
             .or_insert_with(|| Grant {
                 version: fresh,
-                rules: Vec::new(),
+                // Nearly always one rule is all there will be.
+                rules: Vec::with_capacity(1),
             });
         let known = grant.rules.iter_mut().find(|known| known.rule == rule);
         let standing = match known {
@@ -111,7 +112,11 @@ impl Grants {
                 fresh
             }
         };
-        self.held.entry(key).or_default().push(Held {
+        let held = self
+            .held
+            .entry(key)
+            .or_insert_with(|| Vec::with_capacity(1));
+        held.push(Held {
             subject,
             asker,
             rule,
