@@ -21,6 +21,10 @@ const COUNT_EVERY: u32 = 3;
 /// Interval in which readiness is compared with the bus.
 const STATE_EVERY: Duration = Duration::from_millis(250);
 
+/// `users` documents read at the same time. In a login storm more would only wait in the database, each with a driver's
+/// large future around it, and nobody waits for this document.
+pub(crate) const DOCUMENTS_AT_ONCE: usize = 32;
+
 /// This process in the `instances` collection.
 pub(crate) struct Instance {
     id: String,
@@ -134,9 +138,11 @@ pub(crate) fn logged_in(core: &Rc<Core>, ticket: Ticket, caller: &Caller, user: 
             return;
         }
         let id = user.id.clone();
-        let document = core
-            .ask_store(|store| async move { store.user_document(&id).await })
-            .await;
+        let document = {
+            let _turn = core.documents.acquire().await;
+            core.ask_store(|store| async move { store.user_document(&id).await })
+                .await
+        };
         if let Ok(Some(fields)) = document {
             let messages = vec![encode::added("users", &user.id, &fields)];
             core.outgoing

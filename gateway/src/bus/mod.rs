@@ -21,7 +21,11 @@ use backplane::{Bus, Incoming, Service};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use protocol::ddp;
 use store::Store;
-use tokio::{runtime, sync::Notify, task::LocalSet};
+use tokio::{
+    runtime,
+    sync::{Notify, Semaphore},
+    task::LocalSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -98,6 +102,8 @@ pub(crate) struct Core {
     /// A gap was noted, or the bus has settled.
     pub(crate) gap_noted: Notify,
     pub(crate) instance: Instance,
+    /// Reads of `users` documents under way.
+    pub(crate) documents: Semaphore,
     pub(crate) complaints: Complaints,
     /// Scratch for event names.
     pub(crate) key: RefCell<String>,
@@ -188,6 +194,7 @@ impl Core {
             gaps: RefCell::default(),
             gap_noted: Notify::new(),
             instance: Instance::new(parts.bus.node_id()),
+            documents: Semaphore::new(lifecycle::DOCUMENTS_AT_ONCE),
             complaints: Complaints::default(),
             key: RefCell::default(),
             bus: parts.bus,
