@@ -1,5 +1,6 @@
 //! A child process with its output at hand, which does not outlive the test.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, SyncSender};
@@ -128,7 +129,8 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends a signal such as `TERM`.
+    /// Sends a signal such as `TERM`. After `STOP` it returns only when every thread stands still: until then a process
+    /// may still answer.
     pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{signal} {}", self.child.id())])
@@ -138,6 +140,25 @@ impl Process {
             "cannot send {signal} to {}",
             self.name
         );
+        while signal == "STOP" && !self.is_stopped() {
+            thread::yield_now();
+        }
+    }
+
+    /// Whether every thread of it is stopped (or it has ended).
+    fn is_stopped(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return true;
+        };
+        threads.flatten().all(|thread| {
+            // `1234 (name) T ..`; the name may hold anything but a closing bracket behind it.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            !matches!(state, Some('R' | 'S' | 'D'))
+        })
     }
 
     /// Waits until it has ended by itself.
