@@ -13,7 +13,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, link::ToShard, metrics};
+use crate::{link::ToShard, metrics, shared::Shared};
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 4_096;

@@ -9,11 +9,9 @@
 //! [`Gateway`] owns every thread and task and ends them in order: no new sockets, sockets closed while events still
 //! flow, shards joined, the bus left, its thread joined.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, thread, time::Duration};
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use backplane::{Bus, Driver};
-use bytes::Bytes;
-use http_body_util::Full;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -27,23 +25,27 @@ mod http;
 mod io;
 mod limiter;
 mod link;
+mod mailbox;
 mod methods;
 mod metrics;
 mod panics;
+mod publication;
+mod pulse;
 mod readiness;
 mod shard;
+mod shared;
 mod streams;
 mod threads;
+mod topic;
 mod topics;
 
 pub use config::Config;
 pub use panics::end_process_on_panic;
 pub use readiness::Readiness;
+pub use shared::Fallback;
 
-use admission::Admission;
-use link::{ToBus, ToShard};
-use shard::mailbox::Mailbox;
-use topics::Interest;
+use link::ToShard;
+use shared::Shared;
 
 /// Shards that the bit sets of the interest map can name.
 const SHARDS_MAX: usize = 64;
@@ -53,15 +55,6 @@ const DRAIN_SHARE: f64 = 0.6;
 const DRAIN_PER_SOCKET: Duration = Duration::from_millis(5);
 /// Part of the drain time that belongs to leaving the bus.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
-
-/// Answers what the gateway itself does not: the sandbox's console and REST.
-pub type Fallback = Arc<
-    dyn Fn(
-            hyper::Request<hyper::body::Incoming>,
-        ) -> Pin<Box<dyn Future<Output = hyper::Response<Full<Bytes>>> + Send>>
-        + Send
-        + Sync,
->;
 
 /// A running gateway. Dropping it without [`Gateway::drain`] leaves its threads to the end of the process.
 pub struct Gateway {
@@ -93,25 +86,6 @@ fn explain(error: &std::io::Error) -> String {
         std::io::ErrorKind::AddrInUse => "another process listens there already".into(),
         _ => error.to_string(),
     }
-}
-
-/// What all threads of one gateway share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) bus: Bus,
-    pub(crate) local: SocketAddr,
-    /// UUID of this process' DDP server in connection objects.
-    pub(crate) instance: Arc<str>,
-    /// Node and shard tag of session ids, per shard.
-    pub(crate) tags: Box<[String]>,
-    pub(crate) admission: Arc<Admission>,
-    pub(crate) interest: Arc<Interest>,
-    pub(crate) to_bus: Arc<Mailbox<ToBus>>,
-    pub(crate) mailboxes: Box<[Arc<Mailbox<ToShard>>]>,
-    pub(crate) pulses: Box<[threads::Pulse]>,
-    pub(crate) fallback: Option<Fallback>,
-    pub(crate) limiter: Arc<limiter::Limiter>,
-    pub(crate) readiness: Readiness,
 }
 
 impl Gateway {
@@ -224,57 +198,5 @@ async fn end(task: tokio::task::JoinHandle<()>) {
         && error.is_panic()
     {
         std::panic::resume_unwind(error.into_panic());
-    }
-}
-
-impl Shared {
-    fn new(config: Config, bus: Bus, local: SocketAddr, fallback: Option<Fallback>) -> Self {
-        let instance = uuid::Uuid::new_v4().to_string();
-        Self {
-            tags: (0..config.shards)
-                .map(|shard| format!("{}{shard}", &instance[..5]))
-                .collect(),
-            instance: instance.into(),
-            admission: Arc::new(Admission::new(&config)),
-            interest: Arc::default(),
-            to_bus: Arc::new(Mailbox::new(0)),
-            mailboxes: (0..config.shards)
-                .map(|_| Arc::new(Mailbox::new(config.mailbox_bytes)))
-                .collect(),
-            pulses: (0..=config.shards).map(|_| threads::Pulse::new()).collect(),
-            limiter: Arc::new(limiter::Limiter::new(
-                config.rate_limits,
-                std::time::Instant::now(),
-            )),
-            readiness: Readiness::default(),
-            config,
-            bus,
-            local,
-            fallback,
-        }
-    }
-
-    /// Why new websockets are not let in now, if they are not: the value of the metric label `reason`.
-    pub(crate) fn refuses(&self) -> Option<&'static str> {
-        if self.readiness.is_draining() {
-            Some("draining")
-        } else if !self.bus.status().connected {
-            Some("bus_down")
-        } else {
-            None
-        }
-    }
-
-    /// Whether every thread answers its watchdog: what liveness is, whatever happens behind us.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.pulses
-            .iter()
-            .all(|pulse| pulse.lag() < self.config.stall_after)
-    }
-
-    fn tell_shards(&self, message: impl Fn() -> ToShard) {
-        for mailbox in &self.mailboxes {
-            mailbox.post(message(), 0);
-        }
     }
 }

@@ -2,23 +2,17 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use backplane::Driver;
 use store::Store;
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    sync::Notify,
-};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, link::ToBus, metrics, shard::Shard};
+use crate::{link::ToBus, metrics, shard::Shard, shared::Shared};
 
 /// Time between two questions of the watchdog.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -99,53 +93,11 @@ pub(crate) async fn join<T: Send + 'static>(thread: thread::JoinHandle<T>) -> T 
     }
 }
 
-/// One thread's side of the watchdog: a question, and the last one answered.
-pub(crate) struct Pulse {
-    asked: Notify,
-    /// Milliseconds since `started`: when the open question was asked, and when the last answer came.
-    question: AtomicU64,
-    answered: AtomicU64,
-    started: Instant,
-}
-
-impl Pulse {
-    pub(crate) fn new() -> Self {
-        Self {
-            asked: Notify::new(),
-            question: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            started: Instant::now(),
-        }
-    }
-
-    /// How long the open question has been waiting; zero where none is.
-    pub(crate) fn lag(&self) -> Duration {
-        let question = self.question.load(Ordering::Relaxed);
-        if self.answered.load(Ordering::Relaxed) >= question {
-            return Duration::ZERO;
-        }
-        self.started
-            .elapsed()
-            .saturating_sub(Duration::from_millis(question))
-    }
-
-    fn ask(&self) {
-        self.question.store(self.now(), Ordering::Relaxed);
-        self.asked.notify_one();
-    }
-
-    fn now(&self) -> u64 {
-        // The first millisecond is 1: 0 is "never".
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
-    }
-}
-
 /// Answers the watchdog as soon as this thread comes to it, and measures what the thread carries.
 async fn answer(shared: Arc<Shared>, thread: usize, measure: impl Fn()) {
     let pulse = &shared.pulses[thread];
     loop {
-        pulse.asked.notified().await;
-        pulse.answered.store(pulse.now(), Ordering::Relaxed);
+        pulse.answer().await;
         measure();
     }
 }

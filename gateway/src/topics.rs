@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use hashbrown::{HashMap, HashSet, HashTable};
 use slab::Slab;
 
-use crate::link::Topic;
+use crate::topic::Topic;
 
 /// A topic's number within its shard's table; reused after its last subscriber has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -258,7 +258,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Interest, Subscribers, TopicTable};
-    use crate::link::Topic;
+    use crate::topic::Topic;
 
     fn room(id: &str, event: &str) -> Topic {
         Topic::Room(id.into(), event.into())

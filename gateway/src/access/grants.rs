@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
-use crate::{bus::connections::Key, link::Topic, streams::table::Read};
+use crate::{bus::connections::Key, streams::table::Read, topic::Topic};
 
 /// What a grant is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     bus::Core,
-    link::{Ended, Revocation, ToShard, Topic},
+    link::{Ended, Revocation, ToShard},
     metrics,
     streams::table::{Read, RoomRule},
+    topic::Topic,
 };
 
 /// Grants judged at the same time.

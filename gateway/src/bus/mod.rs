@@ -39,11 +39,11 @@ use crate::{
     config::Config,
     gaps::{self, Gaps},
     limiter::Limiter,
-    link::{Answer, Caller, Effect, Scope, Subscribed, Ticket, ToBus, ToShard, Topic},
+    link::{Answer, Caller, Effect, Scope, Subscribed, Ticket, ToBus, ToShard},
+    mailbox::Mailbox,
     methods::{self, Logins},
     metrics,
     readiness::Readiness,
-    shard::mailbox::Mailbox,
     streams::{
         self, events,
         publications::{self, Mirrors},
@@ -52,6 +52,7 @@ use crate::{
         table::{Read, RoomRule},
         translate::{self, Translator},
     },
+    topic::Topic,
     topics::Interest,
 };
 

@@ -3,8 +3,9 @@
 use std::{mem, sync::Arc};
 
 use crate::{
-    link::{Body, Publication, ToShard},
-    shard::mailbox::Mailbox,
+    link::ToShard,
+    mailbox::Mailbox,
+    publication::{Body, Publication},
 };
 
 /// Publications are passed on at the latest when so many bytes have gathered, so that the shards need not wait for the

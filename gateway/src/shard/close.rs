@@ -26,8 +26,9 @@ use super::{
     now,
 };
 use crate::{
-    link::{Ended, Revocation, Scope, ToBus, Topic},
+    link::{Ended, Revocation, Scope, ToBus},
     metrics,
+    topic::Topic,
 };
 
 impl Shard {

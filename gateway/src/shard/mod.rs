@@ -37,15 +37,17 @@ use slab::Slab;
 use tokio_util::time::DelayQueue;
 
 use crate::{
-    Shared,
-    link::{ToShard, Topic},
+    link::ToShard,
+    mailbox::Mailbox,
+    shared::Shared,
+    topic::Topic,
     topics::{TopicId, TopicTable},
 };
 
 mod close;
 pub(crate) mod entry;
 mod flush;
-pub(crate) mod mailbox;
+
 mod opening;
 mod publish;
 mod read;
@@ -53,7 +55,7 @@ mod sessions;
 mod timers;
 
 use entry::Entry;
-use mailbox::Mailbox;
+
 pub(crate) use opening::Arrival;
 
 /// Bytes of the one buffer into which all clients of a shard are read.

@@ -15,8 +15,9 @@ use super::{
     now,
 };
 use crate::{
-    link::{Body, Publication, Topic},
     metrics,
+    publication::{Body, Publication},
+    topic::Topic,
 };
 
 /// What one batch has done, for counters that are touched once per batch.

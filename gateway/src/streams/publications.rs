@@ -20,7 +20,9 @@ use protocol::{
 use super::raw;
 use crate::{
     bus::Core,
-    link::{Body, Publication, Subscribed, Topic},
+    link::Subscribed,
+    publication::{Body, Publication},
+    topic::Topic,
 };
 
 /// Publications answered from mirrors.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::outbox::Class;
 
-use crate::link::Topic;
+use crate::topic::Topic;
 
 /// One row of the table.
 #[derive(Debug)]

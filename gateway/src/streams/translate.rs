@@ -16,8 +16,10 @@ use super::{
 use crate::{
     access::changes,
     bus::Core,
-    link::{Body, Publication, Scope, Topic},
+    link::Scope,
     metrics,
+    publication::{Body, Publication},
+    topic::Topic,
 };
 
 /// Followers of a room whose shards are looked up one by one; more, and every shard gets the publication.

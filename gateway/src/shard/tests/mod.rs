@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use super::{Arrival, Shard};
 use crate::{
-    Shared,
     config::Config,
     io::{Io, memory},
-    link::{
-        Answer, Body, Effect, Ended, Publication, Revocation, Scope, Subscribed, Ticket, ToBus,
-        ToShard, Topic, User,
-    },
+    link::{Answer, Effect, Ended, Revocation, Scope, Subscribed, Ticket, ToBus, ToShard, User},
+    publication::{Body, Publication},
+    shared::Shared,
+    topic::Topic,
 };
 
 mod endings;
