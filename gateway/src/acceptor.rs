@@ -13,7 +13,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{link::ToShard, metrics, shared::Shared};
+use crate::{admission::Accepted, metrics, shared::Shared};
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 4_096;
@@ -86,7 +86,8 @@ fn hand_over(stream: TcpStream, peer: IpAddr, shared: &Shared) {
     match shared.admission.seat() {
         Ok(seat) => {
             let _ = stream.set_nodelay(true);
-            shared.mailboxes[seat.shard()].post(ToShard::Accept(stream, peer, seat), 0);
+            let accepted = Accepted { stream, peer, seat };
+            shared.accepted[accepted.seat.shard()].post(accepted, 0);
         }
         Err(refusal) => {
             metrics::refused(refusal.label());

@@ -126,6 +126,15 @@ impl Admission {
     }
 }
 
+/// A socket fresh from `accept`, on its way to its shard.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Set to non-blocking.
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: IpAddr,
+    pub(crate) seat: Seat,
+}
+
 /// One socket's share of the counters; gives it back when dropped.
 pub(crate) struct Seat {
     admission: Arc<Admission>,

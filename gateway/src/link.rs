@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use protocol::{close::CloseReason, ddp};
 
-use crate::{admission::Seat, publication::Publication, topic::Topic};
+use crate::{publication::Publication, topic::Topic};
 
 /// The way back of an answer: slots are reused, so a slot alone is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +60,9 @@ pub(crate) struct Caller {
     pub(crate) user: Option<Arc<User>>,
 }
 
-/// From the bus thread (and, for `Accept`, the acceptor) to one shard.
+/// From the bus thread to one shard.
 #[derive(Debug)]
 pub(crate) enum ToShard {
-    /// A socket fresh from `accept`, set to non-blocking, with its peer address and its share of the limits.
-    Accept(std::net::TcpStream, IpAddr, Seat),
     /// The answer to a `ToBus` message that carried this ticket.
     Answer(Ticket, Answer),
     /// One batch of publications; the only kind that counts against the mailbox bound.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 
 use crate::{
-    admission::Admission,
+    admission::{Accepted, Admission},
     config::Config,
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) interest: Arc<Interest>,
     pub(crate) to_bus: Arc<Mailbox<ToBus>>,
     pub(crate) mailboxes: Box<[Arc<Mailbox<ToShard>>]>,
+    /// Fresh sockets on their way to each shard.
+    pub(crate) accepted: Box<[Mailbox<Accepted>]>,
     pub(crate) pulses: Box<[Pulse]>,
     pub(crate) fallback: Option<Fallback>,
     pub(crate) limiter: Arc<Limiter>,
@@ -64,6 +66,7 @@ impl Shared {
             mailboxes: (0..config.shards)
                 .map(|_| Arc::new(Mailbox::new(config.mailbox_bytes)))
                 .collect(),
+            accepted: (0..config.shards).map(|_| Mailbox::new(0)).collect(),
             pulses: (0..=config.shards).map(|_| Pulse::new()).collect(),
             limiter: Arc::new(Limiter::new(config.rate_limits, std::time::Instant::now())),
             readiness: Readiness::default(),

@@ -31,6 +31,7 @@ pub(crate) fn shard(index: usize, shared: Arc<Shared>) -> io::Result<thread::Joi
                 let shard = shard.clone();
                 move || shard.measure()
             }));
+            tokio::task::spawn_local(crate::http::run(shard.clone()));
             shard.run().await
         })
     })

@@ -19,7 +19,7 @@ use protocol::{
 use tokio::net::TcpStream;
 
 use crate::{
-    admission::Seat,
+    admission::{Accepted, Seat},
     io::Io,
     metrics,
     readiness::Readiness,
@@ -39,8 +39,21 @@ const HEADER_BYTES_MIN: usize = 8_192;
 /// Seconds after which a refused client is welcome to try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
+/// Serves what the acceptor hands to this shard, for as long as the shard's thread runs.
+pub(crate) async fn run(shard: Rc<Shard>) {
+    let accepted = &shard.shared.accepted[usize::from(shard.index)];
+    let mut batch = Vec::new();
+    loop {
+        accepted.wait().await;
+        accepted.take(&mut batch);
+        for Accepted { stream, peer, seat } in batch.drain(..) {
+            tokio::task::spawn_local(serve(shard.clone(), stream, peer, seat));
+        }
+    }
+}
+
 /// Serves one accepted socket until it is upgraded or closed.
-pub(crate) async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: IpAddr, seat: Seat) {
+async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: IpAddr, seat: Seat) {
     // Fails only without a reactor or for a bad socket.
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;

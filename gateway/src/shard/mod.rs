@@ -173,9 +173,6 @@ impl Shard {
 
     fn take(self: &Rc<Self>, message: ToShard) {
         match message {
-            ToShard::Accept(stream, peer, seat) => {
-                tokio::task::spawn_local(crate::http::serve(self.clone(), stream, peer, seat));
-            }
             ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
             ToShard::Publish(batch) => self.publish(&batch),
             ToShard::Documents { ticket, messages } => self.documents(ticket, messages),
