@@ -169,6 +169,12 @@ impl Bus {
         self.core().has_service(name)
     }
 
+    /// Whether an available node (or this one) announces an action, by its full name: two look-ups, no allocation.
+    pub fn has_action(&self, action: &str) -> bool {
+        let core = self.core();
+        core.local_action(action).is_some() || core.registry.offering(action) > 0
+    }
+
     /// What readiness looks at.
     pub fn status(&self) -> Status {
         let core = self.core();

@@ -261,6 +261,15 @@ both! {
         .await;
     }
 
+    async fn an_action_is_known_as_long_as_a_node_announces_it(here, there) {
+        assert!(!here.has_action("echo.it"));
+        let inbox = there.announce(echo());
+        until("the action", || here.has_action("echo.it")).await;
+        assert!(!here.has_action("echo.missing"), "the service offers other actions only");
+        drop(inbox);
+        until("its end", || !here.has_action("echo.it")).await;
+    }
+
     async fn an_inbox_that_is_made_while_connected_starts_with_up(here, there) {
         until("connected", || there.status().connected).await;
         let mut inbox = there.announce(Service { name: "quiet", actions: vec![], events: vec![] });
