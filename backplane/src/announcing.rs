@@ -1,13 +1,53 @@
-//! What this node says about itself.
+//! What this node says about itself: what it offers, and that it leaves.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use protocol::moleculer::{Announcement, Kind, encode};
+use tokio::{sync::oneshot, time::sleep};
 
 use crate::{
-    bus::{Bus, Network},
-    core::Core,
+    bus::Bus,
+    core::{Core, Service},
+    inbox::Inbox,
+    outgoing::Item,
+    uplink::Network,
+    waiting::Waiting,
 };
 
 impl Bus {
+    /// Offers a service and what is sent to it; the announcement follows once [`Config::dependencies`] are met.
+    pub fn announce(&self, service: Service) -> Inbox {
+        let waiting = Arc::new(Waiting::new(self.config().waiting_bytes));
+        self.core().add(service, waiting.clone(), Instant::now());
+        self.publish_info();
+        Inbox::new(self.clone(), waiting)
+    }
+
+    /// Takes a service back: its inbox receives nothing more.
+    pub fn withdraw(&self, name: &str) {
+        if self.core().remove(|local| local.service.name == name) {
+            self.publish_info();
+        }
+    }
+
+    /// Leaves politely: INFO without services, 100 ms, DISCONNECT, flush (backplane.md 6.4). Nothing is sent after it.
+    pub async fn leave(&self) {
+        let Some(network) = self.network() else {
+            return;
+        };
+        self.core().has_left = true;
+        self.publish_info();
+        // Peers stop sending us requests before we stop answering them.
+        sleep(LEAVE_PAUSE).await;
+        let (done, left) = oneshot::channel();
+        if network.outgoing.push(Item::Leave(done)).is_ok() {
+            let _ = left.await;
+        }
+    }
+
     /// Tells everybody what this node offers, as the next `seq`.
     pub(crate) fn publish_info(&self) {
         let Some(network) = self.network() else {
@@ -19,7 +59,7 @@ impl Bus {
         core.seq += 1;
         let payload = self.info(&core, network);
         // Under the lock, so that announcements leave in the order of their `seq`.
-        let _ = self.send(Kind::Info, None, payload);
+        let _ = self.uplink().send(Kind::Info, None, payload);
     }
 
     /// Announces our services as soon as what they depend on has been seen.
@@ -44,7 +84,7 @@ impl Bus {
             return;
         };
         let payload = self.info(&self.core(), network);
-        let _ = self.send(Kind::Info, Some(node), payload);
+        let _ = self.uplink().send(Kind::Info, Some(node), payload);
     }
 
     fn info(&self, core: &Core, network: &Network) -> Vec<u8> {
@@ -70,3 +110,6 @@ impl Bus {
         })
     }
 }
+
+/// Peers wait as long between INFO without services and DISCONNECT.
+const LEAVE_PAUSE: Duration = Duration::from_millis(100);

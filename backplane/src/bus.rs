@@ -1,26 +1,21 @@
 //! The handle that everybody holds.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use protocol::moleculer::{Kind, Subjects};
-use tokio::{sync::oneshot, time::sleep};
-use uuid::Uuid;
+use tokio::sync::oneshot;
 
 use crate::{
     config::Config,
     core::Core,
-    error::ErrorKind,
-    inbox::{Inbox, Incoming, Waiting},
-    nats::Driver,
-    outgoing::{Item, Outgoing},
+    incoming::Incoming,
+    outgoing::Item,
     registry::NodeInfo,
     stats::{Counters, Stats},
+    uplink::{Network, Uplink},
+    waiting::Waiting,
 };
 
 /// The way to the other processes: cheap to clone, usable from any thread.
@@ -31,45 +26,20 @@ pub struct Bus {
 
 struct Shared {
     config: Config,
-    node_id: Arc<str>,
     core: Mutex<Core>,
-    counters: Counters,
-    /// What the server takes in one message.
-    payload_max: AtomicUsize,
-    /// `None` in process.
-    network: Option<Arc<Network>>,
-}
-
-/// What it takes to reach other nodes.
-pub(crate) struct Network {
-    pub(crate) subjects: Subjects,
-    /// UUID of this process start.
-    pub(crate) instance: String,
-    pub(crate) outgoing: Outgoing,
+    uplink: Arc<Uplink>,
 }
 
 impl Bus {
-    /// A bus over NATS; returns at once, the driver connects and retries for ever.
-    pub fn nats(config: Config) -> (Self, Driver) {
-        let network = Arc::new(Network {
-            subjects: Subjects::new(config.namespace.as_deref()),
-            instance: Uuid::new_v4().to_string(),
-            outgoing: Outgoing::new(config.waiting_bytes),
-        });
-        let bus = Self::new(config, Some(network.clone()));
-        (bus.clone(), Driver::new(bus, network))
-    }
-
     /// A bus without a server: everybody who holds it is on the same node.
     pub fn in_process(node_id: String) -> Self {
-        let bus = Self::new(
-            Config {
-                node_id,
-                dependencies: Vec::new(),
-                ..Config::default()
-            },
-            None,
-        );
+        let config = Config {
+            node_id,
+            dependencies: Vec::new(),
+            ..Config::default()
+        };
+        let uplink = Uplink::in_process(&config);
+        let bus = Self::new(config, uplink);
         let mut core = bus.core();
         core.is_connected = true;
         core.was_connected = true;
@@ -78,35 +48,17 @@ impl Bus {
         bus
     }
 
-    fn new(config: Config, network: Option<Arc<Network>>) -> Self {
+    pub(crate) fn new(config: Config, uplink: Uplink) -> Self {
         // Peers read our services only if `seq` grew; this holds even for a node id that is used again.
         let seq = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(1, |since| since.as_secs());
         Self {
             shared: Arc::new(Shared {
-                node_id: config.node_id.as_str().into(),
                 core: Mutex::new(Core::new(&config, seq)),
-                counters: Counters::default(),
-                payload_max: AtomicUsize::new(usize::MAX),
-                network,
+                uplink: Arc::new(uplink),
                 config,
             }),
-        }
-    }
-
-    /// Offers a service and what is sent to it; the announcement follows once [`Config::dependencies`] are met.
-    pub fn announce(&self, service: Service) -> Inbox {
-        let waiting = Arc::new(Waiting::new(self.config().waiting_bytes));
-        self.core().add(service, waiting.clone(), Instant::now());
-        self.publish_info();
-        Inbox::new(self.clone(), waiting)
-    }
-
-    /// Takes a service back: its inbox receives nothing more.
-    pub fn withdraw(&self, name: &str) {
-        if self.core().remove(|local| local.service.name == name) {
-            self.publish_info();
         }
     }
 
@@ -122,36 +74,17 @@ impl Bus {
         }
     }
 
-    /// Leaves politely: INFO without services, 100 ms, DISCONNECT, flush (backplane.md 6.4). Nothing is sent after it.
-    pub async fn leave(&self) {
-        let Some(network) = self.network() else {
-            return;
-        };
-        self.core().has_left = true;
-        self.publish_info();
-        // Peers stop sending us requests before we stop answering them.
-        sleep(LEAVE_PAUSE).await;
-        let (done, left) = oneshot::channel();
-        if network.outgoing.push(Item::Leave(done)).is_ok() {
-            let _ = left.await;
-        }
-    }
-
     /// Our own node id.
     pub fn node_id(&self) -> &str {
-        &self.shared.node_id
+        self.shared.uplink.node_id()
     }
 
     /// Every node that is known, ourselves first.
     pub fn nodes(&self) -> Vec<NodeInfo> {
         let core = self.core();
         let us = NodeInfo {
-            id: self.shared.node_id.clone(),
-            instance: self
-                .shared
-                .network
-                .as_ref()
-                .map(|network| network.instance.clone()),
+            id: self.id(),
+            instance: self.network().map(|network| network.instance.clone()),
             hostname: Some(self.config().hostname.clone()),
             local: true,
             available: true,
@@ -193,47 +126,7 @@ impl Bus {
     /// What metrics look at.
     pub fn stats(&self) -> Stats {
         let calls = self.core().calls.len();
-        self.shared.counters.read(calls)
-    }
-
-    /// Ends an inbox whose reader is gone.
-    pub(crate) fn close(&self, waiting: &Arc<Waiting>) {
-        if self
-            .core()
-            .remove(|local| Arc::ptr_eq(&local.waiting, waiting))
-        {
-            self.publish_info();
-        }
-    }
-
-    /// Gives a packet to the driver.
-    pub(crate) fn send(
-        &self,
-        kind: Kind,
-        node: Option<&str>,
-        payload: Vec<u8>,
-    ) -> Result<(), ErrorKind> {
-        let sent = self.try_send(kind, node, payload);
-        if sent.is_err() {
-            self.counters().unsent.fetch_add(1, Relaxed);
-        }
-        sent
-    }
-
-    fn try_send(&self, kind: Kind, node: Option<&str>, payload: Vec<u8>) -> Result<(), ErrorKind> {
-        let network = self.shared.network.as_ref().ok_or(ErrorKind::NotFound)?;
-        if payload.len() > self.payload_max() {
-            return Err(ErrorKind::TooLarge);
-        }
-        let subject = match node {
-            Some(node) => network.subjects.node(kind, node),
-            None => network.subjects.all(kind),
-        };
-        network.outgoing.push(Item::Packet {
-            kind,
-            subject,
-            payload,
-        })
+        self.counters().read(calls)
     }
 
     /// Fills an inbox and counts what it refuses.
@@ -260,36 +153,23 @@ impl Bus {
         &self.shared.config
     }
 
+    pub(crate) fn uplink(&self) -> &Arc<Uplink> {
+        &self.shared.uplink
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
-        &self.shared.counters
-    }
-
-    pub(crate) fn payload_max(&self) -> usize {
-        self.shared.payload_max.load(Relaxed)
-    }
-
-    pub(crate) fn set_payload_max(&self, bytes: usize) {
-        self.shared.payload_max.store(bytes, Relaxed);
+        &self.shared.uplink.counters
     }
 
     /// `None` in process.
     pub(crate) fn network(&self) -> Option<&Network> {
-        self.shared.network.as_deref()
+        self.shared.uplink.network()
     }
 
     /// Our node id, shared.
     pub(crate) fn id(&self) -> Arc<str> {
-        self.shared.node_id.clone()
+        self.shared.uplink.node_id().clone()
     }
-}
-
-/// A service as it is announced; lists of full names.
-#[derive(Clone, Debug)]
-pub struct Service {
-    pub name: &'static str,
-    /// `service.method`.
-    pub actions: Vec<&'static str>,
-    pub events: Vec<&'static str>,
 }
 
 /// State of the connection.
@@ -302,6 +182,3 @@ pub struct Status {
     /// Every service of [`Config::dependencies`] is there now.
     pub services_seen: bool,
 }
-
-/// Peers wait as long between INFO without services and DISCONNECT.
-const LEAVE_PAUSE: Duration = Duration::from_millis(100);

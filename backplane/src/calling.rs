@@ -12,8 +12,9 @@ use crate::{
     bus::Bus,
     calls::{CallOptions, Context, Outcome, Outline},
     error::{Error, ErrorKind},
-    inbox::{Incoming, Request, Waiting},
+    incoming::{Incoming, Request},
     reply::Reply,
+    waiting::Waiting,
 };
 
 impl Bus {
@@ -80,7 +81,7 @@ impl Bus {
                     ver: Version,
                     sender: self.node_id().into(),
                 });
-                self.send(Kind::Request, Some(&node), payload)?;
+                self.uplink().send(Kind::Request, Some(&node), payload)?;
                 receiver
             }
         };

@@ -7,11 +7,11 @@ use std::{
 };
 
 use crate::{
-    bus::Service,
     calls::Calls,
     config::Config,
-    inbox::{Gap, GapCause, GapScope, Incoming, Waiting},
+    incoming::{Gap, GapCause, GapScope, Incoming},
     registry::{Change, NodeInfo, Registry},
+    waiting::Waiting,
 };
 
 /// The state of one node: who else is there, what it offers itself, who waits for what.
@@ -34,6 +34,15 @@ pub(crate) struct Core {
     /// Peers that have not answered our ping since the reconnect.
     unsettled: HashSet<Arc<str>>,
     is_settled: bool,
+}
+
+/// A service as it is announced; lists of full names.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    /// `service.method`.
+    pub actions: Vec<&'static str>,
+    pub events: Vec<&'static str>,
 }
 
 /// A service of this node.

@@ -11,8 +11,9 @@ use crate::{
     bus::Bus,
     calling::json_array,
     error::ErrorKind,
-    inbox::{Event, Incoming, Waiting},
+    incoming::{Event, Incoming},
     reply::empty_object,
+    waiting::Waiting,
 };
 
 impl Bus {
@@ -133,7 +134,7 @@ impl Bus {
             ver: Version,
             sender: self.node_id(),
         });
-        if self.send(Kind::Event, Some(node), payload) == Err(ErrorKind::TooLarge) {
+        if self.uplink().send(Kind::Event, Some(node), payload) == Err(ErrorKind::TooLarge) {
             tracing::error!(event, node, "the event is larger than the bus carries");
         }
     }

@@ -1,6 +1,6 @@
 //! The way back of a request's answer: to a caller on this node, or as a RES packet.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use protocol::moleculer::{ErrorObject, Kind, RemoteCode, Response, Version, encode};
@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::{
-    bus::Bus,
     calls::Outcome,
     error::{ErrorKind, RemoteError, ServiceError},
+    uplink::Uplink,
 };
 
 /// Answers exactly once: dropped unanswered it answers an error.
@@ -19,7 +19,7 @@ pub(crate) struct Reply(Option<To>);
 enum To {
     Local(oneshot::Sender<Outcome>),
     Remote {
-        bus: Bus,
+        uplink: Arc<Uplink>,
         node: String,
         id: String,
         meta: Bytes,
@@ -31,9 +31,9 @@ impl Reply {
         Self(Some(To::Local(answer)))
     }
 
-    pub(crate) fn remote(bus: Bus, node: String, id: String, meta: Bytes) -> Self {
+    pub(crate) fn remote(uplink: Arc<Uplink>, node: String, id: String, meta: Bytes) -> Self {
         Self(Some(To::Remote {
-            bus,
+            uplink,
             node,
             id,
             meta,
@@ -50,11 +50,11 @@ impl Reply {
                 );
             }
             Some(To::Remote {
-                bus,
+                uplink,
                 node,
                 id,
                 meta,
-            }) => respond(&bus, &node, &id, &meta, outcome),
+            }) => respond(&uplink, &node, &id, &meta, outcome),
         }
     }
 }
@@ -78,7 +78,7 @@ impl fmt::Debug for Reply {
 
 /// Sends RES; a result that the bus cannot carry becomes an error (backplane.md 5.11).
 pub(crate) fn respond(
-    bus: &Bus,
+    uplink: &Uplink,
     node: &str,
     id: &str,
     meta: &[u8],
@@ -89,7 +89,7 @@ pub(crate) fn respond(
             Ok(data) => Some(data),
             Err(_) => {
                 return respond(
-                    bus,
+                    uplink,
                     node,
                     id,
                     meta,
@@ -103,7 +103,7 @@ pub(crate) fn respond(
     let error = outcome
         .as_ref()
         .err()
-        .map(|error| error_object(error, bus.node_id()));
+        .map(|error| error_object(error, uplink.node_id()));
     let payload = encode(&Response {
         id: id.into(),
         meta: Some(serde_json::from_slice(meta).unwrap_or_else(|_| empty_object())),
@@ -112,14 +112,14 @@ pub(crate) fn respond(
         error,
         stream: None,
         ver: Version,
-        sender: bus.node_id().into(),
+        sender: (&**uplink.node_id()).into(),
     });
-    if payload.len() <= bus.payload_max() {
+    if payload.len() <= uplink.payload_max() {
         // Disconnected: the caller has given up.
-        let _ = bus.send(Kind::Response, Some(node), payload);
+        let _ = uplink.send(Kind::Response, Some(node), payload);
     } else if !matches!(&outcome, Err(ServiceError::Plain { name, .. }) if name == TOO_LARGE.0) {
         respond(
-            bus,
+            uplink,
             node,
             id,
             b"{}",

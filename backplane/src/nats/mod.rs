@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    bus::{Bus, Network},
-    inbox::{GapCause, GapScope, Incoming},
+    bus::Bus,
+    config::Config,
+    incoming::{GapCause, GapScope, Incoming},
     outgoing::Item,
+    uplink::{Network, Uplink},
 };
 use connection::{Connection, Taken};
 
@@ -42,15 +44,21 @@ enum Exit {
     Done,
 }
 
-impl Driver {
-    pub(crate) fn new(bus: Bus, network: Arc<Network>) -> Self {
-        Self {
-            bus,
+impl Bus {
+    /// A bus over NATS; returns at once, the driver connects and retries for ever.
+    pub fn nats(config: Config) -> (Self, Driver) {
+        let (uplink, network) = Uplink::nats(&config);
+        let bus = Self::new(config, uplink);
+        let driver = Driver {
+            bus: bus.clone(),
             network,
             lost_since: None,
-        }
+        };
+        (bus, driver)
     }
+}
 
+impl Driver {
     /// Connects, reconnects and serves until `shutdown` is cancelled or [`Bus::leave`] was called.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = PAUSE_MIN;
@@ -139,13 +147,13 @@ impl Driver {
         let now = Instant::now();
         let bus = &self.bus;
         bus.counters().connects.fetch_add(1, Relaxed);
-        bus.set_payload_max(connection.payload_max());
+        bus.uplink().set_payload_max(connection.payload_max());
         self.network.outgoing.open();
         let discover = Discover {
             ver: Version,
             sender: bus.node_id().into(),
         };
-        let _ = bus.send(Kind::Discover, None, encode(&discover));
+        let _ = bus.uplink().send(Kind::Discover, None, encode(&discover));
         {
             let mut core = bus.core();
             core.is_connected = true;
@@ -273,7 +281,7 @@ fn beat(bus: &Bus) {
         ver: Version,
         sender: bus.node_id().into(),
     };
-    let _ = bus.send(Kind::Heartbeat, None, encode(&heartbeat));
+    let _ = bus.uplink().send(Kind::Heartbeat, None, encode(&heartbeat));
 }
 
 /// Asks again and again those who have not answered since the reconnect: they may not be back yet themselves.
@@ -286,7 +294,7 @@ fn ping_unsettled(bus: &Bus) {
             ver: Version,
             sender: bus.node_id().into(),
         };
-        let _ = bus.send(Kind::Ping, Some(&peer), encode(&ping));
+        let _ = bus.uplink().send(Kind::Ping, Some(&peer), encode(&ping));
     }
 }
 

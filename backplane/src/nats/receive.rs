@@ -16,8 +16,9 @@ use crate::{
     bus::Bus,
     calls::Context,
     error::{ErrorKind, ServiceError},
-    inbox::{Event, GapCause, GapScope, Incoming, Request, Waiting},
+    incoming::{Event, GapCause, GapScope, Incoming, Request},
     reply::{Reply, received, respond},
+    waiting::Waiting,
 };
 
 /// Handles a batch of EVENT packets: one lock and one wake-up per inbox. What nobody here listens to ends behind its
@@ -171,7 +172,7 @@ fn heartbeat(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError>
             ver: Version,
             sender: bus.node_id().into(),
         });
-        let _ = bus.send(Kind::Discover, Some(&packet.sender), ask);
+        let _ = bus.uplink().send(Kind::Discover, Some(&packet.sender), ask);
     }
     Ok(())
 }
@@ -196,7 +197,7 @@ fn ping(bus: &Bus, payload: &[u8]) -> Result<(), DecodeError> {
             ver: Version,
             sender: bus.node_id().into(),
         });
-        let _ = bus.send(Kind::Pong, Some(&packet.sender), pong);
+        let _ = bus.uplink().send(Kind::Pong, Some(&packet.sender), pong);
     }
     Ok(())
 }
@@ -216,7 +217,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     };
     let refuse = |name: &str, message: &str| {
         respond(
-            bus,
+            bus.uplink(),
             &packet.sender,
             &packet.id,
             &meta,
@@ -271,7 +272,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
             meta: meta.clone(),
         },
         reply: Reply::remote(
-            bus.clone(),
+            bus.uplink().clone(),
             packet.sender.to_string(),
             packet.id.to_string(),
             meta,

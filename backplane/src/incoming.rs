@@ -1,0 +1,132 @@
+//! What arrives for one announced service.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+
+use crate::{calls::Context, error::ServiceError, registry::NodeInfo, reply::Reply};
+
+/// Requests and events in the order in which they came, and what the bus itself has to say.
+#[derive(Debug)]
+pub enum Incoming {
+    Request(Request),
+    Event(Event),
+    NodeUp(NodeInfo),
+    /// `unexpected`: lost by heartbeat, or replaced by a new instance under the same id.
+    NodeDown {
+        node: NodeInfo,
+        unexpected: bool,
+    },
+    /// The bus is connected; said first to an inbox that is made while it is.
+    Up,
+    /// The connection to the bus is lost; calls fail at once until `Up`.
+    Down,
+    /// Something may have been missed.
+    Gap(Gap),
+    /// After a reconnect: every known peer has answered our ping (or 5 s have passed), so what they send from now on
+    /// reaches us. A resync for the gap of that outage starts here (design.md 3.8).
+    Settled,
+}
+
+impl Incoming {
+    /// What it counts against the bound; `None` always fits.
+    pub(crate) fn cost(&self) -> Option<usize> {
+        match self {
+            Self::Request(request) => Some(OVERHEAD + request.params.len()),
+            Self::Event(event) => Some(OVERHEAD + event.args.len()),
+            Self::NodeUp(_) | Self::NodeDown { .. } => Some(OVERHEAD),
+            Self::Up | Self::Down | Self::Gap(_) | Self::Settled => None,
+        }
+    }
+}
+
+/// One call to answer.
+#[derive(Debug)]
+pub struct Request {
+    /// As announced, `service.method`.
+    pub action: &'static str,
+    /// Raw JSON array.
+    pub params: Bytes,
+    /// Node id of the caller.
+    pub sender: Arc<str>,
+    /// Give it to nested calls.
+    pub context: Context,
+    pub(crate) reply: Reply,
+}
+
+impl Request {
+    /// Answers the call; `Ok(None)` is JavaScript's `undefined`. A request that is dropped unanswered answers an error.
+    pub fn respond(mut self, outcome: Result<Option<Bytes>, ServiceError>) {
+        self.reply.send(outcome);
+    }
+}
+
+/// One broadcast (or balanced) event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// As announced.
+    pub name: &'static str,
+    /// Raw JSON array: a slice of the NATS payload, checked to be UTF-8 JSON.
+    pub args: Bytes,
+    /// Node id of the emitter.
+    pub sender: Arc<str>,
+    /// Sent by this very node.
+    pub from_us: bool,
+    /// Raw JSON object (`{}` when absent).
+    pub meta: Bytes,
+    /// When it was taken from the bus.
+    pub received: Instant,
+}
+
+/// A stretch of time in which events may have been missed; counted and answered, never silent (design.md 3.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Nothing is missing from before.
+    pub since: Instant,
+    pub scope: GapScope,
+    pub cause: GapCause,
+}
+
+/// Whose events may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GapScope {
+    All,
+    /// Those of one node.
+    Node(Arc<str>),
+    /// Those of this inbox, whoever sent them.
+    Inbox,
+}
+
+/// How a gap became known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapCause {
+    /// The connection was lost and is back.
+    ConnectionLost,
+    /// The client library dropped messages that we did not take in time.
+    MessagesDropped,
+    /// A peer asked who we are although it had sent to us before.
+    Forgotten,
+    /// A peer was lost by heartbeat and came back as the same instance.
+    PeerReturned,
+    /// Our own loop stood still for longer than the heartbeat timeout.
+    Stalled,
+    /// The inbox was full.
+    InboxFull,
+}
+
+impl GapCause {
+    /// Name of the cause as a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection_lost",
+            Self::MessagesDropped => "messages_dropped",
+            Self::Forgotten => "forgotten",
+            Self::PeerReturned => "peer_returned",
+            Self::Stalled => "stalled",
+            Self::InboxFull => "inbox_full",
+        }
+    }
+}
+
+/// What one entry costs besides its payload.
+const OVERHEAD: usize = 256;
