@@ -33,6 +33,7 @@ mod swarm;
 mod sys;
 mod tally;
 mod target;
+mod topics;
 mod traffic;
 mod ws;
 

@@ -12,7 +12,8 @@ use crate::report::{Latency, Report};
 use crate::scenario::{EXTRAS, Load, Scenario};
 use crate::swarm::Swarm;
 use crate::target::Target;
-use crate::traffic::{self, Traffic};
+use crate::topics;
+use crate::traffic::Traffic;
 
 /// What a server gets to come to rest after many sockets have come or gone.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -181,10 +182,10 @@ impl Plan {
             ..
         } = self;
         let user = format!("{}{}", names.user_prefix, number % users);
-        let topics = traffic::topics_of(scenario.interest, number, *users)
+        let topics = topics::topics_of(scenario.interest, number, *users)
             .into_iter()
             .map(|topic| {
-                let (stream, event) = traffic::stream_and_event(scenario.interest, names, topic);
+                let (stream, event) = topics::stream_and_event(scenario.interest, names, topic);
                 (stream.to_owned(), event)
             });
         let extras = EXTRAS[..scenario.extra_subscriptions].iter();

@@ -13,7 +13,8 @@ use crate::scenario::Scenario;
 use crate::sys::{Epoll, Ready};
 use crate::tally::Tally;
 use crate::target::Target;
-use crate::traffic::{self, Traffic};
+use crate::topics;
+use crate::traffic::Traffic;
 
 const BACKEND: u64 = u64::MAX;
 const SCRATCH_BYTES: usize = 256 * 1024;
@@ -52,7 +53,7 @@ impl Swarm {
         let backend = plan.nats.map(join).transpose()?;
         let interest = plan.scenario.interest;
         let topics = if backend.is_some() {
-            traffic::topic_count(interest, plan.users)
+            topics::topic_count(interest, plan.users)
         } else {
             0
         };
@@ -75,7 +76,7 @@ impl Swarm {
 
     /// Waits until a gateway has announced that it takes our events.
     pub(crate) fn find_targets(&mut self, plan: &Plan) -> Result<()> {
-        let event = traffic::event_name(plan.scenario.interest);
+        let event = topics::event_name(plan.scenario.interest);
         let deadline = Instant::now() + TARGET_TIMEOUT;
         while self
             .backend
@@ -113,7 +114,7 @@ impl Swarm {
                     at_once: connect.at_once,
                     browser_headers: plan.scenario.browser_headers,
                 };
-                let topics = traffic::topics_of(interest, number, plan.users);
+                let topics = topics::topics_of(interest, number, plan.users);
                 let client =
                     Client::start(&self.target, script, topics, &self.epoll, number as u64)?;
                 self.clients.push(Some(client));

@@ -6,11 +6,12 @@ use anyhow::Result;
 use memchr::memmem::Finder;
 use serde_json::Value;
 
+use crate::backend::Names;
 use crate::node::unix_nanos;
 use crate::report::{Faults, Histogram};
 use crate::scenario::Interest;
 use crate::sequence::Verdict;
-use crate::{backend::Names, traffic};
+use crate::topics;
 
 /// The marker that every published document carries: it survives any escaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Tally {
         marker: &Marker,
         messages: impl FnOnce() -> Result<Vec<String>>,
     ) {
-        let (stream, event) = traffic::stream_and_event(self.interest, &self.names, marker.topic);
+        let (stream, event) = topics::stream_and_event(self.interest, &self.names, marker.topic);
         let right = messages().is_ok_and(|messages| {
             messages.iter().all(|message| {
                 serde_json::from_str::<Value>(message).is_ok_and(|message| {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{Backend, Names};
 use crate::scenario::{Interest, Load, Scenario};
 use crate::tally::{Marker, Tally};
+use crate::topics::{event_name, topic_count};
 
 /// What a document is without its filler, roughly; the filler makes up the size that a scenario asks for.
 const DOCUMENT_BYTES: usize = 250;
@@ -135,53 +136,6 @@ impl Traffic {
     }
 }
 
-/// The backplane event that carries the documents of an interest.
-pub(crate) fn event_name(interest: Interest) -> &'static str {
-    match interest {
-        Interest::Rooms { .. } => "watch.messages",
-        Interest::OwnUser => "notify.desktop",
-    }
-}
-
-/// Stream and event name under which a topic's messages reach a client.
-pub(crate) fn stream_and_event(
-    interest: Interest,
-    names: &Names,
-    topic: u32,
-) -> (&'static str, String) {
-    match interest {
-        Interest::Rooms { .. } => (
-            "stream-room-messages",
-            format!("{}{topic}", names.room_prefix),
-        ),
-        Interest::OwnUser => (
-            "stream-notify-user",
-            format!("{}{topic}/notification", names.user_prefix),
-        ),
-    }
-}
-
-/// How many topics there are for so many users.
-pub(crate) fn topic_count(interest: Interest, users: usize) -> usize {
-    match interest {
-        Interest::Rooms { rooms, .. } => rooms,
-        Interest::OwnUser => users,
-    }
-}
-
-/// The topics of client number `client`: evenly spread, and not the same sets over and over.
-pub(crate) fn topics_of(interest: Interest, client: usize, users: usize) -> Vec<u32> {
-    match interest {
-        Interest::Rooms { rooms, each } => {
-            let stride = 1 + 2 * (client / rooms % 5);
-            (0..each)
-                .map(|index| ((client + index * stride) % rooms) as u32)
-                .collect()
-        }
-        Interest::OwnUser => vec![(client % users) as u32],
-    }
-}
-
 /// Events to publish `elapsed` after the start, when so many have been `published`.
 fn owed(load: Load, elapsed: Duration, published: u64, in_flight: u32) -> u64 {
     let until_now = match load {
@@ -208,32 +162,8 @@ fn due(load: Load, published: u64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::scenario;
-
-    #[test]
-    fn every_scenario_spreads_its_clients_evenly_over_distinct_rooms() {
-        for scenario in scenario::all() {
-            let count = topic_count(scenario.interest, scenario.connections);
-            let mut members = vec![0; count];
-            for client in 0..scenario.connections {
-                let topics = topics_of(scenario.interest, client, scenario.connections);
-                let distinct: HashSet<_> = topics.iter().collect();
-                assert_eq!(distinct.len(), topics.len(), "{}", scenario.name);
-                topics
-                    .iter()
-                    .for_each(|&topic| members[topic as usize] += 1);
-            }
-            assert_eq!(
-                members.iter().min(),
-                members.iter().max(),
-                "{}",
-                scenario.name
-            );
-        }
-    }
 
     #[test]
     fn what_is_owed_follows_the_clock_or_the_readers() {

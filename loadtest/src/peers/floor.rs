@@ -14,6 +14,7 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(crate) use self::fanout::Mode;
 use self::fanout::{Connection, Fanout};
 use crate::nats::Nats;
 use crate::node::{self, Node, service};
@@ -23,24 +24,6 @@ use crate::ws;
 const BACKPLANE: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 const BACKLOG: i32 = 4096;
-
-/// When frames are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Mode {
-    /// One `send` per delivery, as soon as the event is seen
-    OneSend,
-    /// A queue per connection, written once per batch of events
-    Coalesce,
-}
-
-impl Mode {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::OneSend => "one-send",
-            Self::Coalesce => "coalesce",
-        }
-    }
-}
 
 /// Serves until `seconds` have passed or the nats-server goes away.
 pub(crate) fn serve(nats: SocketAddr, port: u16, mode: Mode, seconds: u64) -> Result<()> {

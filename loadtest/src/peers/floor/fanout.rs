@@ -3,12 +3,29 @@
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
-use super::Mode;
 use super::event::push_changed;
 use crate::sys::{Epoll, Interest};
 
 const IO_SLICES_MAX: usize = 1024;
 const UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// When frames are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// One `send` per delivery, as soon as the event is seen
+    OneSend,
+    /// A queue per connection, written once per batch of events
+    Coalesce,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OneSend => "one-send",
+            Self::Coalesce => "coalesce",
+        }
+    }
+}
 
 /// What a delivery touches.
 #[derive(Default)]
