@@ -2,7 +2,8 @@
 //!
 //! `id`s of calls and subscriptions are raw JSON as the client sent them; `fields`, `args` and results are raw JSON too.
 
-use super::Error;
+pub use super::text::push_string;
+use super::{Error, text::push_raw};
 
 /// `{"msg":"connected","session":"..."}`
 pub fn connected(session: &str) -> String {
@@ -132,30 +133,6 @@ pub fn presence_changed(user: &str, tuple: &[u8]) -> String {
     out
 }
 
-/// Appends `text` as a JSON string, quotes included.
-pub fn push_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut plain_from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            0..0x20 => &*format!("\\u{byte:04x}"),
-            _ => continue,
-        };
-        out.push_str(&text[plain_from..at]);
-        out.push_str(escape);
-        plain_from = at + 1;
-    }
-    out.push_str(&text[plain_from..]);
-    out.push('"');
-}
-
 /// The start of a document message, up to and including its id, with room for `rest_bytes` more.
 fn document(msg: &str, collection: &str, id: &str, rest_bytes: usize) -> String {
     let mut out = String::with_capacity(64 + collection.len() + id.len() + rest_bytes);
@@ -166,11 +143,6 @@ fn document(msg: &str, collection: &str, id: &str, rest_bytes: usize) -> String 
     out.push_str(r#","id":"#);
     push_string(&mut out, id);
     out
-}
-
-/// Appends raw JSON that its source has checked; a byte that is no UTF-8 after all is replaced, not trusted.
-pub(super) fn push_raw(out: &mut String, raw: &[u8]) {
-    out.push_str(&String::from_utf8_lossy(raw));
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 
-use super::encode::{push_raw, push_string};
+use super::text::{push_raw, push_string};
 
 /// A `Meteor.Error` as it stands on the wire (gateway.md 2.6).
 #[derive(Clone, Debug, PartialEq, Eq)]

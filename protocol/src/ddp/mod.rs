@@ -6,6 +6,7 @@ pub mod encode;
 mod error;
 mod message;
 mod scan;
+mod text;
 
 pub use error::{Error, ErrorCode};
 pub use message::{ClientMessage, Refused};

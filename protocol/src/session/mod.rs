@@ -15,8 +15,7 @@ pub use self::event::{Event, SubKey};
 use self::{
     live::Live,
     timers::{Awaited, Due, Timers},
-    turns::Running,
-    waiting::{Call, Waiting},
+    waiting::{Call, Running, Waiting},
 };
 use crate::{
     close::CloseReason,

@@ -1,13 +1,10 @@
 use bytes::Bytes;
 
-use super::{Event, Session, SubKey, waiting::Call};
+use super::{
+    Event, Session, SubKey,
+    waiting::{Call, Running},
+};
 use crate::ddp::{self, encode};
-
-/// The call that everything behind it waits for.
-pub(super) enum Running {
-    Method { id: Box<str> },
-    Sub { id: Box<str>, key: SubKey },
-}
 
 /// The queue: one call after the other, each of which ends before the next begins (gateway.md 2.5).
 impl Session {

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::event::SubKey;
 use crate::ddp::Refused;
 
 /// What takes its turn in a client's queue; `id`s are raw JSON.
@@ -19,6 +20,12 @@ pub(super) enum Call {
     Unsub {
         id: Box<str>,
     },
+}
+
+/// The call that everything behind it waits for.
+pub(super) enum Running {
+    Method { id: Box<str> },
+    Sub { id: Box<str>, key: SubKey },
 }
 
 /// The calls that wait for the running one, first in, first out, with the bytes of the messages they came in.

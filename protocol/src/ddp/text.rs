@@ -1,0 +1,30 @@
+//! Text inside messages.
+
+/// Appends `text` as a JSON string, quotes included.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut plain_from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..0x20 => &*format!("\\u{byte:04x}"),
+            _ => continue,
+        };
+        out.push_str(&text[plain_from..at]);
+        out.push_str(escape);
+        plain_from = at + 1;
+    }
+    out.push_str(&text[plain_from..]);
+    out.push('"');
+}
+
+/// Appends raw JSON that its source has checked; a byte that is no UTF-8 after all is replaced, not trusted.
+pub(super) fn push_raw(out: &mut String, raw: &[u8]) {
+    out.push_str(&String::from_utf8_lossy(raw));
+}
