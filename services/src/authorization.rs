@@ -167,13 +167,8 @@ impl Authorization {
                 )
                 .await?
             }
-            "authorization.canAccessRoom" => {
-                self.can_access(rooms::Asked::parse(params, context))
-                    .await?
-            }
-            "authorization.canReadRoom" => {
-                self.can_read(rooms::Asked::parse(params, context)).await?
-            }
+            "authorization.canAccessRoom" => self.can_access(params, context).await?,
+            "authorization.canReadRoom" => self.can_read(params, context).await?,
             "authorization.canAccessRoomId" => {
                 self.can_access_id(params.text(0), params.text(1), context)
                     .await?

@@ -38,7 +38,7 @@ impl From<Room> for Facts {
 }
 
 /// One question.
-pub(super) struct Asked<'a> {
+struct Asked<'a> {
     room: Option<Facts>,
     user: Option<&'a str>,
     /// The user came as an object with `_id` alone: unknown users are an error then, not a no.
@@ -50,7 +50,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn parse(params: &'a Params, context: &'a Context) -> Self {
+    fn parse(params: &'a Params, context: &'a Context) -> Self {
         let owned = |index| params.get(index).cloned().unwrap_or(Value::Null);
         let member = |name| params.member(0, name).map(str::to_owned);
         let room = member("_id").zip(member("t")).map(|(id, kind)| Facts {
@@ -80,7 +80,15 @@ impl<'a> Asked<'a> {
 }
 
 impl Authorization {
-    pub(super) async fn can_access(&self, asked: Asked<'_>) -> Result<bool, ServiceError> {
+    pub(super) async fn can_access(
+        &self,
+        params: &Params,
+        context: &Context,
+    ) -> Result<bool, ServiceError> {
+        self.may_access(Asked::parse(params, context)).await
+    }
+
+    async fn may_access(&self, asked: Asked<'_>) -> Result<bool, ServiceError> {
         if let (true, Some(user)) = (asked.bare_user, asked.user)
             && self.store.user(user).await.map_err(unavailable)?.is_none()
         {
@@ -95,9 +103,14 @@ impl Authorization {
     }
 
     /// Like access, but a logged-in non-member of a public room also needs the right to look in.
-    pub(super) async fn can_read(&self, asked: Asked<'_>) -> Result<bool, ServiceError> {
+    pub(super) async fn can_read(
+        &self,
+        params: &Params,
+        context: &Context,
+    ) -> Result<bool, ServiceError> {
+        let asked = Asked::parse(params, context);
         let (room, user) = (asked.room.clone(), asked.user);
-        if !self.can_access(asked).await? {
+        if !self.may_access(asked).await? {
             return Ok(false);
         }
         match (room, user) {
@@ -128,7 +141,7 @@ impl Authorization {
         let raw_room =
             json!({ "_id": room.id, "t": room.kind, "teamId": room.team, "prid": room.parent });
         let bare_user = user.is_some();
-        self.can_access(Asked {
+        self.may_access(Asked {
             room: Some(room.into()),
             user,
             bare_user,
