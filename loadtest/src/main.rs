@@ -23,6 +23,7 @@ mod nats;
 mod node;
 mod outcome;
 mod peers;
+mod plan;
 mod probe;
 mod process;
 mod report;
@@ -48,7 +49,7 @@ use clap::{Parser, Subcommand};
 use crate::backend::Names;
 use crate::compare::Comparison;
 use crate::peers::floor::{self, Mode};
-use crate::run::Plan;
+use crate::plan::Plan;
 use crate::scenario::{Interest, Load, Scenario};
 use crate::target::{Framing, Target};
 

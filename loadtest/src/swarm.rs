@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 
 use crate::backend::Backend;
 use crate::client::{Client, Progress, Script};
+use crate::plan::Plan;
 use crate::report::{Faults, Latency};
-use crate::run::Plan;
 use crate::scenario::Scenario;
 use crate::sys::{Epoll, Ready};
 use crate::tally::Tally;
