@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use clap::{Arg, Command};
 
 use crate::{
-    Role,
     config::{Group, VARIABLES},
+    role::Role,
 };
 
 /// The role and all values: the environment, overridden by flags. Ends the process on `--help` and on bad usage.

@@ -12,7 +12,7 @@ pub(crate) use self::{
     reader::{effective, mask, unknown},
     table::{Group, VARIABLES},
 };
-use crate::Role;
+use crate::role::Role;
 
 /// Everything one process was told, typed.
 pub(crate) struct Settings {

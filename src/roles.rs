@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Role,
     config::{Settings, mask},
     http, license,
+    role::Role,
 };
 
 /// Runs the role until a signal (or a refused licence) ends it.

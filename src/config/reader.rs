@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 use super::table::{Group, VARIABLES};
-use crate::Role;
+use crate::role::Role;
 
 /// Where the strings come from, and what was wrong with them.
 pub(crate) struct Reader {

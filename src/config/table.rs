@@ -1,6 +1,6 @@
 //! Every variable this binary reads, as data: the parser, the flags, the printed configuration and CONFIG.md all follow it.
 
-use crate::Role;
+use crate::role::Role;
 
 /// One environment variable; `--the-same-name` on the command line overrides it.
 pub(crate) struct Variable {
