@@ -42,6 +42,8 @@ pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
 
 /// The text format that Prometheus reads.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+/// What requests under way get to be answered when a satellite stops.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often histograms fold what was recorded, so that nothing grows while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -96,7 +98,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         serve_health(&settings, &bus, &store).await?;
         announce_start(role, settings.port, &settings);
         let ended = stop.wait(role, &bus, &settings).await;
-        bus.leave().await;
+        bus.leave(ANSWER_WITHIN).await;
         shutdown.cancel();
         if let Some(driving) = driving {
             driving.await.context("the bus")?;

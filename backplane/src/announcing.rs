@@ -6,7 +6,10 @@ use std::{
 };
 
 use protocol::moleculer::{Announcement, Kind, encode};
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use crate::{
     bus::Bus,
@@ -33,8 +36,9 @@ impl Bus {
         }
     }
 
-    /// Leaves politely: INFO without services, 100 ms, DISCONNECT, flush (backplane.md 6.4). Nothing is sent after it.
-    pub async fn leave(&self) {
+    /// Leaves politely: INFO without services, 100 ms, then requests are refused and those under way are answered, within
+    /// `patience`; DISCONNECT, flush (backplane.md 6.4). Nothing is sent after it.
+    pub async fn leave(&self, patience: Duration) {
         let Some(network) = self.network() else {
             return;
         };
@@ -42,9 +46,13 @@ impl Bus {
         self.publish_info();
         // Peers stop sending us requests before we stop answering them.
         sleep(LEAVE_PAUSE).await;
+        if timeout(patience, self.owed().close()).await.is_err() {
+            self.owed().give_up();
+        }
         let (done, left) = oneshot::channel();
         if network.outgoing.push(Item::Leave(done)).is_ok() {
-            let _ = left.await;
+            // A server that does not read must not keep us.
+            let _ = timeout(GOODBYE_MAX, left).await;
         }
     }
 
@@ -113,3 +121,4 @@ impl Bus {
 
 /// Peers wait as long between INFO without services and DISCONNECT.
 const LEAVE_PAUSE: Duration = Duration::from_millis(100);
+const GOODBYE_MAX: Duration = Duration::from_secs(1);

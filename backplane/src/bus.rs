@@ -12,6 +12,7 @@ use crate::{
     core::Core,
     incoming::Incoming,
     outgoing::Item,
+    owed::Owed,
     registry::NodeInfo,
     stats::{Counters, Stats},
     uplink::{Network, Uplink},
@@ -28,6 +29,7 @@ struct Shared {
     config: Config,
     core: Mutex<Core>,
     uplink: Arc<Uplink>,
+    owed: Arc<Owed>,
 }
 
 impl Bus {
@@ -53,10 +55,12 @@ impl Bus {
         let seq = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(1, |since| since.as_secs());
+        let uplink = Arc::new(uplink);
         Self {
             shared: Arc::new(Shared {
                 core: Mutex::new(Core::new(&config, seq)),
-                uplink: Arc::new(uplink),
+                owed: Arc::new(Owed::new(uplink.clone())),
+                uplink,
                 config,
             }),
         }
@@ -126,7 +130,7 @@ impl Bus {
     /// What metrics look at.
     pub fn stats(&self) -> Stats {
         let calls = self.core().calls.len();
-        self.counters().read(calls)
+        self.counters().read(calls, self.owed().len())
     }
 
     /// Fills an inbox and counts what it refuses.
@@ -155,6 +159,10 @@ impl Bus {
 
     pub(crate) fn uplink(&self) -> &Arc<Uplink> {
         &self.shared.uplink
+    }
+
+    pub(crate) fn owed(&self) -> &Arc<Owed> {
+        &self.shared.owed
     }
 
     pub(crate) fn counters(&self) -> &Counters {

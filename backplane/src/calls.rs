@@ -57,7 +57,7 @@ impl Outline {
     /// Places a new call (with a fresh `id`) under its context.
     ///
     /// # Errors
-    /// `Timeout` when the context has no time left: nothing is sent. `TooDeep` from level 100 on.
+    /// `Skipped` when the context has no time left: nothing is sent. `TooDeep` from level 100 on.
     pub(crate) fn new(
         id: String,
         options: CallOptions,
@@ -85,7 +85,7 @@ impl Outline {
             .deadline
             .map(|deadline| deadline.saturating_duration_since(now));
         if left.is_some_and(|left| left.is_zero()) {
-            return Err(ErrorKind::Timeout);
+            return Err(ErrorKind::Skipped);
         }
         Ok(Self {
             id,
@@ -220,7 +220,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(
             nested(context(1, Some(now)), now + DEFAULT),
-            Err(ErrorKind::Timeout)
+            Err(ErrorKind::Skipped)
         );
         assert_eq!(nested(context(99, None), now).unwrap().level, 100);
         assert_eq!(nested(context(100, None), now), Err(ErrorKind::TooDeep));

@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
+    answer::empty_object,
     bus::Bus,
     calling::json_array,
     error::ErrorKind,
     incoming::{Event, Incoming},
-    reply::empty_object,
     waiting::Waiting,
 };
 

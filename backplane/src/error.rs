@@ -25,6 +25,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match &self.kind {
             ErrorKind::Timeout => "no answer in time",
+            ErrorKind::Skipped => "no time was left for it",
             ErrorKind::NotFound => "no node offers this action",
             ErrorKind::Unavailable => "the node was lost before it answered",
             ErrorKind::Refused(remote) => {
@@ -46,6 +47,8 @@ impl std::error::Error for Error {}
 pub enum ErrorKind {
     /// The deadline passed; the handler may still be at work.
     Timeout,
+    /// The request in whose handling it was made has no time left; nothing was sent.
+    Skipped,
     /// No available node (or not the named one) offers the action; nothing was sent.
     NotFound,
     /// The node went away while the call was under way.

@@ -1,6 +1,10 @@
 //! The receiving end of one announced service.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use crate::{bus::Bus, incoming::Incoming, waiting::Waiting};
 
@@ -24,11 +28,15 @@ impl Inbox {
         }
     }
 
-    /// The next thing; waits for it, for ever once the service is withdrawn.
+    /// The next thing; waits for it, for ever once the service is withdrawn. A request whose caller has given up is
+    /// left out: nobody would hear of the work.
     pub async fn recv(&mut self) -> Incoming {
         loop {
             if let Some(incoming) = self.taken.pop_front() {
-                return incoming;
+                if self.is_wanted(&incoming) {
+                    return incoming;
+                }
+                continue;
             }
             let mut batch = Vec::new();
             self.waiting.take(&mut batch).await;
@@ -36,13 +44,28 @@ impl Inbox {
         }
     }
 
-    /// Waits, then appends everything that waits to `into`: one wake-up and one lock per batch.
+    /// Waits, then appends everything that waits to `into`: one wake-up and one lock per batch. May append nothing.
     pub async fn recv_batch(&mut self, into: &mut Vec<Incoming>) {
+        let from = into.len();
         if self.taken.is_empty() {
             self.waiting.take(into).await;
         } else {
             into.extend(self.taken.drain(..));
         }
+        into.extract_if(from.., |incoming| !self.is_wanted(incoming))
+            .for_each(drop);
+    }
+
+    fn is_wanted(&self, incoming: &Incoming) -> bool {
+        let is_wanted = match incoming {
+            Incoming::Request(request) => request.reply.is_awaited(),
+            _ => true,
+        };
+        if !is_wanted {
+            let stale = &self.bus.counters().requests_stale;
+            stale.fetch_add(1, Relaxed);
+        }
+        is_wanted
     }
 }
 

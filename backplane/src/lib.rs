@@ -14,6 +14,7 @@
 //! - Values cross as raw JSON (EJSON text), byte for byte.
 
 mod announcing;
+mod answer;
 mod bus;
 mod calling;
 mod calls;
@@ -21,10 +22,12 @@ mod config;
 mod core;
 mod emission;
 mod error;
+mod fault;
 mod inbox;
 mod incoming;
 mod nats;
 mod outgoing;
+mod owed;
 mod registry;
 mod reply;
 mod stats;

@@ -27,6 +27,12 @@ pub struct Stats {
     pub connects: u64,
     /// Calls under way now.
     pub calls_pending: u64,
+    /// Requests of other nodes that wait for our answer now.
+    pub requests_open: u64,
+    /// Requests that were answered by their deadline, because no handler did.
+    pub requests_late: u64,
+    /// Requests whose caller had given up before a handler took them.
+    pub requests_stale: u64,
 }
 
 /// The running totals.
@@ -41,6 +47,8 @@ pub(crate) struct Counters {
     pub(crate) inbox_refused: AtomicU64,
     pub(crate) unsent: AtomicU64,
     pub(crate) connects: AtomicU64,
+    pub(crate) requests_late: AtomicU64,
+    pub(crate) requests_stale: AtomicU64,
 }
 
 impl Counters {
@@ -64,7 +72,7 @@ impl Counters {
         }
     }
 
-    pub(crate) fn read(&self, calls_pending: usize) -> Stats {
+    pub(crate) fn read(&self, calls_pending: usize, requests_open: usize) -> Stats {
         let by_kind = |counters: &[AtomicU64]| {
             let counts = counters.iter().map(|counter| counter.load(Relaxed));
             Kind::ALL
@@ -84,6 +92,9 @@ impl Counters {
             unsent: self.unsent.load(Relaxed),
             connects: self.connects.load(Relaxed),
             calls_pending: calls_pending as u64,
+            requests_open: requests_open as u64,
+            requests_late: self.requests_late.load(Relaxed),
+            requests_stale: self.requests_stale.load(Relaxed),
         }
     }
 }

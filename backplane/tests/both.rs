@@ -142,13 +142,27 @@ both! {
         let mut inbox = there.announce(echo());
         known(here, "echo").await;
         let options = CallOptions { timeout: Some(Duration::from_millis(50)), ..CallOptions::default() };
-        assert_eq!(here.call("echo.it", "[1]", options).await.unwrap_err().kind, ErrorKind::Timeout);
-        let late = next_request(&mut inbox).await;
+        let call = here.call("echo.it", "[1]", options);
+        let (outcome, late) = tokio::join!(call, next_request(&mut inbox));
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Timeout);
         assert!(late.context.deadline.is_some_and(|deadline| deadline < Instant::now() + Duration::from_secs(1)));
         late.respond(Ok(Some(Bytes::from_static(b"1"))));
         let serve = async { next_request(&mut inbox).await.respond(Ok(Some(Bytes::from_static(b"2")))) };
         let (outcome, ()) = tokio::join!(here.call("echo.it", "[2]", CallOptions::default()), serve);
         assert_eq!(outcome.unwrap().as_deref(), Some(&b"2"[..]));
+    }
+
+    async fn a_request_whose_caller_has_given_up_is_not_handed_out(here, there) {
+        let mut inbox = there.announce(echo());
+        known(here, "echo").await;
+        let options = CallOptions { timeout: Some(Duration::from_millis(50)), ..CallOptions::default() };
+        assert_eq!(here.call("echo.it", "[1]", options).await.unwrap_err().kind, ErrorKind::Timeout);
+        // The other node's clock is its own.
+        until("its end there", || there.stats().requests_open == 0).await;
+        let serve = async { next_request(&mut inbox).await.respond(Ok(Some(Bytes::from_static(b"2")))) };
+        let (outcome, ()) = tokio::join!(here.call("echo.other", "[2]", CallOptions::default()), serve);
+        assert_eq!(outcome.unwrap().as_deref(), Some(&b"2"[..]));
+        assert_eq!(there.stats().requests_stale, 1);
     }
 
     async fn a_nested_call_inherits_its_context(here, there) {

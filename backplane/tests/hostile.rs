@@ -104,6 +104,140 @@ async fn every_request_is_answered_however_odd() {
 }
 
 #[tokio::test]
+async fn an_action_that_nobody_offers_is_named_in_the_error() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut stranger = Stranger::start(&nats).await;
+    stranger
+        .say("REQ.edge-1", request(1, "echo.missing", 1_000))
+        .await;
+    let error = &stranger.hear("RES").await["error"];
+    assert_eq!(
+        (&error["code"], &error["type"]),
+        (&404.into(), &"SERVICE_NOT_FOUND".into())
+    );
+    assert_eq!(
+        error["data"],
+        serde_json::json!({"action": "echo.missing", "nodeID": "edge-1"})
+    );
+    assert_eq!(error["retryable"], true);
+}
+
+#[tokio::test]
+async fn a_request_is_answered_at_its_deadline_and_only_once() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    stranger.say("REQ.edge-1", request(1, "echo.it", 100)).await;
+    let held = next_request(&mut inbox).await;
+    let answer = stranger.hear("RES").await;
+    let error = &answer["error"];
+    assert_eq!(
+        (&answer["id"], &answer["success"]),
+        (&"1".into(), &false.into())
+    );
+    assert_eq!(
+        (&error["name"], &error["code"], &error["type"]),
+        (
+            &"RequestTimeoutError".into(),
+            &504.into(),
+            &"REQUEST_TIMEOUT".into()
+        )
+    );
+    assert_eq!(
+        error["data"],
+        serde_json::json!({"action": "echo.it", "nodeID": "odd-1"})
+    );
+    assert_eq!(
+        (bus.stats().requests_open, bus.stats().requests_late),
+        (0, 1)
+    );
+    held.respond(Ok(None));
+    stranger
+        .say("REQ.edge-1", request(2, "echo.it", 60_000))
+        .await;
+    next_request(&mut inbox).await.respond(Ok(None));
+    assert_eq!(
+        stranger.hear("RES").await["id"],
+        "2",
+        "the late answer is dropped"
+    );
+}
+
+#[tokio::test]
+async fn work_that_nobody_waits_for_any_more_is_not_begun() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    for id in 1..=2 {
+        stranger.say("REQ.edge-1", request(id, "echo.it", 50)).await;
+    }
+    stranger
+        .say("REQ.edge-1", request(3, "echo.other", 60_000))
+        .await;
+    for _ in 1..=2 {
+        assert_eq!(stranger.hear("RES").await["error"]["code"], 504);
+    }
+    assert_eq!(next_request(&mut inbox).await.action, "echo.other");
+    assert_eq!(bus.stats().requests_stale, 2);
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_answers_what_is_under_way_and_refuses_the_rest() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    let mut goodbyes = stranger.client.subscribe("MOL.DISCONNECT").await.unwrap();
+    for id in 1..=2 {
+        stranger
+            .say("REQ.edge-1", request(id, "echo.it", 60_000))
+            .await;
+    }
+    let one = next_request(&mut inbox).await;
+    let _two = next_request(&mut inbox).await;
+    let talk = async {
+        // Refused from 100 ms after the goodbye on; until then requests are still taken.
+        loop {
+            stranger
+                .say("REQ.edge-1", request(3, "echo.other", 60_000))
+                .await;
+            tokio::select! {
+                answer = stranger.hear("RES") => {
+                    assert_eq!(answer["error"]["name"], "ServiceNotAvailableError");
+                    break;
+                }
+                taken = next_request(&mut inbox) => taken.respond(Ok(None)),
+            }
+            assert_eq!(stranger.hear("RES").await["id"], "3");
+        }
+        one.respond(Ok(Some("7".into())));
+        let answer = stranger.hear("RES").await;
+        assert_eq!((&answer["id"], &answer["data"]), (&"1".into(), &7.into()));
+        // Nobody answers the second one, so patience runs out.
+        let answer = stranger.hear("RES").await;
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&"2".into(), &404.into())
+        );
+        goodbyes.next().await.unwrap();
+    };
+    tokio::join!(bus.leave(std::time::Duration::from_secs(2)), talk);
+}
+
+fn request(id: u32, action: &str, timeout: u32) -> String {
+    format!(
+        r#"{{"ver":"4","sender":"odd-1","id":"{id}","action":"{action}","params":[],"timeout":{timeout}}}"#
+    )
+}
+
+#[tokio::test]
 async fn garbage_is_counted_and_disturbs_nobody() {
     let nats = NatsServer::start();
     let bus = NatsBus::start(config(&nats.url(), "edge-1"));

@@ -76,7 +76,7 @@ async fn a_node_sees_our_services_come_and_go_and_our_leave() {
     net.peer
         .ask(&json!({"cmd": "waitForServices", "names": names}));
 
-    net.bus.leave().await;
+    net.bus.leave(support::PATIENCE).await;
     let gone = net.peer.wait_for("our leave", |line| {
         line["node"] == "disconnected" && line["id"] == "edge-1"
     });

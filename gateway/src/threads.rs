@@ -68,7 +68,9 @@ pub(crate) fn bus(
             })
             .await;
             // A server that does not answer must not hold up the end.
-            let _ = tokio::time::timeout(crate::LEAVE_TIME, shared.bus.leave()).await;
+            let _ =
+                tokio::time::timeout(crate::LEAVE_TIME, shared.bus.leave(crate::LEAVE_TIME / 2))
+                    .await;
             leave.cancel();
             if let Some(driver) = driver {
                 crate::end(driver).await;

@@ -8,13 +8,14 @@ mod connection;
 mod receive;
 
 use std::{
+    future::pending,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use protocol::moleculer::{Disconnect, Discover, Heartbeat, Kind, Ping, Version, encode};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -139,6 +140,8 @@ impl Driver {
         core.is_connected = false;
         core.calls.fail_all();
         core.tell(|| Incoming::Down, now);
+        drop(core);
+        self.bus.owed().forget();
         exit
     }
 
@@ -223,6 +226,7 @@ async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
                 Some(taken) => handle(bus, taken),
                 None => return Exit::Lost,
             },
+            () = due(bus.owed().next_deadline()) => bus.owed().handle_timeout(Instant::now()),
             _ = tick.tick() => {
                 let now = Instant::now();
                 let stalled = now.duration_since(last_tick) > config.heartbeat_timeout;
@@ -250,6 +254,14 @@ async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
                 last_tick = now;
             }
         }
+    }
+}
+
+/// Waits until a time, or for ever.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
     }
 }
 

@@ -13,11 +13,13 @@ use protocol::moleculer::{
 };
 
 use crate::{
+    answer::{Address, received, refuse, respond},
     bus::Bus,
     calls::Context,
     error::{ErrorKind, ServiceError},
+    fault::Fault,
     incoming::{Event, GapCause, GapScope, Incoming, Request},
-    reply::{Reply, received, respond},
+    reply::Reply,
     waiting::Waiting,
 };
 
@@ -215,15 +217,10 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         Some(meta) => payload.slice_ref(meta.get().as_bytes()),
         None => Bytes::from_static(b"{}"),
     };
-    let refuse = |name: &str, message: &str| {
-        respond(
-            bus.uplink(),
-            &packet.sender,
-            &packet.id,
-            &meta,
-            Err(ServiceError::plain(name, message)),
-        );
-        Ok(())
+    let to = Address {
+        node: packet.sender.to_string(),
+        id: packet.id.to_string(),
+        meta: meta.clone(),
     };
     let (service, action, waiting, sender) = {
         let mut core = bus.core();
@@ -236,12 +233,8 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
             Some((local, action)) => (local.service.name, action, local.waiting.clone(), sender),
             None => {
                 drop(core);
-                let message = format!(
-                    "Service '{}' is not found on '{}' node.",
-                    packet.action,
-                    bus.node_id()
-                );
-                return refuse("ServiceNotFoundError", &message);
+                refuse(bus.uplink(), &to, Fault::NotFound, &packet.action);
+                return Ok(());
             }
         }
     };
@@ -249,7 +242,11 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         Some(params) if params.get().starts_with('[') && packet.stream != Some(true) => {
             params.get()
         }
-        _ => return refuse("TypeError", "params is not an array"),
+        _ => {
+            let error = ServiceError::plain("TypeError", "params is not an array");
+            respond(bus.uplink(), &to, &Err(error));
+            return Ok(());
+        }
     };
     // 0 means no deadline, absent our own.
     let timeout = match packet.timeout {
@@ -257,6 +254,10 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         Some(ms) => Duration::try_from_secs_f64(ms / 1e3)
             .ok()
             .filter(|timeout| !timeout.is_zero()),
+    };
+    let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+    let Some(key) = bus.owed().begin(to, action, deadline) else {
+        return Ok(());
     };
     let request = Request {
         action,
@@ -268,15 +269,10 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
             // Saturates; a level of nonsense is refused where the nested call is made.
             level: packet.level.map_or(1, |level| level as u32),
             service,
-            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
-            meta: meta.clone(),
-        },
-        reply: Reply::remote(
-            bus.uplink().clone(),
-            packet.sender.to_string(),
-            packet.id.to_string(),
+            deadline,
             meta,
-        ),
+        },
+        reply: Reply::remote(bus.owed().clone(), key),
     };
     bus.fill(&waiting, [Incoming::Request(request)], now);
     Ok(())
@@ -289,6 +285,8 @@ fn response(bus: &Bus, payload: &Bytes) -> Result<(), DecodeError> {
         _ if packet.success => Ok(packet
             .data
             .map(|data| payload.slice_ref(data.get().as_bytes()))),
+        // The callee's clock was a little faster than ours.
+        Some(error) if error.kind.as_deref() == Some("REQUEST_TIMEOUT") => Err(ErrorKind::Timeout),
         Some(error) => Err(ErrorKind::Refused(Box::new(received(&error)))),
         None => Err(ErrorKind::Malformed),
     };
