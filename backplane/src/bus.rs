@@ -101,6 +101,12 @@ impl Bus {
         std::iter::once(us).chain(core.peers().cloned()).collect()
     }
 
+    /// How many nodes are known and how many of them are available, ourselves among both: without a look at what they offer.
+    pub fn node_count(&self) -> (usize, usize) {
+        let (known, available) = self.core().registry.count();
+        (known + 1, available + 1)
+    }
+
     /// Whether an available node (or this one) offers a service of this name.
     pub fn has_service(&self, name: &str) -> bool {
         self.core().has_service(name)
@@ -129,8 +135,16 @@ impl Bus {
 
     /// What metrics look at.
     pub fn stats(&self) -> Stats {
-        let calls = self.core().calls.len();
-        self.counters().read(calls, self.owed().len())
+        let (calls, cut) = {
+            let core = self.core();
+            (core.calls.len(), core.registry.cut())
+        };
+        Stats {
+            calls_pending: calls as u64,
+            requests_open: self.owed().len() as u64,
+            offers_cut: cut,
+            ..self.counters().read()
+        }
     }
 
     /// Fills an inbox and counts what it refuses.

@@ -136,6 +136,7 @@ impl Core {
         for change in changes {
             match change {
                 Change::Up(node) => self.tell(|| Incoming::NodeUp(node.clone()), now),
+                Change::Offers(node) => self.tell(|| Incoming::NodeOffers(node.clone()), now),
                 Change::Down { node, unexpected } => {
                     self.calls.fail_node(&node.id);
                     self.settle(&node.id, now);

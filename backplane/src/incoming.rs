@@ -12,6 +12,8 @@ pub enum Incoming {
     Request(Request),
     Event(Event),
     NodeUp(NodeInfo),
+    /// A node that was up already offers something else than before.
+    NodeOffers(NodeInfo),
     /// `unexpected`: lost by heartbeat, or replaced by a new instance under the same id.
     NodeDown {
         node: NodeInfo,
@@ -34,7 +36,7 @@ impl Incoming {
         match self {
             Self::Request(request) => Some(OVERHEAD + request.params.len()),
             Self::Event(event) => Some(OVERHEAD + event.args.len()),
-            Self::NodeUp(_) | Self::NodeDown { .. } => Some(OVERHEAD),
+            Self::NodeUp(_) | Self::NodeOffers(_) | Self::NodeDown { .. } => Some(OVERHEAD),
             Self::Up | Self::Down | Self::Gap(_) | Self::Settled => None,
         }
     }

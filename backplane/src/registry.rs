@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::moleculer::{Info, ServiceEntry};
+use protocol::moleculer::Info;
 
 use offers::{Offers, matches};
 
@@ -31,6 +31,8 @@ pub struct NodeInfo {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Change {
     Up(NodeInfo),
+    /// It offers something else than before.
+    Offers(NodeInfo),
     Down {
         node: NodeInfo,
         unexpected: bool,
@@ -54,6 +56,10 @@ pub(crate) struct Registry {
     patterns: Vec<(String, Listener)>,
     /// The current second, and how many strangers were asked in it.
     asked: (Option<Instant>, u32),
+    /// What the offers of all nodes cost.
+    bytes: usize,
+    /// How often a node offered more than is remembered.
+    cut: u64,
 }
 
 struct Node {
@@ -92,6 +98,8 @@ impl Registry {
             events: HashMap::new(),
             patterns: Vec::new(),
             asked: (None, 0),
+            bytes: 0,
+            cut: 0,
         }
     }
 
@@ -109,12 +117,19 @@ impl Registry {
         if node.info.available {
             node.heartbeat = now;
             if !is_new_instance {
-                if seq > node.seq {
-                    let id = node.info.id.clone();
-                    self.unlist(&id);
-                    self.list(&id, info, seq);
+                if seq <= node.seq {
+                    return Vec::new();
                 }
-                return Vec::new();
+                let id = node.info.id.clone();
+                let before = self.unlist(&id);
+                self.list(&id, info, seq);
+                let node = self.nodes.get(&id);
+                let changed =
+                    node.filter(|node| before.is_some_and(|before| before != node.offers));
+                return changed
+                    .map(|node| Change::Offers(node.info.clone()))
+                    .into_iter()
+                    .collect();
             }
         }
         let id = node.info.id.clone();
@@ -286,6 +301,17 @@ impl Registry {
         self.nodes.values().map(|node| &node.info)
     }
 
+    /// How many nodes are known, and how many of them are available.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let available = self.nodes.values().filter(|node| node.info.available);
+        (self.nodes.len(), available.count())
+    }
+
+    /// How often a node offered more than is remembered.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut
+    }
+
     /// The shared id of a known node.
     pub(crate) fn id(&self, node: &str) -> Option<Arc<str>> {
         self.nodes.get_key_value(node).map(|(id, _)| id.clone())
@@ -356,14 +382,18 @@ impl Registry {
         node.seq = seq;
         node.info.instance = info.instance_id.or_else(|| node.info.instance.take());
         node.info.hostname = info.hostname;
-        let services = info.services.unwrap_or_default();
-        node.info.services = services
-            .iter()
-            .filter_map(ServiceEntry::name)
-            .filter(|name| *name != "$node")
-            .map(str::to_owned)
-            .collect();
-        node.offers = Offers::of(services);
+        let room = (OFFERS_BYTES_MAX - self.bytes).min(NODE_OFFERS_BYTES_MAX);
+        let (offers, is_cut) = Offers::of(info.services.unwrap_or_default(), room);
+        if is_cut {
+            self.cut += 1;
+            if self.cut.is_power_of_two() {
+                let count = self.cut;
+                tracing::warn!(node = &**id, count, "a node offers more than is remembered");
+            }
+        }
+        node.info.services.clone_from(&offers.services);
+        self.bytes += offers.bytes;
+        node.offers = offers;
         for action in &node.offers.actions {
             let endpoints = self.actions.entry(action.clone()).or_default();
             if !endpoints.nodes.contains(id) {
@@ -386,12 +416,11 @@ impl Registry {
     }
 
     /// Removes the node from the index, and what it offered from the node.
-    fn unlist(&mut self, id: &str) {
-        let Some(node) = self.nodes.get_mut(id) else {
-            return;
-        };
+    fn unlist(&mut self, id: &str) -> Option<Offers> {
+        let node = self.nodes.get_mut(id)?;
         node.info.services.clear();
         let offers = std::mem::take(&mut node.offers);
+        self.bytes -= offers.bytes;
         for action in &offers.actions {
             if let Some(endpoints) = self.actions.get_mut(action) {
                 endpoints.nodes.retain(|node| &**node != id);
@@ -409,11 +438,15 @@ impl Registry {
             }
         }
         self.patterns.retain(|(_, listener)| &*listener.node != id);
+        Some(offers)
     }
 }
 
 /// A network has tens of nodes; this bounds what invented ones can cost.
 const NODES_MAX: usize = 1_000;
+/// A monolith offers some 60 kB; this bounds what one node, and what all together, can make us remember.
+const NODE_OFFERS_BYTES_MAX: usize = 1 << 20;
+const OFFERS_BYTES_MAX: usize = 32 << 20;
 /// Every broadcast is compared with every pattern; Rocket.Chat announces none.
 const PATTERNS_MAX: usize = 1_000;
 /// More strangers than this do not start in one second.
@@ -474,6 +507,7 @@ mod tests {
             .iter()
             .map(|change| match change {
                 Change::Up(node) => format!("+{}", node.id),
+                Change::Offers(node) => format!("={}", node.id),
                 Change::Down {
                     node,
                     unexpected: true,
@@ -508,8 +542,36 @@ mod tests {
         net.info("a", "1", 2, &["s.x"]);
         assert_eq!(net.info("a", "1", 2, &["s.x", "s.y"]), "");
         assert_eq!(net.registry.next_node("s.y"), None);
-        assert_eq!(net.info("a", "1", 3, &["s.y"]), "");
+        assert_eq!(net.info("a", "1", 3, &["s.y"]), "=a");
+        assert_eq!(net.info("a", "1", 4, &["s.y"]), "", "nothing is new");
         assert!(net.registry.next_node("s.y").is_some() && net.registry.next_node("s.x").is_none());
+    }
+
+    #[test]
+    fn what_a_node_and_all_together_can_make_us_remember_is_bounded() {
+        let mut net = Net::new();
+        let long = "x".repeat(1_000);
+        for node in 0..50 {
+            let names: Vec<_> = (0..2_000)
+                .map(|number| format!("{number}.{long}"))
+                .collect();
+            let names: Vec<_> = names.iter().map(|name| &**name).collect();
+            net.info(&format!("odd-{node}"), "1", 1, &names);
+            let offers = &net.registry.nodes[&*format!("odd-{node}")].offers;
+            assert!(offers.bytes <= NODE_OFFERS_BYTES_MAX && offers.actions.len() < 1_000);
+        }
+        assert!(net.registry.bytes <= OFFERS_BYTES_MAX);
+        assert_eq!((net.registry.cut(), net.registry.count()), (50, (50, 50)));
+        for node in 0..50 {
+            net.registry
+                .handle_disconnect(&format!("odd-{node}"), net.now);
+        }
+        assert_eq!((net.registry.bytes, net.registry.count()), (0, (50, 0)));
+        net.info("a", "1", 1, &["s.x"]);
+        assert!(
+            net.registry.next_node("s.x").is_some(),
+            "there is room again"
+        );
     }
 
     #[test]

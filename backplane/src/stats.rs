@@ -23,6 +23,8 @@ pub struct Stats {
     pub inbox_refused: u64,
     /// Packets that were not sent: disconnected, too large, or too much waiting.
     pub unsent: u64,
+    /// Times a node offered more than is remembered.
+    pub offers_cut: u64,
     /// Connections to the bus so far.
     pub connects: u64,
     /// Calls under way now.
@@ -72,7 +74,8 @@ impl Counters {
         }
     }
 
-    pub(crate) fn read(&self, calls_pending: usize, requests_open: usize) -> Stats {
+    /// What counts itself; the rest is for the bus to add.
+    pub(crate) fn read(&self) -> Stats {
         let by_kind = |counters: &[AtomicU64]| {
             let counts = counters.iter().map(|counter| counter.load(Relaxed));
             Kind::ALL
@@ -91,10 +94,9 @@ impl Counters {
             inbox_refused: self.inbox_refused.load(Relaxed),
             unsent: self.unsent.load(Relaxed),
             connects: self.connects.load(Relaxed),
-            calls_pending: calls_pending as u64,
-            requests_open: requests_open as u64,
             requests_late: self.requests_late.load(Relaxed),
             requests_stale: self.requests_stale.load(Relaxed),
+            ..Stats::default()
         }
     }
 }

@@ -119,6 +119,26 @@ async fn we_see_a_node_come_leave_and_come_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_offers_something_new_later_says_so() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    let mut inbox = bus.announce(echo());
+    let mut peer = start_peer(&nats, "peer-1", &[]);
+    until("its first services", || bus.has_service("peer")).await;
+    peer.send(&json!({"cmd": "create", "name": "late"}));
+    find(&mut inbox, "the new service", |incoming| match incoming {
+        Incoming::NodeOffers(node) => node
+            .services
+            .iter()
+            .any(|name| name == "late")
+            .then_some(()),
+        _ => None,
+    })
+    .await;
+    assert!(bus.has_service("late"));
+}
+
+#[tokio::test]
 async fn our_services_stay_secret_until_settings_and_license_are_there() {
     let nats = NatsServer::start();
     let watcher = NatsBus::start(config(&nats.url(), "watcher"));

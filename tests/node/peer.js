@@ -82,6 +82,7 @@ async function main() {
       })),
     }),
     waitForServices: ({ names }) => broker.waitForServices(names, 30_000, 20).then(() => ({})),
+    create: ({ name }) => void broker.createService({ name, actions: { it: () => name } }),
     stop: () => broker.stop(),
   };
   for await (const line of readline.createInterface({ input: process.stdin })) {

@@ -4,37 +4,68 @@ use std::sync::Arc;
 
 use protocol::moleculer::ServiceEntry;
 
-/// The callable actions and the events of all services of a node.
-#[derive(Default)]
+/// The services of a node, their callable actions and their events.
+#[derive(Default, PartialEq)]
 pub(super) struct Offers {
+    pub(super) services: Vec<String>,
     pub(super) actions: Vec<String>,
     /// Event name and group.
     pub(super) events: Vec<(String, Arc<str>)>,
+    /// What it costs to remember them, roughly.
+    pub(super) bytes: usize,
 }
 
 impl Offers {
-    /// Entries without a name are of no use; `$`-events are local to every node.
-    pub(super) fn of(services: Vec<ServiceEntry>) -> Self {
+    /// Entries without a name are of no use; `$`-events are local to every node. Stops, and says so, before it costs more
+    /// than `room`.
+    pub(super) fn of(services: Vec<ServiceEntry>, room: usize) -> (Self, bool) {
         let mut offers = Self::default();
-        for service in services {
-            let Some(name) = service.name() else { continue };
-            let service_group: Arc<str> = name.into();
-            for event in service.events {
-                let Some(name) = event.name.filter(|name| !name.starts_with('$')) else {
-                    continue;
-                };
-                let group = event.group.map_or_else(|| service_group.clone(), Arc::from);
-                offers.events.push((name, group));
-            }
-            let callable = service
-                .actions
-                .into_iter()
-                .filter(|action| action.is_public());
-            offers
-                .actions
-                .extend(callable.filter_map(|action| action.name));
+        let is_whole = services
+            .into_iter()
+            .all(|service| offers.add(service, room).is_some());
+        (offers, !is_whole)
+    }
+
+    /// `None` where the room ends.
+    fn add(&mut self, service: ServiceEntry, room: usize) -> Option<()> {
+        let Some(name) = service.name() else {
+            return Some(());
+        };
+        let service_group: Arc<str> = name.into();
+        if name != "$node" {
+            self.pay(name, room)?;
+            self.services.push(name.to_owned());
         }
-        offers
+        for event in service.events {
+            let Some(name) = event.name.filter(|name| !name.starts_with('$')) else {
+                continue;
+            };
+            self.pay(&name, room)?;
+            let group = match event.group {
+                Some(group) => {
+                    self.pay(&group, room)?;
+                    group.into()
+                }
+                None => service_group.clone(),
+            };
+            self.events.push((name, group));
+        }
+        for action in service
+            .actions
+            .into_iter()
+            .filter(|action| action.is_public())
+        {
+            if let Some(name) = action.name {
+                self.pay(&name, room)?;
+                self.actions.push(name);
+            }
+        }
+        Some(())
+    }
+
+    fn pay(&mut self, name: &str, room: usize) -> Option<()> {
+        let bytes = self.bytes + NAME_OVERHEAD + name.len();
+        (bytes <= room).then(|| self.bytes = bytes)
     }
 }
 
@@ -51,6 +82,9 @@ pub(super) fn matches(pattern: &str, event: &str) -> bool {
     }
     tokens.next().is_none()
 }
+
+/// What a name costs besides its text: it stands in the node and in the index.
+const NAME_OVERHEAD: usize = 128;
 
 #[cfg(test)]
 mod tests {

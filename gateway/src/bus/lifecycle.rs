@@ -289,9 +289,8 @@ pub(crate) async fn watch_state(core: Rc<Core>) {
         core.readiness.set_bus(status.connected);
         core.readiness.set_announced(status.announced);
         core.readiness.set_monolith(core.bus.has_service("meteor"));
-        let nodes = core.bus.nodes();
-        let online = nodes.iter().filter(|node| node.available).count();
-        metrics::bus(&core.bus.stats(), nodes.len(), online);
+        let (known, online) = core.bus.node_count();
+        metrics::bus(&core.bus.stats(), known, online);
         metrics::grants(core.access.grants.borrow().len());
         tokio::time::sleep(STATE_EVERY).await;
     }

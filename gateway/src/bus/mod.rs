@@ -273,7 +273,7 @@ impl Core {
             Incoming::Request(_) => {}
             Incoming::Up => self.readiness.set_bus(true),
             Incoming::Down => self.readiness.set_bus(false),
-            Incoming::NodeUp(node) => {
+            Incoming::NodeUp(node) | Incoming::NodeOffers(node) => {
                 if node.services.iter().any(|service| service == "meteor") {
                     self.refill.notify_one();
                 }
