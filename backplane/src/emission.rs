@@ -24,6 +24,22 @@ impl Bus {
 
     /// As `broadcast`, to services of these names only (none named: to all).
     pub fn broadcast_to(&self, event: &str, args: &str, groups: &[&str]) {
+        self.send_to_all(event, args, groups, |_| true);
+    }
+
+    /// As `broadcast`, but not to our own inbox of the service that relays: it knows what it says. Recognised by role and
+    /// not by node, which other roles may share.
+    pub fn relay(&self, event: &str, args: &str, from: &str) {
+        self.send_to_all(event, args, &[], |service| service != from);
+    }
+
+    fn send_to_all(
+        &self,
+        event: &str,
+        args: &str,
+        groups: &[&str],
+        is_meant: impl Fn(&str) -> bool,
+    ) {
         let Some(data) = self.event_args(event, args) else {
             return;
         };
@@ -35,9 +51,9 @@ impl Bus {
             )
         };
         if let Some((name, inboxes)) = listeners.get_key_value(event) {
-            let meant = inboxes
-                .iter()
-                .filter(|(service, _)| groups.is_empty() || groups.contains(service));
+            let meant = inboxes.iter().filter(|(service, _)| {
+                is_meant(service) && (groups.is_empty() || groups.contains(service))
+            });
             self.send_locally(name, args, meant.map(|(_, waiting)| waiting));
         }
         let request_id = Uuid::new_v4().to_string();

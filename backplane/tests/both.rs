@@ -214,6 +214,19 @@ both! {
         assert_eq!(text(&next_event(&mut second).await.args), "[\"some\"]");
     }
 
+    async fn a_relay_reaches_everybody_but_the_role_that_sends_it(here, there) {
+        let mut own = here.announce(listener("relay"));
+        let mut beside = here.announce(listener("beside"));
+        let mut far = there.announce(listener("far"));
+        known(here, "far").await;
+        here.relay("test.event", "[1]", "relay");
+        here.broadcast("test.event", "[2]");
+        for inbox in [&mut beside, &mut far] {
+            assert_eq!(text(&next_event(inbox).await.args), "[1]");
+        }
+        assert_eq!(text(&next_event(&mut own).await.args), "[2]");
+    }
+
     async fn our_own_events_are_marked(here, there) {
         let mut near = here.announce(listener("near"));
         let mut far = there.announce(listener("far"));
