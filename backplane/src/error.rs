@@ -13,7 +13,7 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, action: &str) -> Self {
+    pub fn new(kind: ErrorKind, action: &str) -> Self {
         Self {
             kind,
             action: action.to_owned(),

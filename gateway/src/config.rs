@@ -4,6 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use protocol::limits::Limits;
 
+/// Shards that the bit sets of the interest map can name; a machine with more cores gets so many.
+pub const SHARDS_MAX: usize = 64;
+
 /// Settings of one gateway process.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -59,7 +62,9 @@ impl Default for Config {
         Self {
             bind: None,
             port: 3000,
-            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            shards: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(SHARDS_MAX),
             limits: Arc::new(Limits::default()),
             forwarded_count: 0,
             connections_max: 100_000,

@@ -16,30 +16,32 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 mod acceptor;
-mod access;
 mod admission;
 mod bus;
 pub mod config;
-mod gaps;
+mod handlers;
 mod http;
 mod io;
 mod limiter;
 mod link;
 mod mailbox;
-mod methods;
 mod metrics;
+mod one_or_many;
 mod panics;
+mod place;
 mod publication;
 mod pulse;
 mod readiness;
 mod shard;
 mod shared;
+mod state;
 mod streams;
 mod threads;
-mod topic;
 mod topics;
+mod upstream;
 
 pub use config::Config;
+use config::SHARDS_MAX;
 pub use panics::end_process_on_panic;
 pub use readiness::Readiness;
 pub use shared::Fallback;
@@ -47,8 +49,6 @@ pub use shared::Fallback;
 use link::ToShard;
 use shared::Shared;
 
-/// Shards that the bit sets of the interest map can name.
-const SHARDS_MAX: usize = 64;
 /// Share of the drain time over which sockets are closed; the rest is for their close handshakes and the bus.
 const DRAIN_SHARE: f64 = 0.6;
 /// A drain closes sockets no slower than this, however long it might take.

@@ -9,7 +9,6 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher as _,
     mem,
-    rc::Rc,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -19,7 +18,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{admission, bus::Core, link::Caller, metrics};
+use crate::{admission, link::Caller, metrics};
 
 /// Locks; a key's lock is chosen by its hash.
 const SHARDS: usize = 64;
@@ -173,6 +172,15 @@ impl Limiter {
         }
     }
 
+    /// The names of the settings that [`Self::set`] takes.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let parts = ["Enabled", "Requests_Allowed", "Interval_Time"];
+        let names = self.rules.iter().map(|rule| rule.name);
+        names
+            .flat_map(|name| parts.map(|part| format!("DDP_Rate_Limit_{name}_{part}")))
+            .collect()
+    }
+
     fn take(&self, rule: &Rule, factor: u32, key: u64, now: Instant) -> Result<(), Duration> {
         if !rule.enabled.load(Relaxed) {
             return Ok(());
@@ -212,46 +220,15 @@ impl Buckets {
     }
 }
 
-/// Reads the settings once; afterwards `watch.settings` moves them.
-pub(crate) async fn load(core: Rc<Core>) {
-    loop {
-        let names: Vec<String> = core
-            .limiter
-            .rules
-            .iter()
-            .flat_map(|rule| {
-                ["Enabled", "Requests_Allowed", "Interval_Time"].map(|part| (rule.name, part))
-            })
-            .map(|(name, part)| format!("DDP_Rate_Limit_{name}_{part}"))
-            .collect();
-        let read = core
-            .ask_store(|store| async move {
-                let mut values = Vec::new();
-                for name in names {
-                    let value = store.setting(&name).await?;
-                    values.push((name, value));
-                }
-                Ok(values)
-            })
-            .await;
-        if let Ok(values) = read {
-            for (name, value) in values {
-                if let Some(value) = value {
-                    core.limiter.set(&name, Some(&value.to_string()));
-                }
-            }
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
     use super::*;
-    use crate::link::{Connection, User};
+    use crate::{
+        link::{Connection, User},
+        place::Place,
+    };
 
     fn caller(connection: &str, user: Option<&str>) -> Caller {
         Caller {
@@ -260,9 +237,11 @@ mod tests {
                 instance: "i".into(),
                 address: Some(IpAddr::from([203, 0, 113, 9])),
                 headers: "{}".into(),
-                shard: 0,
-                slot: 0,
-                generation: 0,
+                place: Place {
+                    shard: 0,
+                    slot: 0,
+                    generation: 0,
+                },
             }),
             user: user.map(|id| {
                 Arc::new(User {

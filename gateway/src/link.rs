@@ -5,7 +5,7 @@
 //!   shard ◀── ToShard (the mailbox: publications bounded in bytes, the rest always passes) ── bus thread
 //! ```
 //!
-//! The bus thread is the only writer of the mailboxes after accept; one message per (batch, shard).
+//! The bus thread is the only writer of the mailboxes; one message per (batch, shard).
 
 use std::{
     net::IpAddr,
@@ -14,17 +14,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::{close::CloseReason, ddp};
+use protocol::{close::CloseReason, ddp, session::SubKey};
 
-use crate::{publication::Publication, topic::Topic};
+use crate::{
+    place::{Place, Sub},
+    publication::Publication,
+    streams::request::Subscribed,
+};
 
-/// The way back of an answer: slots are reused, so a slot alone is not enough.
+/// The way back of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    pub(crate) shard: u16,
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-    /// Counts the calls of one entry: an answer that comes after its call was given up is dropped.
+    pub(crate) place: Place,
+    /// Counts the calls of one client: an answer that comes after its call was given up is dropped.
     pub(crate) seq: u32,
 }
 
@@ -40,9 +42,7 @@ pub(crate) struct Connection {
     /// Lower-case names and values as a raw JSON object, secrets removed unless configured; interned.
     pub(crate) headers: Arc<str>,
     /// Where this connection lives.
-    pub(crate) shard: u16,
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    pub(crate) place: Place,
 }
 
 /// Who is logged in on a connection.
@@ -60,6 +60,16 @@ pub(crate) struct Caller {
     pub(crate) user: Option<Arc<User>>,
 }
 
+impl Caller {
+    pub(crate) fn place(&self) -> Place {
+        self.connection.place
+    }
+
+    pub(crate) fn user_id(&self) -> Option<&Arc<str>> {
+        self.user.as_ref().map(|user| &user.id)
+    }
+}
+
 /// From the bus thread to one shard.
 #[derive(Debug)]
 pub(crate) enum ToShard {
@@ -68,52 +78,24 @@ pub(crate) enum ToShard {
     /// One batch of publications; the only kind that counts against the mailbox bound.
     Publish(Arc<[Publication]>),
     /// More text for one connection, outside its queue: the `users` document after a login. Finished DDP messages.
-    Documents {
-        ticket: Ticket,
-        messages: Vec<String>,
-    },
-    /// Subscriptions that a rule no longer allows.
-    Revoke(Revocation),
-    /// Closes the sockets of a user: all of them, or one bus connection id, or those with one token hash.
-    CloseUser {
-        user: Arc<str>,
-        connection: Option<String>,
-        hashed_token: Option<String>,
+    Documents { place: Place, messages: Vec<String> },
+    /// Subscriptions that a rule no longer allows. `silently`: without a word to the client (removal from a room), else
+    /// `nosub` with `not-allowed`.
+    Revoke { subs: Vec<Sub>, silently: bool },
+    /// Closes these clients.
+    Close {
+        places: Vec<Place>,
         reason: CloseReason,
     },
-    /// Something may have been missed: close the sockets in scope with `RESYNC`, jittered over this time.
-    Resync { scope: Scope, over: Duration },
+    /// Something may have been missed: close these clients (`None`: all) with `RESYNC`, jittered over this time.
+    Resync {
+        places: Option<Vec<Place>>,
+        over: Duration,
+    },
     /// Close everything with `Draining`, jittered over this time.
     Drain { over: Duration },
     /// End the thread, whatever is left.
     Stop,
-}
-
-/// Which subscriptions end, and whether the client is told.
-#[derive(Clone, Debug)]
-pub(crate) struct Revocation {
-    /// Whose: `None` is every connection without a login (guests, anonymous readers).
-    pub(crate) user: Option<Arc<str>>,
-    pub(crate) ended: Ended,
-    /// `true`: silently (removal from a room); `false`: `nosub` with `not-allowed`.
-    pub(crate) silently: bool,
-}
-
-/// The reach of a [`Revocation`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// All `Topic::Room` subscriptions of this room.
-    Room(Arc<str>),
-    /// Exactly this topic.
-    Topic(Topic),
-}
-
-/// Whose events may have been missed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Scope {
-    All,
-    Room(Arc<str>),
-    User(Arc<str>),
 }
 
 /// What the bus thread found out for a session.
@@ -124,19 +106,10 @@ pub(crate) enum Answer {
         outcome: Result<Option<Bytes>, ddp::Error>,
         then: Effect,
     },
-    /// Ends the running subscription: live under these topics after these documents, or refused.
+    /// Ends the running subscription: live under this topic after these documents, or refused.
     Subscription {
         outcome: Result<Subscribed, ddp::Error>,
     },
-}
-
-/// A subscription that was allowed.
-#[derive(Debug, Default)]
-pub(crate) struct Subscribed {
-    /// Entered into the topic table before `ready` is written.
-    pub(crate) topics: Vec<Topic>,
-    /// `added` messages that precede `ready`.
-    pub(crate) documents: Vec<String>,
 }
 
 /// What a method's answer does to the connection besides its result.
@@ -154,8 +127,8 @@ pub(crate) enum Effect {
 pub(crate) enum ToBus {
     /// A websocket is open: `socket.connected`.
     Opened(Arc<Connection>),
-    /// It is gone: `socket.disconnected`, presence, grants of this connection.
-    Closed(Caller),
+    /// It is gone: `socket.disconnected`, presence, everything that stands behind its subscriptions.
+    Closed(Arc<Connection>),
     /// A method; answered by `Answer::Method`.
     Method {
         ticket: Ticket,
@@ -163,15 +136,16 @@ pub(crate) enum ToBus {
         name: String,
         params: Bytes,
     },
-    /// A subscription that `streams::judge` could not decide alone; answered by `Answer::Subscription`.
+    /// A subscription that needs more than the shard knows; answered by `Answer::Subscription`.
     Subscribe {
         ticket: Ticket,
         caller: Caller,
+        sub: SubKey,
         name: String,
         params: Bytes,
     },
-    /// A subscription is over, whoever ended it; its grant goes.
-    Unsubscribed { caller: Caller, topics: Vec<Topic> },
+    /// A subscription is over, whoever ended it; what stood behind it goes.
+    Unsubscribed(Sub),
     /// A message arrived from a logged-in client, at most once per 30 s (`presence.updateConnection`).
     Activity(Caller),
     /// The bus thread itself was late since this time, for longer than its peers wait: a gap.

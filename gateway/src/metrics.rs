@@ -76,6 +76,26 @@ pub(crate) fn describe() {
         "Subscriptions and logins taken back, by cause"
     );
     describe_gauge!("ddp_edge_grants", "Distinct grants");
+    describe_gauge!(
+        "ddp_edge_grants_waiting",
+        "Grants that an event has touched and that wait to be judged again"
+    );
+    describe_gauge!(
+        "ddp_edge_work_running",
+        "Clients for which a call or a judgement runs"
+    );
+    describe_counter!(
+        "ddp_edge_verdicts_total",
+        "Questions to the authorization service"
+    );
+    describe_counter!(
+        "ddp_edge_calls_refused_total",
+        "Calls not begun because too much was under way"
+    );
+    describe_counter!(
+        "ddp_edge_cut_total",
+        "Lists that were longer than a limit, by what they list"
+    );
     describe_histogram!(
         "ddp_edge_login_seconds",
         "Time to a login's answer, by result"
@@ -228,6 +248,21 @@ pub(crate) fn cache_asked(cache: &'static str, hit: bool) {
     counter!("ddp_edge_cache_total", "cache" => cache, "answered" => answered).increment(1);
 }
 
+/// The authorization service was asked for a verdict.
+pub(crate) fn verdict_asked() {
+    counter!("ddp_edge_verdicts_total").increment(1);
+}
+
+/// A call was not begun because too much is under way.
+pub(crate) fn call_refused() {
+    counter!("ddp_edge_calls_refused_total").increment(1);
+}
+
+/// Something was longer than a limit and was cut there.
+pub(crate) fn cut(what: &'static str) {
+    counter!("ddp_edge_cut_total", "what" => what).increment(1);
+}
+
 /// Subscriptions or logins were taken back.
 pub(crate) fn revoked(cause: &'static str) {
     counter!("ddp_edge_revocations_total", "cause" => cause).increment(1);
@@ -236,6 +271,16 @@ pub(crate) fn revoked(cause: &'static str) {
 /// Distinct grants now.
 pub(crate) fn grants(count: usize) {
     gauge!("ddp_edge_grants").set(count as f64);
+}
+
+/// Grants that wait to be judged again.
+pub(crate) fn rejudge(count: usize) {
+    gauge!("ddp_edge_grants_waiting").set(count as f64);
+}
+
+/// Clients for which a call or a judgement runs.
+pub(crate) fn work(count: usize) {
+    gauge!("ddp_edge_work_running").set(count as f64);
 }
 
 /// A login was answered.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use protocol::{
     ddp,
     outbox::{Class, Frame},
@@ -13,86 +14,110 @@ use protocol::{
     ws,
 };
 
-use crate::topic::Topic;
+use crate::{
+    place::Place,
+    streams::{table::Stream, topic::Topic},
+};
 
-/// Something for all subscribers of a topic. Shared by every shard; encoded at most once per framing.
+/// Something for all subscribers of a topic, or of one event of each of several users.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    pub(crate) topic: Topic,
+    pub(crate) to: To,
     pub(crate) body: Body,
-    /// The connection that caused it (typing), which does not get its own event back: (shard, slot, generation).
-    pub(crate) exclude: Option<(u16, u32, u32)>,
+    /// The client that caused it (typing), which does not get its own event back.
+    pub(crate) exclude: Option<Place>,
     pub(crate) class: Class,
     /// When the event reached the bus thread; for the fan-out latency histogram.
     pub(crate) received: Instant,
-    pub(crate) raw: OnceLock<Frame>,
-    pub(crate) sockjs: OnceLock<Frame>,
+    frames: Frames,
+}
+
+/// By [`Framing`], each made when first needed: the finished frame, or what is spliced into each user's.
+#[derive(Debug, Default)]
+struct Frames([OnceLock<Frame>; 2]);
+
+/// To whom.
+#[derive(Debug)]
+pub(crate) enum To {
+    Topic(Topic),
+    /// `notify-user` `<uid>/<event>` of each of these: only the user id differs, the arguments stay shared.
+    Users {
+        users: Arc<[Arc<str>]>,
+        event: &'static str,
+    },
 }
 
 /// What a publication says.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// A `changed` message of a stream: stream name without `stream-`, event name, raw JSON array.
-    Stream {
-        stream: &'static str,
-        event: Arc<str>,
-        args: Bytes,
-    },
-    /// A finished DDP message (documents of the publications that are not streams).
-    Message(Bytes),
-    /// `<uid>/rooms-changed` for each user in the list who has a subscriber here: only the user id differs, the
-    /// arguments stay shared (`Frame::Spliced`). `topic` is not used.
-    RoomsChanged { users: Arc<[Arc<str>]>, args: Bytes },
+    /// The arguments of a stream event, a raw JSON array.
+    Args(ByteString),
+    /// A finished DDP message (records of the publications that are no streams).
+    Message(ByteString),
 }
 
 impl Body {
+    fn text(&self) -> &ByteString {
+        match self {
+            Self::Args(text) | Self::Message(text) => text,
+        }
+    }
+
     /// Bytes of what every subscriber gets, about.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Stream { args, .. } | Self::RoomsChanged { args, .. } => args.len(),
-            Self::Message(text) => text.len(),
-        }
+        self.text().len()
     }
 }
 
 impl Publication {
-    /// The finished websocket frame of a `Stream` or `Message` body in this framing, built on first use; of a
-    /// `RoomsChanged` body the arguments alone, ready to be spliced.
-    pub(crate) fn frame(&self, framing: Framing) -> Frame {
-        let cell = match framing {
-            Framing::Raw => &self.raw,
-            Framing::SockJs => &self.sockjs,
-        };
-        cell.get_or_init(|| {
-            Frame::Shared(match &self.body {
-                Body::Stream {
-                    stream,
-                    event,
-                    args,
-                } => framing.frame(&ddp::encode::stream_changed(stream, event, args)),
-                Body::Message(text) => framing.frame(&String::from_utf8_lossy(text)),
-                Body::RoomsChanged { args, .. } => match framing {
-                    Framing::Raw => args.clone(),
-                    Framing::SockJs => {
-                        let mut escaped = BytesMut::with_capacity(args.len() + args.len() / 4);
-                        sockjs::escape_into(&String::from_utf8_lossy(args), &mut escaped);
-                        escaped.freeze()
-                    }
-                },
-            })
-        })
-        .clone()
+    pub(crate) fn new(to: To, body: Body, class: Class, received: Instant) -> Self {
+        Self {
+            to,
+            body,
+            exclude: None,
+            class,
+            received,
+            frames: Frames::default(),
+        }
     }
 
-    /// The frame of a `RoomsChanged` body for one user: only its head is new, the arguments stay shared.
-    pub(crate) fn rooms_changed(&self, framing: Framing, user: &str) -> Frame {
+    /// The finished websocket frame for the subscribers of a topic; for several users the arguments alone, ready to be
+    /// spliced.
+    pub(crate) fn frame(&self, framing: Framing) -> Frame {
+        self.frames.0[framing as usize]
+            .get_or_init(|| {
+                Frame::Shared(match (&self.to, &self.body) {
+                    (To::Topic(topic), Body::Args(args)) => {
+                        framing.frame(&ddp::encode::stream_changed(
+                            topic.stream.name(),
+                            &topic.event,
+                            args.as_bytes(),
+                        ))
+                    }
+                    (To::Topic(_), Body::Message(text)) => framing.frame(text),
+                    (To::Users { .. }, body) => match framing {
+                        Framing::Raw => body.text().clone().into_bytes(),
+                        Framing::SockJs => {
+                            let text = body.text();
+                            let mut escaped = BytesMut::with_capacity(text.len() + text.len() / 4);
+                            sockjs::escape_into(text, &mut escaped);
+                            escaped.freeze()
+                        }
+                    },
+                })
+            })
+            .clone()
+    }
+
+    /// The frame of `<uid>/<event>` for one of several users: only its head is new, the arguments stay shared.
+    pub(crate) fn user_frame(&self, framing: Framing, event: &str) -> Frame {
         let Frame::Shared(body) = self.frame(framing) else {
             return self.frame(framing);
         };
-        let mut text = String::from(
-            r#"{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{"eventName":"#,
-        );
-        ddp::encode::push_string(&mut text, &format!("{user}/rooms-changed"));
+        let mut text = String::from(r#"{"msg":"changed","collection":"stream-"#);
+        text.push_str(Stream::NotifyUser.name());
+        text.push_str(r#"","id":"id","fields":{"eventName":"#);
+        ddp::encode::push_string(&mut text, event);
         text.push_str(r#","args":"#);
         let (open, tail): (BytesMut, &'static [u8]) = match framing {
             Framing::Raw => (text.as_bytes().into(), b"}}"),

@@ -4,10 +4,19 @@
 use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 
 use dashmap::DashMap;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 
-use crate::topic::Topic;
+use crate::{
+    one_or_many::OneOrMany,
+    streams::{
+        table::ROWS,
+        topic::{Audience, Topic, TopicRef},
+    },
+};
+
+/// Few names, and one thread that reads them.
+const GLOBAL_LOCKS: usize = 2;
 
 /// A topic's number within its shard's table; reused after its last subscriber has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,14 +38,7 @@ pub(crate) struct TopicTable {
 
 struct Entry {
     topic: Topic,
-    subscribers: Subscribers,
-}
-
-/// The slots that listen to one topic: nearly always one (a user's own events) or many (a room).
-#[derive(Debug)]
-pub(crate) enum Subscribers {
-    One(u32),
-    Many(Box<HashSet<u32>>),
+    subscribers: OneOrMany,
 }
 
 impl TopicTable {
@@ -55,21 +57,22 @@ impl TopicTable {
 
     /// Enters a slot under a topic; a second time changes nothing.
     pub(crate) fn subscribe(&mut self, topic: &Topic, slot: u32) -> TopicId {
-        if let Some(id) = self.find(topic) {
+        if let Some(id) = self.find(topic.borrow()) {
             let is_new = self.topics[id.0 as usize].subscribers.insert(slot);
             self.subscriptions += usize::from(is_new);
             return id;
         }
         let entry = Entry {
             topic: topic.clone(),
-            subscribers: Subscribers::One(slot),
+            subscribers: OneOrMany::One(slot),
         };
         let id =
             u32::try_from(self.topics.insert(entry)).expect("a shard has fewer than 2^32 topics");
         let (hasher, topics) = (&self.hasher, &self.topics);
-        self.ids.insert_unique(hasher.hash_one(topic), id, |&id| {
-            hasher.hash_one(&topics[id as usize].topic)
-        });
+        self.ids
+            .insert_unique(hasher.hash_one(topic.borrow()), id, |&id| {
+                hasher.hash_one(topics[id as usize].topic.borrow())
+            });
         self.first_subscriber(topic);
         self.subscriptions += 1;
         TopicId(id)
@@ -82,13 +85,11 @@ impl TopicTable {
             return;
         }
         let Entry { topic, .. } = self.topics.remove(id.0 as usize);
-        if let Ok(found) = self
-            .ids
-            .find_entry(self.hasher.hash_one(&topic), |&other| other == id.0)
-        {
+        let hash = self.hasher.hash_one(topic.borrow());
+        if let Ok(found) = self.ids.find_entry(hash, |&other| other == id.0) {
             found.remove();
         }
-        self.last_subscriber(&topic);
+        self.last_subscriber(topic.borrow());
         if self.topics.is_empty() {
             // After a storm the table gives its memory back.
             self.topics.shrink_to_fit();
@@ -97,10 +98,10 @@ impl TopicTable {
     }
 
     /// The number of a topic that has subscribers.
-    pub(crate) fn find(&self, topic: &Topic) -> Option<TopicId> {
+    fn find(&self, topic: TopicRef<'_>) -> Option<TopicId> {
         self.ids
             .find(self.hasher.hash_one(topic), |&id| {
-                self.topics[id as usize].topic == *topic
+                self.topics[id as usize].topic.borrow() == topic
             })
             .map(|&id| TopicId(id))
     }
@@ -111,7 +112,7 @@ impl TopicTable {
     }
 
     /// The slots that listen to a topic.
-    pub(crate) fn subscribers(&self, topic: &Topic) -> Option<&Subscribers> {
+    pub(crate) fn subscribers(&self, topic: TopicRef<'_>) -> Option<&OneOrMany> {
         self.find(topic)
             .map(|id| &self.topics[id.0 as usize].subscribers)
     }
@@ -128,27 +129,33 @@ impl TopicTable {
     }
 
     fn first_subscriber(&mut self, topic: &Topic) {
-        let (counts, key) = match topic {
-            Topic::Room(room, _) => (&mut self.rooms, room),
-            Topic::User(user, _) => (&mut self.users, user),
-            Topic::Global(..) => return self.interest.add(topic, self.shard),
+        let (counts, id) = match topic.borrow().audience() {
+            Audience::Room(room) => (&mut self.rooms, room),
+            Audience::User(user) => (&mut self.users, user),
+            Audience::Everybody => {
+                return self.interest.add(topic.borrow(), &topic.event, self.shard);
+            }
         };
-        match counts.get_mut(key) {
+        match counts.get_mut(id) {
             Some(count) => *count += 1,
             None => {
-                counts.insert(key.clone(), 1);
-                self.interest.add(topic, self.shard);
+                // One text for the topic and both maps where the event name is nothing but the id.
+                let id = if id.len() == topic.event.len() {
+                    topic.event.clone()
+                } else {
+                    Arc::from(id)
+                };
+                counts.insert(id.clone(), 1);
+                self.interest.add(topic.borrow(), &id, self.shard);
             }
         }
     }
 
-    fn last_subscriber(&mut self, topic: &Topic) {
-        let (counts, key) = match topic {
-            Topic::Room(room, _) => (&mut self.rooms, room),
-            Topic::User(user, _) => (&mut self.users, user),
-            Topic::Global(..) => {
-                return self.interest.remove(topic, self.shard);
-            }
+    fn last_subscriber(&mut self, topic: TopicRef<'_>) {
+        let (counts, key) = match topic.audience() {
+            Audience::Room(room) => (&mut self.rooms, room),
+            Audience::User(user) => (&mut self.users, user),
+            Audience::Everybody => return self.interest.remove(topic, self.shard),
         };
         if let Some(count) = counts.get_mut(key) {
             *count -= 1;
@@ -160,130 +167,91 @@ impl TopicTable {
     }
 }
 
-impl Subscribers {
-    /// How many there are; never 0 in a table.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Many(slots) => slots.len(),
-        }
-    }
-
-    /// Every slot once, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let (one, many) = match self {
-            Self::One(slot) => (Some(*slot), None),
-            Self::Many(slots) => (None, Some(slots.iter().copied())),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
-    }
-
-    /// Whether it was not there before.
-    fn insert(&mut self, slot: u32) -> bool {
-        match self {
-            Self::One(only) if *only == slot => false,
-            Self::One(only) => {
-                *self = Self::Many(Box::new(HashSet::from_iter([*only, slot])));
-                true
-            }
-            Self::Many(slots) => slots.insert(slot),
-        }
-    }
-
-    /// Whether somebody is left.
-    fn remove(&mut self, slot: u32) -> bool {
-        match self {
-            Self::One(only) => *only != slot,
-            Self::Many(slots) => {
-                slots.remove(&slot);
-                !slots.is_empty()
-            }
-        }
-    }
-}
-
 /// Which shards have a subscriber, as bit sets: read by the bus thread per event, changed by a shard only with its
-/// first and last subscriber of a room, a user or a global event.
-#[derive(Default)]
+/// first and last subscriber of a room, a user or an event that addresses everybody.
 pub(crate) struct Interest {
     rooms: DashMap<Arc<str>, u64>,
     users: DashMap<Arc<str>, u64>,
-    globals: DashMap<Topic, u64>,
+    /// By [`Stream`], then by event name.
+    globals: Box<[DashMap<Arc<str>, u64>]>,
+}
+
+impl Default for Interest {
+    fn default() -> Self {
+        Self {
+            rooms: DashMap::new(),
+            users: DashMap::new(),
+            globals: ROWS
+                .iter()
+                .map(|_| DashMap::with_shard_amount(GLOBAL_LOCKS))
+                .collect(),
+        }
+    }
 }
 
 impl Interest {
     /// The shards that may have a subscriber of this topic (for rooms and users: of any of their topics).
-    pub(crate) fn shards(&self, topic: &Topic) -> u64 {
-        let found = match topic {
-            Topic::Room(room, _) => self.rooms.get(room),
-            Topic::User(user, _) => self.users.get(user),
-            Topic::Global(..) => return self.globals.get(topic).map_or(0, |shards| *shards),
-        };
-        found.map_or(0, |shards| *shards)
+    pub(crate) fn shards(&self, topic: TopicRef<'_>) -> u64 {
+        let (map, key) = self.place(topic);
+        map.get(key).map_or(0, |shards| *shards)
     }
 
-    fn add(&self, topic: &Topic, shard: u16) {
-        match topic {
-            Topic::Room(room, _) => add(&self.rooms, room, shard),
-            Topic::User(user, _) => add(&self.users, user, shard),
-            Topic::Global(..) => add(&self.globals, topic, shard),
+    fn place<'a>(&self, topic: TopicRef<'a>) -> (&DashMap<Arc<str>, u64>, &'a str) {
+        match topic.audience() {
+            Audience::Room(room) => (&self.rooms, room),
+            Audience::User(user) => (&self.users, user),
+            Audience::Everybody => (&self.globals[topic.stream as usize], topic.event),
         }
     }
 
-    fn remove(&self, topic: &Topic, shard: u16) {
-        match topic {
-            Topic::Room(room, _) => remove(&self.rooms, room, shard),
-            Topic::User(user, _) => remove(&self.users, user, shard),
-            Topic::Global(..) => remove(&self.globals, topic, shard),
-        }
+    fn add(&self, topic: TopicRef<'_>, key: &Arc<str>, shard: u16) {
+        let (map, _) = self.place(topic);
+        *map.entry(key.clone()).or_insert(0) |= 1 << shard;
     }
-}
 
-fn add<K: Clone + Eq + std::hash::Hash>(map: &DashMap<K, u64>, key: &K, shard: u16) {
-    *map.entry(key.clone()).or_insert(0) |= 1 << shard;
-}
-
-fn remove<K: Clone + Eq + std::hash::Hash>(map: &DashMap<K, u64>, key: &K, shard: u16) {
-    if let dashmap::Entry::Occupied(mut found) = map.entry(key.clone()) {
-        *found.get_mut() &= !(1 << shard);
-        if *found.get() == 0 {
-            found.remove();
-        }
+    fn remove(&self, topic: TopicRef<'_>, shard: u16) {
+        let (map, key) = self.place(topic);
+        map.remove_if_mut(key, |_, shards| {
+            *shards &= !(1 << shard);
+            *shards == 0
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use super::*;
+    use crate::streams::table::Stream;
 
-    use super::{Interest, Subscribers, TopicTable};
-    use crate::topic::Topic;
+    const MESSAGES: Stream = Stream::RoomMessages;
 
-    fn room(id: &str, event: &str) -> Topic {
-        Topic::Room(id.into(), event.into())
+    fn topic(stream: Stream, event: &str) -> Topic {
+        Topic::new(stream, event)
     }
 
     #[test]
     fn an_empty_topic_is_gone_at_once() {
         let mut table = TopicTable::new(0, Arc::default());
-        let topic = room("r1", "room-messages");
+        let topic = topic(MESSAGES, "r1");
         let id = table.subscribe(&topic, 7);
         assert_eq!(table.subscribe(&topic, 8), id);
         table.subscribe(&topic, 8);
-        assert_eq!(table.subscribers(&topic).map(Subscribers::len), Some(2));
+        assert_eq!(
+            table.subscribers(topic.borrow()).map(OneOrMany::len),
+            Some(2)
+        );
         assert_eq!(table.subscriptions(), 2);
         table.unsubscribe(id, 7);
         assert_eq!(
             table
-                .subscribers(&topic)
+                .subscribers(topic.borrow())
                 .unwrap()
                 .iter()
                 .collect::<Vec<_>>(),
             [8]
         );
         table.unsubscribe(id, 8);
-        assert!(table.subscribers(&topic).is_none());
+        assert!(table.subscribers(topic.borrow()).is_none());
         assert_eq!((table.len(), table.subscriptions()), (0, 0));
     }
 
@@ -292,30 +260,33 @@ mod tests {
         let interest = Arc::new(Interest::default());
         let mut left = TopicTable::new(0, interest.clone());
         let mut right = TopicTable::new(3, interest.clone());
-        let messages = left.subscribe(&room("r1", "room-messages"), 1);
-        let typing = left.subscribe(&room("r1", "notify-room/user-activity"), 1);
-        let other = right.subscribe(&room("r1", "room-messages"), 1);
-        assert_eq!(interest.shards(&room("r1", "room-data")), 0b1001);
+        let messages = left.subscribe(&topic(MESSAGES, "r1"), 1);
+        let typing = left.subscribe(&topic(Stream::NotifyRoom, "r1/user-activity"), 1);
+        let other = right.subscribe(&topic(MESSAGES, "r1"), 1);
+        assert_eq!(
+            interest.shards(topic(Stream::RoomData, "r1").borrow()),
+            0b1001
+        );
         left.unsubscribe(messages, 1);
-        assert_eq!(interest.shards(&room("r1", "room-messages")), 0b1001);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0b1001);
         left.unsubscribe(typing, 1);
-        assert_eq!(interest.shards(&room("r1", "room-messages")), 0b1000);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0b1000);
         right.unsubscribe(other, 1);
-        assert_eq!(interest.shards(&room("r1", "room-messages")), 0);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0);
         assert!(interest.rooms.is_empty());
     }
 
     #[test]
     fn a_subscription_costs_less_than_200_bytes() {
-        // A topic of its own (the dearest case): slab entry, index, its share of the room count, both ids as text
-        // (17 characters and two counters each), and 12 bytes in the connection's own list.
-        let tables = size_of::<super::Entry>() + size_of::<u32>() + 1;
+        // A topic of its own (the dearest case): slab entry, index, its share of the room count, event name and id as text
+        // (17 characters of id, 23 of `/` and event, two counters each), and 12 bytes in the connection's own list.
+        let tables = size_of::<Entry>() + size_of::<u32>() + 1;
         let counts = size_of::<(Arc<str>, u32)>() + 1;
-        let text = 2 * size_of::<usize>() + 24;
+        let text = 2 * 2 * size_of::<usize>() + 17 + 17 + 23;
         assert!(
             2 * (tables + counts) / 2 + text + 12 < 200,
             "{tables} + {counts} + {text}"
         );
-        assert!(size_of::<Subscribers>() <= 16);
+        assert!(size_of::<OneOrMany>() <= 16);
     }
 }

@@ -22,13 +22,14 @@ use protocol::{
 
 use super::{
     Shard,
-    entry::{Entry, Phase, Queued, Running},
+    entry::{Entry, Phase, Queued},
     now,
 };
 use crate::{
-    link::{Ended, Revocation, Scope, ToBus},
+    link::ToBus,
     metrics,
-    topic::Topic,
+    place::{Place, Sub},
+    streams::topic::{Audience, Topic},
 };
 
 impl Shard {
@@ -52,11 +53,11 @@ impl Shard {
             sent: false,
             peer_closed: false,
         });
-        let caller = entry.caller();
         self.forget(entry);
         metrics::connection_closed(reason);
         tracing::debug!(connection = %entry.connection.id, reason = reason.label(), "connection ends");
-        self.shared.to_bus.post(ToBus::Closed(caller), 0);
+        let connection = entry.connection.clone();
+        self.shared.to_bus.post(ToBus::Closed(connection), 0);
 
         let mut outbox = entry.outbox.borrow_mut();
         if reason == CloseReason::SlowConsumer {
@@ -128,102 +129,56 @@ impl Shard {
         self.log_out(entry);
     }
 
-    /// Closes sockets of a user: all, or one bus connection, or those of one login token.
-    pub(crate) fn close_user(
-        &self,
-        user: &str,
-        connection: Option<&str>,
-        hashed_token: Option<&str>,
-        reason: CloseReason,
-    ) {
-        for entry in self.of_user(user) {
-            let same_connection = connection.is_none_or(|id| id == entry.connection.id);
-            let same_token = hashed_token.is_none_or(|hash| {
-                entry
-                    .user
-                    .borrow()
-                    .as_ref()
-                    .is_some_and(|user| user.hashed_token == hash)
-            });
-            // Who logs out takes the token back himself, and is closed with his answer.
-            let leaves =
-                reason == CloseReason::Revoked && entry.running.get() == Some(Running::Logout);
-            if same_connection && same_token && !leaves {
-                self.close(&entry, reason);
-            }
+    /// Closes these clients, behind what is queued for them.
+    pub(crate) fn close_all(&self, places: &[Place], reason: CloseReason) {
+        for entry in places.iter().filter_map(|place| self.entry(*place)) {
+            self.close(&entry, reason);
         }
     }
 
     /// Ends subscriptions that a rule no longer allows.
-    pub(crate) fn revoke(self: &Rc<Self>, revocation: &Revocation) {
-        let concerned = match &revocation.user {
-            Some(user) => self.of_user(user),
-            None => self
-                .all()
-                .into_iter()
-                .filter(|entry| entry.user.borrow().is_none())
-                .collect(),
-        };
-        for entry in concerned {
-            self.end_subscriptions(&entry, revocation.silently, |topic| {
-                match &revocation.ended {
-                    Ended::Room(room) => matches!(topic, Topic::Room(of, _) if of == room),
-                    Ended::Topic(ended) => topic == ended,
-                }
-            });
-        }
-    }
-
-    /// Another user may be logged in on a socket than before: what is addressed to anybody else ends.
-    pub(crate) fn end_strangers(self: &Rc<Self>, entry: &Rc<Entry>, user: &str) {
-        self.end_subscriptions(
-            entry,
-            false,
-            |topic| matches!(topic, Topic::User(addressee, _) if **addressee != *user),
-        );
-    }
-
-    fn end_subscriptions(
-        self: &Rc<Self>,
-        entry: &Rc<Entry>,
-        silently: bool,
-        concerned: impl Fn(&Topic) -> bool,
-    ) {
-        for sub in self.subscriptions_of(entry, concerned) {
-            self.unsubscribe(entry, sub);
-            let error = (!silently).then(|| Some(ddp::Error::not_allowed()));
-            self.step(entry, |session| {
-                session.subscription_ended(sub, error);
-                Ok(())
-            });
-        }
-    }
-
-    fn subscriptions_of(&self, entry: &Entry, concerned: impl Fn(&Topic) -> bool) -> Vec<SubKey> {
-        let table = self.topics.borrow();
-        let mut subs: Vec<_> = entry
-            .topics
-            .borrow()
-            .iter()
-            .filter(|(_, id)| concerned(table.topic(*id)))
-            .map(|(sub, _)| *sub)
-            .collect();
-        subs.dedup();
-        subs
-    }
-
-    /// Closes everybody who may have missed something, spread over time.
-    pub(crate) fn resync(&self, scope: &Scope, over: Duration) {
-        let concerned = match scope {
-            Scope::All => self.all(),
-            Scope::User(user) => self.of_user(user),
-            Scope::Room(room) => {
-                let of_room = |topic: &Topic| matches!(topic, Topic::Room(of, _) if of == room);
-                self.all()
-                    .into_iter()
-                    .filter(|entry| !self.subscriptions_of(entry, of_room).is_empty())
-                    .collect()
+    pub(crate) fn revoke(self: &Rc<Self>, subs: &[Sub], silently: bool) {
+        for (place, sub) in subs {
+            if let Some(entry) = self.entry(*place) {
+                self.end_subscription(&entry, *sub, silently);
             }
+        }
+    }
+
+    /// Another user may be logged in on a client than before: what is addressed to anybody else ends.
+    pub(crate) fn end_strangers(self: &Rc<Self>, entry: &Rc<Entry>, user: &str) {
+        let is_stranger =
+            |topic: &Topic| matches!(topic.borrow().audience(), Audience::User(id) if *id != *user);
+        let strangers: Vec<_> = {
+            let table = self.topics.borrow();
+            let own = entry.topics.borrow();
+            let subs = own.iter().filter(|(_, id)| is_stranger(table.topic(*id)));
+            subs.map(|(sub, _)| *sub).collect()
+        };
+        for sub in strangers {
+            self.end_subscription(entry, sub, false);
+        }
+    }
+
+    fn end_subscription(self: &Rc<Self>, entry: &Rc<Entry>, sub: SubKey, silently: bool) {
+        if !self.unsubscribe(entry, sub) {
+            return;
+        }
+        let error = (!silently).then(|| Some(ddp::Error::not_allowed()));
+        self.step(entry, |session| {
+            session.subscription_ended(sub, error);
+            Ok(())
+        });
+    }
+
+    /// Closes those who may have missed something (`None`: everybody), spread over time.
+    pub(crate) fn resync(&self, places: Option<&[Place]>, over: Duration) {
+        let concerned = match places {
+            None => self.all(),
+            Some(places) => places
+                .iter()
+                .filter_map(|place| self.entry(*place))
+                .collect(),
         };
         self.close_over(concerned, CloseReason::Resync, over);
     }
@@ -250,17 +205,6 @@ impl Shard {
             .borrow()
             .iter()
             .map(|(_, entry)| entry.clone())
-            .collect()
-    }
-
-    fn of_user(&self, user: &str) -> Vec<Rc<Entry>> {
-        let entries = self.entries.borrow();
-        let users = self.users.borrow();
-        let slots = users.get(user).map_or(&[][..], Vec::as_slice);
-        slots
-            .iter()
-            .filter_map(|slot| entries.get(*slot as usize))
-            .cloned()
             .collect()
     }
 

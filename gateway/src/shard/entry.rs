@@ -93,7 +93,7 @@ pub(crate) enum Queued {
 impl Entry {
     /// Its place in the slab.
     pub(crate) fn slot(&self) -> u32 {
-        self.connection.slot
+        self.connection.place.slot
     }
 
     /// Whether the session is still alive.

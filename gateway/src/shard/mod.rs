@@ -36,13 +36,7 @@ use protocol::limits::Limits;
 use slab::Slab;
 use tokio_util::time::DelayQueue;
 
-use crate::{
-    link::ToShard,
-    mailbox::Mailbox,
-    shared::Shared,
-    topic::Topic,
-    topics::{TopicId, TopicTable},
-};
+use crate::{link::ToShard, mailbox::Mailbox, place::Place, shared::Shared, topics::TopicTable};
 
 mod close;
 pub(crate) mod entry;
@@ -75,13 +69,11 @@ pub(crate) struct Shard {
     /// Counts all connections ever, so that no slot is mistaken for its former owner.
     generation: Cell<u32>,
     topics: RefCell<TopicTable>,
-    /// The slots on which each user is logged in.
-    users: RefCell<HashMap<Arc<str>, Vec<u32>>>,
     urgent: RefCell<VecDeque<Rc<Entry>>>,
     bulk: RefCell<VecDeque<Rc<Entry>>>,
     /// By slot: clients whose sockets were full, until it is measured that they are not any more.
     slow: RefCell<HashMap<u32, Rc<Entry>>>,
-    timers: RefCell<DelayQueue<(u32, u32)>>,
+    timers: RefCell<DelayQueue<Place>>,
     buffer: RefCell<Box<[u8]>>,
     /// Header objects of the connections; many browsers send the same.
     headers: RefCell<HashSet<Arc<str>>>,
@@ -103,7 +95,6 @@ impl Shard {
             entries: RefCell::default(),
             generation: Cell::new(0),
             topics: RefCell::new(TopicTable::new(index, shared.interest.clone())),
-            users: RefCell::default(),
             urgent: RefCell::default(),
             bulk: RefCell::default(),
             slow: RefCell::default(),
@@ -175,39 +166,22 @@ impl Shard {
         match message {
             ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
             ToShard::Publish(batch) => self.publish(&batch),
-            ToShard::Documents { ticket, messages } => self.documents(ticket, messages),
-            ToShard::Revoke(revocation) => self.revoke(&revocation),
-            ToShard::CloseUser {
-                user,
-                connection,
-                hashed_token,
-                reason,
-            } => {
-                self.close_user(
-                    &user,
-                    connection.as_deref(),
-                    hashed_token.as_deref(),
-                    reason,
-                );
-            }
-            ToShard::Resync { scope, over } => self.resync(&scope, over),
+            ToShard::Documents { place, messages } => self.documents(place, messages),
+            ToShard::Revoke { subs, silently } => self.revoke(&subs, silently),
+            ToShard::Close { places, reason } => self.close_all(&places, reason),
+            ToShard::Resync { places, over } => self.resync(places.as_deref(), over),
             ToShard::Drain { over } => self.drain(over),
             ToShard::Stop => {}
         }
     }
 
-    /// The client in this slot, if it is still the same one.
-    fn entry(&self, slot: u32, generation: u32) -> Option<Rc<Entry>> {
+    /// The client at this place, if it is still there.
+    fn entry(&self, place: Place) -> Option<Rc<Entry>> {
         let entries = self.entries.borrow();
         entries
-            .get(slot as usize)
-            .filter(|entry| entry.connection.generation == generation)
+            .get(place.slot as usize)
+            .filter(|entry| entry.connection.place == place)
             .cloned()
-    }
-
-    /// Enters a client under a topic for one of its subscriptions.
-    fn topic(&self, topic: &Topic, slot: u32) -> TopicId {
-        self.topics.borrow_mut().subscribe(topic, slot)
     }
 }
 

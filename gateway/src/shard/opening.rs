@@ -18,6 +18,7 @@ use crate::{
     io::Io,
     link::{Connection, ToBus},
     metrics,
+    place::Place,
 };
 
 /// What HTTP has found out about a client by the end of its handshake.
@@ -43,9 +44,11 @@ impl Shard {
             instance: self.shared.instance.clone(),
             address: arrival.address,
             headers: self.intern(arrival.headers),
-            shard: self.index,
-            slot: u32::try_from(place.key()).expect("a shard has fewer than 2^32 sockets"),
-            generation,
+            place: Place {
+                shard: self.index,
+                slot: u32::try_from(place.key()).expect("a shard has fewer than 2^32 sockets"),
+                generation,
+            },
         });
         let session = Session::new(self.secret(), arrival.framing, self.limits.clone(), now);
         let due = session.poll_timeout();

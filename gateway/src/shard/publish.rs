@@ -6,7 +6,6 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use protocol::{
     close::CloseReason,
     outbox::{Frame, Pushed},
-    sockjs::Framing,
 };
 
 use super::{
@@ -16,8 +15,8 @@ use super::{
 };
 use crate::{
     metrics,
-    publication::{Body, Publication},
-    topic::Topic,
+    publication::{Publication, To},
+    streams::{table::Stream, topic::TopicRef},
 };
 
 /// What one batch has done, for counters that are touched once per batch.
@@ -36,12 +35,10 @@ impl Shard {
         for publication in batch {
             self.appended
                 .set(self.appended.get() + publication.body.len());
-            match &publication.body {
-                Body::Stream { .. } | Body::Message(_) => {
-                    self.fan_out(publication, now, &mut tally)
-                }
-                Body::RoomsChanged { users, .. } => {
-                    self.rooms_changed(publication, users, now, &mut tally)
+            match &publication.to {
+                To::Topic(topic) => self.fan_out(publication, topic.borrow(), now, &mut tally),
+                To::Users { users, event } => {
+                    self.fan_out_to_users(publication, users, event, now, &mut tally);
                 }
             }
         }
@@ -55,9 +52,15 @@ impl Shard {
         }
     }
 
-    fn fan_out(&self, publication: &Publication, now: Instant, tally: &mut Tally) {
+    fn fan_out(
+        &self,
+        publication: &Publication,
+        topic: TopicRef<'_>,
+        now: Instant,
+        tally: &mut Tally,
+    ) {
         let topics = self.topics.borrow();
-        let Some(subscribers) = topics.subscribers(&publication.topic) else {
+        let Some(subscribers) = topics.subscribers(topic) else {
             return;
         };
         let entries = self.entries.borrow();
@@ -66,7 +69,7 @@ impl Shard {
             let Some(entry) = entries.get(slot as usize) else {
                 continue;
             };
-            if publication.exclude == Some((self.index, slot, entry.connection.generation)) {
+            if publication.exclude == Some(entry.connection.place) {
                 continue;
             }
             let framing = entry.framing;
@@ -96,34 +99,38 @@ impl Shard {
         }
     }
 
-    /// `<uid>/rooms-changed` to each of the users who listens here: the document between head and tail stays shared.
-    fn rooms_changed(
+    /// `<uid>/<event>` to each of the users who listens here: what stands between head and tail stays shared.
+    fn fan_out_to_users(
         &self,
         publication: &Publication,
         users: &[Arc<str>],
+        event: &str,
         now: Instant,
         tally: &mut Tally,
     ) {
         let topics = self.topics.borrow();
         let entries = self.entries.borrow();
-        let event: Arc<str> = "notify-user/rooms-changed".into();
+        let mut key = String::new();
         for user in users {
-            let topic = Topic::User(user.clone(), event.clone());
-            let Some(subscribers) = topics.subscribers(&topic) else {
+            key.clear();
+            key.push_str(user);
+            key.push('/');
+            key.push_str(event);
+            let topic = TopicRef {
+                stream: Stream::NotifyUser,
+                event: &key,
+            };
+            let Some(subscribers) = topics.subscribers(topic) else {
                 continue;
             };
-            let (mut raw, mut sockjs) = (None, None);
+            let mut frames = [const { None }; 2];
             for slot in subscribers.iter() {
                 let Some(entry) = entries.get(slot as usize) else {
                     continue;
                 };
                 let framing = entry.framing;
-                let frame = match framing {
-                    Framing::Raw => &mut raw,
-                    Framing::SockJs => &mut sockjs,
-                };
-                let frame = frame
-                    .get_or_insert_with(|| publication.rooms_changed(framing, user))
+                let frame = frames[framing as usize]
+                    .get_or_insert_with(|| publication.user_frame(framing, &key))
                     .clone();
                 self.deliver(entry, frame, publication, now, tally);
             }

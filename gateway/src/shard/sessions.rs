@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     limiter::Call,
-    link::{Answer, Effect, Subscribed, Ticket, ToBus, User},
+    link::{Answer, Effect, Ticket, ToBus, User},
     metrics, panics,
-    streams::{self, Judgement},
+    place::Place,
+    streams::request::{Needs, Request, Subscribed},
 };
 
 impl Shard {
@@ -125,18 +126,29 @@ impl Shard {
                     return Ok(());
                 }
                 let caller = entry.caller();
-                match streams::judge(&name, &params, &caller) {
-                    Judgement::Ready(subscribed) => {
-                        metrics::subscribed(&name, super::now() - now);
-                        self.subscribed(entry, session, sub, subscribed)
+                let request = match Request::parse(&name, &params) {
+                    Ok(request) => request,
+                    Err(error) => {
+                        session.subscription_failed(Some(&error));
+                        return Ok(());
                     }
-                    Judgement::Refused(error) => session.subscription_failed(Some(&error)),
-                    Judgement::Ask => {
+                };
+                match request.needs(caller.user_id()) {
+                    Needs::Nothing => {
+                        metrics::subscribed(&name, super::now() - now);
+                        self.subscribed(entry, session, sub, request.subscribed());
+                    }
+                    Needs::Refusal => {
+                        session.subscription_failed(Some(&ddp::Error::not_allowed()));
+                    }
+                    // The bus thread finds out.
+                    Needs::Rooms | Needs::Records | Needs::Verdict(_) => {
                         let ticket = self.ticket(entry, Running::Subscription(sub));
                         self.shared.to_bus.post(
                             ToBus::Subscribe {
                                 ticket,
                                 caller,
+                                sub,
                                 name,
                                 params,
                             },
@@ -145,7 +157,9 @@ impl Shard {
                     }
                 }
             }
-            Event::Unsubscribe { sub } => self.unsubscribe(entry, sub),
+            Event::Unsubscribe { sub } => {
+                self.unsubscribe(entry, sub);
+            }
             Event::Activity => {
                 if entry.user.borrow().is_some() {
                     self.shared.to_bus.post(ToBus::Activity(entry.caller()), 0);
@@ -165,9 +179,7 @@ impl Shard {
         entry.calls.set(entry.calls.get().wrapping_add(1));
         entry.running.set(Some(running));
         Ticket {
-            shard: self.index,
-            slot: entry.slot(),
-            generation: entry.connection.generation,
+            place: entry.connection.place,
             seq: entry.calls.get(),
         }
     }
@@ -180,38 +192,36 @@ impl Shard {
         sub: SubKey,
         subscribed: Subscribed,
     ) {
-        let mut topics = entry.topics.borrow_mut();
-        for topic in &subscribed.topics {
-            topics.push((sub, self.topic(topic, entry.slot())));
-        }
+        let topic = self
+            .topics
+            .borrow_mut()
+            .subscribe(&subscribed.topic, entry.slot());
+        entry.topics.borrow_mut().push((sub, topic));
         for message in subscribed.documents {
             session.document(message);
         }
         session.subscription_ready();
     }
 
-    /// Takes a subscription's topics out of the table (a topic stays while another subscription of this client has it)
-    /// and tells the bus thread.
-    pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) {
+    /// Takes a subscription's topic out of the table (it stays while another subscription of this client has it) and tells
+    /// the bus thread; `false` if the subscription was over already.
+    pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) -> bool {
         let mut own = entry.topics.borrow_mut();
-        let mut table = self.topics.borrow_mut();
-        let ended: Vec<_> = own.extract_if(.., |(key, _)| *key == sub).collect();
-        let mut topics = Vec::with_capacity(ended.len());
-        for (_, id) in ended {
-            topics.push(table.topic(id).clone());
-            if !own.iter().any(|(_, other)| *other == id) {
-                table.unsubscribe(id, entry.slot());
-            }
+        let Some(at) = own.iter().position(|(key, _)| *key == sub) else {
+            return false;
+        };
+        let (_, topic) = own.remove(at);
+        if !own.iter().any(|(_, other)| *other == topic) {
+            self.topics.borrow_mut().unsubscribe(topic, entry.slot());
         }
-        let caller = entry.caller();
-        self.shared
-            .to_bus
-            .post(ToBus::Unsubscribed { caller, topics }, 0);
+        let sub = (entry.connection.place, sub);
+        self.shared.to_bus.post(ToBus::Unsubscribed(sub), 0);
+        true
     }
 
     /// Brings the bus thread's answer to the call that waits for it; an answer to anything else is dropped.
     pub(crate) fn answer(self: &Rc<Self>, ticket: Ticket, answer: Answer) {
-        let Some(entry) = self.entry(ticket.slot, ticket.generation) else {
+        let Some(entry) = self.entry(ticket.place) else {
             return;
         };
         if !entry.is_open() || entry.calls.get() != ticket.seq {
@@ -267,14 +277,9 @@ impl Shard {
         }
     }
 
-    /// From here on this client is found under its user; a second login on the same socket replaces the first.
+    /// A second login on the same socket replaces the first.
     fn log_in(&self, entry: &Entry, user: Arc<User>) {
         self.log_out(entry);
-        let mut users = self.users.borrow_mut();
-        let slots = users.entry(user.id.clone());
-        slots
-            .or_insert_with(|| Vec::with_capacity(1))
-            .push(entry.slot());
         *entry.user.borrow_mut() = Some(user);
         if let Some(transport) = &mut *entry.transport.borrow_mut() {
             transport.seat.logged_in();
@@ -282,24 +287,16 @@ impl Shard {
         metrics::logged_in();
     }
 
-    /// Takes a client out of the user index.
+    /// Nobody is logged in on this client any more.
     pub(crate) fn log_out(&self, entry: &Entry) {
-        let Some(user) = entry.user.borrow_mut().take() else {
-            return;
-        };
-        let mut users = self.users.borrow_mut();
-        if let Some(slots) = users.get_mut(&*user.id) {
-            slots.retain(|slot| *slot != entry.slot());
-            if slots.is_empty() {
-                users.remove(&*user.id);
-            }
+        if entry.user.borrow_mut().take().is_some() {
+            metrics::logged_out();
         }
-        metrics::logged_out();
     }
 
     /// Sends documents that belong to no queue: the `users` document after a login.
-    pub(crate) fn documents(self: &Rc<Self>, ticket: Ticket, messages: Vec<String>) {
-        let Some(entry) = self.entry(ticket.slot, ticket.generation) else {
+    pub(crate) fn documents(self: &Rc<Self>, place: Place, messages: Vec<String>) {
+        let Some(entry) = self.entry(place) else {
             return;
         };
         self.step(&entry, |session| {

@@ -13,6 +13,7 @@ use super::{
     entry::{Entry, Phase},
     now,
 };
+use crate::place::Place;
 
 impl Shard {
     /// Makes sure that this client is looked at by `due`.
@@ -25,7 +26,7 @@ impl Shard {
                 entry.timer.set(Some((key, due)));
             }
             None => {
-                let key = timers.insert_at((entry.slot(), entry.connection.generation), due.into());
+                let key = timers.insert_at(entry.connection.place, due.into());
                 entry.timer.set(Some((key, due)));
             }
         }
@@ -45,15 +46,15 @@ impl Shard {
         while let Poll::Ready(Some(expired)) = self.timers.borrow_mut().poll_expired(context) {
             fired.push(expired.into_inner());
         }
-        for &(slot, generation) in &fired {
-            self.expired(slot, generation);
+        for place in &fired {
+            self.expired(*place);
         }
         !fired.is_empty()
     }
 
     /// Looks at a client whose key is gone from the queue.
-    fn expired(self: &Rc<Self>, slot: u32, generation: u32) {
-        let Some(entry) = self.entry(slot, generation) else {
+    fn expired(self: &Rc<Self>, place: Place) {
+        let Some(entry) = self.entry(place) else {
             return;
         };
         entry.timer.set(None);

@@ -1,16 +1,40 @@
-//! Every stream of the workspace as data: who may read it, who may write to it, what an event name addresses
-//! (streams.md 7.3, anonymous access as decided in design.md 6).
-
-use std::sync::Arc;
+//! Everything that can be subscribed, as data: who may read it, who may write to it, what an event name addresses
+//! (streams.md 6, 7.3; anonymous access as decided in design.md 6).
 
 use protocol::outbox::Class;
 
-use crate::topic::Topic;
+/// A stream, or a publication of records; what a subscription's name is parsed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Stream {
+    NotifyAll,
+    NotifyLogged,
+    NotifyUser,
+    NotifyRoom,
+    NotifyRoomUsers,
+    RoomMessages,
+    RoomData,
+    Roles,
+    Importers,
+    Apps,
+    CannedResponses,
+    IntegrationHistory,
+    LivechatRoom,
+    LivechatInquiryQueue,
+    Stdout,
+    UserPresence,
+    VideoConference,
+    AppsEngine,
+    Local,
+    LoginServices,
+    ClientVersions,
+}
 
 /// One row of the table.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    /// Without the `stream-` that publication and method carry.
+pub(crate) struct Row {
+    pub(crate) stream: Stream,
+    /// The publication's name; of a stream without the `stream-` that publication and method carry.
     pub(crate) name: &'static str,
     pub(crate) addressed: Addressed,
     /// The rule where `keys` has none.
@@ -44,6 +68,8 @@ pub(crate) enum Read {
     /// The same while this setting is on.
     Setting(&'static str, &'static [&'static str]),
     Room(RoomRule),
+    /// Everybody gets the records that are there, then what changes: no stream.
+    Records,
 }
 
 /// What it takes to follow a room.
@@ -71,8 +97,9 @@ pub(crate) enum Write {
     Members,
 }
 
-const fn row(name: &'static str, addressed: Addressed, read: Read) -> Stream {
-    Stream {
+const fn row(stream: Stream, name: &'static str, addressed: Addressed, read: Read) -> Row {
+    Row {
+        stream,
         name,
         addressed,
         read,
@@ -82,10 +109,15 @@ const fn row(name: &'static str, addressed: Addressed, read: Read) -> Stream {
     }
 }
 
-/// All streams; a name that is not here is an unknown publication.
-pub(crate) static STREAMS: &[Stream] = &[
-    row("notify-all", Addressed::Nothing, Read::All),
-    Stream {
+/// By [`Stream`]; a name that is not here is an unknown publication.
+pub(crate) static ROWS: &[Row] = &[
+    row(
+        Stream::NotifyAll,
+        "notify-all",
+        Addressed::Nothing,
+        Read::All,
+    ),
+    Row {
         keys: &[(
             "private-settings-changed",
             Read::Permission(&[
@@ -95,40 +127,73 @@ pub(crate) static STREAMS: &[Stream] = &[
             ]),
         )],
         sheddable: &["user-status"],
-        ..row("notify-logged", Addressed::Nothing, Read::Logged)
+        ..row(
+            Stream::NotifyLogged,
+            "notify-logged",
+            Addressed::Nothing,
+            Read::Logged,
+        )
     },
-    Stream {
+    Row {
         write: Write::Signals,
-        ..row("notify-user", Addressed::User, Read::Owner)
+        ..row(
+            Stream::NotifyUser,
+            "notify-user",
+            Addressed::User,
+            Read::Owner,
+        )
     },
-    Stream {
+    Row {
         write: Write::Activity,
         sheddable: &["user-activity", "typing"],
         ..row(
+            Stream::NotifyRoom,
             "notify-room",
             Addressed::Room,
             Read::Room(RoomRule::AccessOrToken),
         )
     },
-    Stream {
+    Row {
         write: Write::Members,
-        ..row("notify-room-users", Addressed::Room, Read::Never)
+        ..row(
+            Stream::NotifyRoomUsers,
+            "notify-room-users",
+            Addressed::Room,
+            Read::Never,
+        )
     },
-    Stream {
+    Row {
         // Follows every room of a user; not offered yet.
         keys: &[("__my_messages__", Read::Never)],
-        ..row("room-messages", Addressed::Room, Read::Room(RoomRule::Read))
+        ..row(
+            Stream::RoomMessages,
+            "room-messages",
+            Addressed::Room,
+            Read::Room(RoomRule::Read),
+        )
     },
-    row("room-data", Addressed::Room, Read::Room(RoomRule::Access)),
-    row("roles", Addressed::Nothing, Read::Logged),
-    row("importers", Addressed::Nothing, Read::Logged),
-    row("apps", Addressed::Nothing, Read::Logged),
     row(
+        Stream::RoomData,
+        "room-data",
+        Addressed::Room,
+        Read::Room(RoomRule::Access),
+    ),
+    row(Stream::Roles, "roles", Addressed::Nothing, Read::Logged),
+    row(
+        Stream::Importers,
+        "importers",
+        Addressed::Nothing,
+        Read::Logged,
+    ),
+    row(Stream::Apps, "apps", Addressed::Nothing, Read::Logged),
+    row(
+        Stream::CannedResponses,
         "canned-responses",
         Addressed::Nothing,
         Read::Setting("Canned_Responses_Enable", &["view-canned-responses"]),
     ),
     row(
+        Stream::IntegrationHistory,
         "integrationHistory",
         Addressed::Nothing,
         Read::Permission(&[
@@ -137,69 +202,124 @@ pub(crate) static STREAMS: &[Stream] = &[
         ]),
     ),
     row(
+        Stream::LivechatRoom,
         "livechat-room",
         Addressed::Room,
         Read::Room(RoomRule::VisitorToken),
     ),
     row(
+        Stream::LivechatInquiryQueue,
         "livechat-inquiry-queue-observer",
         Addressed::Nothing,
         Read::Permission(&["view-l-room"]),
     ),
     row(
+        Stream::Stdout,
         "stdout",
         Addressed::Nothing,
         Read::Permission(&["view-logs"]),
     ),
     // Not offered yet: these need their own indexes.
-    row("user-presence", Addressed::Nothing, Read::Never),
-    row("video-conference", Addressed::Nothing, Read::Never),
+    row(
+        Stream::UserPresence,
+        "user-presence",
+        Addressed::Nothing,
+        Read::Never,
+    ),
+    row(
+        Stream::VideoConference,
+        "video-conference",
+        Addressed::Nothing,
+        Read::Never,
+    ),
     // Nobody may read these from outside.
-    row("apps-engine", Addressed::Nothing, Read::Never),
-    row("local", Addressed::Nothing, Read::Never),
+    row(
+        Stream::AppsEngine,
+        "apps-engine",
+        Addressed::Nothing,
+        Read::Never,
+    ),
+    row(Stream::Local, "local", Addressed::Nothing, Read::Never),
+    row(
+        Stream::LoginServices,
+        "meteor.loginServiceConfiguration",
+        Addressed::Nothing,
+        Read::Records,
+    ),
+    row(
+        Stream::ClientVersions,
+        "meteor_autoupdate_clientVersions",
+        Addressed::Nothing,
+        Read::Records,
+    ),
 ];
 
-/// The row of a stream, by its name without `stream-`.
-pub(crate) fn stream(name: &str) -> Option<&'static Stream> {
-    STREAMS.iter().find(|stream| stream.name == name)
-}
-
 impl Stream {
+    /// What a publication's name means.
+    pub(crate) fn of_publication(name: &str) -> Option<Self> {
+        match name.strip_prefix("stream-") {
+            Some(name) => Self::named(name),
+            None => ROWS
+                .iter()
+                .find(|row| row.name == name && row.read == Read::Records)
+                .map(|row| row.stream),
+        }
+    }
+
+    /// The stream of this name without `stream-`.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        ROWS.iter()
+            .find(|row| row.name == name && row.read != Read::Records)
+            .map(|row| row.stream)
+    }
+
+    pub(crate) fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.row().name
+    }
+
     /// The rule for this event name.
-    pub(crate) fn rule(&self, event: &str) -> Read {
-        let key = self.keys.iter().find(|(key, _)| *key == event);
-        key.map_or(self.read, |(_, rule)| *rule)
+    pub(crate) fn rule(self, event: &str) -> Read {
+        let row = self.row();
+        let key = row.keys.iter().find(|(key, _)| *key == event);
+        key.map_or(row.read, |(_, rule)| *rule)
     }
 
     /// Who is addressed by this event name, and the rest of it.
-    pub(crate) fn split<'a>(&self, event: &'a str) -> (&'a str, Option<&'a str>) {
+    pub(crate) fn split(self, event: &str) -> (&str, Option<&str>) {
         match event.split_once('/') {
             Some((id, rest)) => (id, Some(rest)),
             None => (event, None),
         }
     }
 
-    /// The topic under which the subscribers of this event name stand.
-    pub(crate) fn topic(&self, event: &str) -> Topic {
-        let (id, rest) = self.split(event);
-        let what = || match rest {
-            Some(rest) => Arc::from(format!("{}/{rest}", self.name)),
-            None => Arc::from(self.name),
-        };
-        match self.addressed {
-            Addressed::Nothing => Topic::Global(self.name.into(), event.into()),
-            Addressed::Room => Topic::Room(id.into(), what()),
-            Addressed::User => Topic::User(id.into(), what()),
-        }
-    }
-
     /// Whether a slow client may miss this event.
-    pub(crate) fn class(&self, event: &str) -> Class {
+    pub(crate) fn class(self, event: &str) -> Class {
+        let sheddable = self.row().sheddable;
+        if sheddable.is_empty() {
+            return Class::Data;
+        }
         let what = self.split(event).1.unwrap_or(event);
-        if self.sheddable.contains(&what) {
+        if sheddable.contains(&what) {
             Class::Sheddable
         } else {
             Class::Data
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stream_stands_in_its_own_row() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.stream as usize, at, "{}", row.name);
+        }
+        assert_eq!(ROWS.len(), Stream::ClientVersions as usize + 1);
     }
 }

@@ -10,7 +10,6 @@
 //!
 //! Commas before the last three are put where they belong.
 
-use bytes::Bytes;
 use protocol::ddp::ejson;
 
 use super::raw;
@@ -99,7 +98,7 @@ impl Template {
     }
 
     /// The argument list of a publication, raw JSON.
-    pub(crate) fn args(&self, args: &str) -> Bytes {
+    pub(crate) fn args(&self, args: &str) -> String {
         let mut out = String::with_capacity(args.len() + 32);
         for piece in &self.0 {
             match piece {
@@ -132,7 +131,7 @@ impl Template {
                 }
             }
         }
-        Bytes::from(out)
+        out
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `id`s of calls and subscriptions are raw JSON as the client sent them; `fields`, `args` and results are raw JSON too.
 
-pub use super::text::push_string;
+pub use super::text::{push_string, quoted};
 use super::{Error, text::push_raw};
 
 /// `{"msg":"connected","session":"..."}`

@@ -10,10 +10,11 @@ use super::{Arrival, Shard};
 use crate::{
     config::Config,
     io::{Io, memory},
-    link::{Answer, Effect, Ended, Revocation, Scope, Subscribed, Ticket, ToBus, ToShard, User},
-    publication::{Body, Publication},
+    link::{Answer, Effect, Ticket, ToBus, ToShard, User},
+    place::{Place, Sub},
+    publication::{Body, Publication, To},
     shared::Shared,
-    topic::Topic,
+    streams::{request::Subscribed, table::Stream, topic::Topic},
 };
 
 mod endings;
@@ -105,15 +106,15 @@ impl Bench {
     }
 
     /// Subscribes a client to a topic, as the bus thread would after judging.
-    async fn subscribe(&self, client: &mut Client, id: &str, topic: &Topic) {
+    async fn subscribe(&self, client: &mut Client, id: &str, topic: &Topic) -> Sub {
         client.send(&format!(
             r#"{{"msg":"sub","id":"{id}","name":"stream-room-messages","params":["{id}"]}}"#
         ));
-        let ToBus::Subscribe { ticket, .. } = self.next_to_bus().await else {
+        let ToBus::Subscribe { ticket, sub, .. } = self.next_to_bus().await else {
             panic!("not asked")
         };
         let subscribed = Subscribed {
-            topics: vec![topic.clone()],
+            topic: topic.clone(),
             documents: vec![],
         };
         self.post(ToShard::Answer(
@@ -126,6 +127,7 @@ impl Bench {
             client.next().await,
             Seen::Text(format!(r#"{{"msg":"ready","subs":["{id}"]}}"#))
         );
+        (ticket.place, sub)
     }
 
     async fn log_in(&self, client: &mut Client, user: &str) -> Ticket {
@@ -269,24 +271,21 @@ impl Client {
 }
 
 fn room() -> Topic {
-    Topic::Room("r1".into(), "room-messages".into())
+    Topic::new(Stream::RoomMessages, "r1")
 }
 
 fn message(topic: &Topic, text: &str) -> Publication {
-    Publication {
-        topic: topic.clone(),
-        body: Body::Stream {
-            stream: "room-messages",
-            event: "r1".into(),
-            args: format!("[\"{text}\"]").into(),
-        },
-        exclude: None,
-        class: Class::Data,
-        received: std::time::Instant::now(),
-        raw: Default::default(),
-        sockjs: Default::default(),
-    }
+    let args = Body::Args(format!("[\"{text}\"]").into());
+    let now = std::time::Instant::now();
+    Publication::new(To::Topic(topic.clone()), args, Class::Data, now)
 }
+
+/// The first client.
+const FIRST: Place = Place {
+    shard: 0,
+    slot: 0,
+    generation: 1,
+};
 
 fn changed(text: &str) -> String {
     let fields = format!(r#"{{"eventName":"r1","args":["{text}"]}}"#);
@@ -314,7 +313,7 @@ async fn a_publication_reaches_its_subscribers_in_their_framing() {
         panic!("not asked")
     };
     let subscribed = Subscribed {
-        topics: vec![room()],
+        topic: room(),
         documents: vec![],
     };
     bench.post(ToShard::Answer(
@@ -343,7 +342,7 @@ async fn the_writer_does_not_get_its_own_event() {
     bench.subscribe(&mut writer, "w", &room()).await;
     bench.subscribe(&mut reader, "r", &room()).await;
     let mut typing = message(&room(), "typing");
-    typing.exclude = Some((0, 0, 1));
+    typing.exclude = Some(FIRST);
     bench.publish(vec![typing, message(&room(), "all")]);
     assert_eq!(writer.next().await, Seen::Text(changed("all")));
     assert_eq!(reader.next().await, Seen::Text(changed("typing")));
@@ -357,18 +356,15 @@ async fn rooms_changed_names_each_user_around_one_shared_document() {
         .subscribe(
             &mut client,
             "a",
-            &Topic::User("u1".into(), "notify-user/rooms-changed".into()),
+            &Topic::new(Stream::NotifyUser, "u1/rooms-changed"),
         )
         .await;
     let users: Arc<[Arc<str>]> = vec!["u0".into(), "u1".into()].into();
-    let body = Body::RoomsChanged {
-        users,
-        args: Bytes::from_static(br#"["updated",{"_id":"r1"}]"#),
-    };
-    bench.publish(vec![Publication {
-        body,
-        ..message(&room(), "")
-    }]);
+    let event = "rooms-changed";
+    let body = Body::Args(r#"["updated",{"_id":"r1"}]"#.into());
+    let now = std::time::Instant::now();
+    let to = To::Users { users, event };
+    bench.publish(vec![Publication::new(to, body, Class::Data, now)]);
     let fields = r#"{"eventName":"u1/rooms-changed","args":["updated",{"_id":"r1"}]}"#;
     let expected = format!(
         r#"{{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{fields}}}"#
@@ -380,17 +376,15 @@ async fn rooms_changed_names_each_user_around_one_shared_document() {
 async fn after_unsub_nothing_more_arrives_and_the_interest_is_gone() {
     let bench = bench(|_| {});
     let mut client = bench.connected(1 << 20).await;
-    bench.subscribe(&mut client, "a", &room()).await;
-    assert_eq!(bench.shared.interest.shards(&room()), 1);
+    let sub = bench.subscribe(&mut client, "a", &room()).await;
+    assert_eq!(bench.shared.interest.shards(room().borrow()), 1);
     client.send(r#"{"msg":"unsub","id":"a"}"#);
     assert_eq!(
         client.next().await,
         Seen::Text(r#"{"msg":"nosub","id":"a"}"#.into())
     );
-    assert!(
-        matches!(bench.next_to_bus().await, ToBus::Unsubscribed { topics, .. } if topics == [room()])
-    );
-    assert_eq!(bench.shared.interest.shards(&room()), 0);
+    assert!(matches!(bench.next_to_bus().await, ToBus::Unsubscribed(ended) if ended == sub));
+    assert_eq!(bench.shared.interest.shards(room().borrow()), 0);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -506,10 +500,8 @@ async fn typing_is_shed_before_a_message_is_lost() {
     let mut client = bench.connected(256).await;
     bench.subscribe(&mut client, "a", &room()).await;
     let text = "x".repeat(2_500);
-    let typing = Publication {
-        class: Class::Sheddable,
-        ..message(&room(), "typing")
-    };
+    let mut typing = message(&room(), "typing");
+    typing.class = Class::Sheddable;
     bench.publish(vec![
         message(&room(), &text),
         typing,
@@ -520,38 +512,37 @@ async fn typing_is_shed_before_a_message_is_lost() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn a_users_sockets_are_found_and_closed_by_token() {
+async fn only_the_clients_that_are_named_are_closed() {
     let bench = bench(|_| {});
     let mut client = bench.connected(1 << 20).await;
     bench.log_in(&mut client, "u1").await;
-    let close = |hash: &str| ToShard::CloseUser {
-        user: "u1".into(),
-        connection: None,
-        hashed_token: Some(hash.into()),
+    let close = |place| ToShard::Close {
+        places: vec![place],
         reason: CloseReason::Revoked,
     };
-    bench.post(close("another"));
+    // An earlier owner of the slot.
+    bench.post(close(Place {
+        generation: 0,
+        ..FIRST
+    }));
     client.send(r#"{"msg":"ping"}"#);
     assert_eq!(client.next().await, Seen::Text(r#"{"msg":"pong"}"#.into()));
-    bench.post(close("hash"));
+    bench.post(close(FIRST));
     assert_eq!(client.next().await, Seen::Close(1008, "REVOKED".into()));
-    assert!(bench.shard.users.borrow().is_empty());
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
-async fn a_revoked_room_ends_its_subscriptions_only() {
+async fn exactly_the_subscriptions_that_are_named_end() {
     let bench = bench(|_| {});
     let mut client = bench.connected(1 << 20).await;
     bench.log_in(&mut client, "u1").await;
-    bench.subscribe(&mut client, "a", &room()).await;
-    let other = Topic::Room("r2".into(), "room-messages".into());
+    let ended = bench.subscribe(&mut client, "a", &room()).await;
+    let other = Topic::new(Stream::RoomMessages, "r2");
     bench.subscribe(&mut client, "b", &other).await;
-    let ended = Ended::Room("r1".into());
-    bench.post(ToShard::Revoke(Revocation {
-        user: Some("u1".into()),
-        ended,
+    bench.post(ToShard::Revoke {
+        subs: vec![ended],
         silently: false,
-    }));
+    });
     let Seen::Text(nosub) = client.next().await else {
         panic!("no text")
     };
@@ -559,14 +550,9 @@ async fn a_revoked_room_ends_its_subscriptions_only() {
         nosub.starts_with(r#"{"msg":"nosub","id":"a","error":"#) && nosub.contains("not-allowed"),
         "{nosub}"
     );
-    bench.publish(vec![
-        message(&room(), "gone"),
-        Publication {
-            topic: other,
-            ..message(&room(), "still here")
-        },
-    ]);
-    assert_eq!(client.next().await, Seen::Text(changed("still here")));
+    bench.publish(vec![message(&room(), "gone"), message(&other, "here")]);
+    let here = changed("here").replace("r1", "r2");
+    assert_eq!(client.next().await, Seen::Text(here));
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
@@ -574,9 +560,9 @@ async fn a_gap_closes_exactly_the_sockets_in_scope() {
     let bench = bench(|_| {});
     let mut inside = bench.connected(1 << 20).await;
     let mut outside = bench.connected(1 << 20).await;
-    bench.subscribe(&mut inside, "a", &room()).await;
+    let (place, _) = bench.subscribe(&mut inside, "a", &room()).await;
     bench.post(ToShard::Resync {
-        scope: Scope::Room("r1".into()),
+        places: Some(vec![place]),
         over: Duration::from_secs(10),
     });
     let told = Instant::now();
@@ -601,7 +587,7 @@ async fn a_late_answer_does_not_reach_the_next_owner_of_a_slot() {
     let ToBus::Method { ticket: own, .. } = bench.next_to_bus().await else {
         panic!("not asked")
     };
-    assert_eq!(own.slot, ticket.slot);
+    assert_eq!(own.place.slot, ticket.place.slot);
     let answer = |text: &'static str| Answer::Method {
         outcome: Ok(Some(Bytes::from_static(text.as_bytes()))),
         then: Effect::Nothing,
@@ -643,7 +629,6 @@ async fn a_publication_is_encoded_once_per_framing() {
         panic!("not shared")
     };
     assert_eq!(first.as_ptr(), second.as_ptr());
-    assert!(publication.sockjs.get().is_none());
     assert_eq!(&first[..], &ws::text_frame(changed("once").as_bytes())[..]);
 }
 
@@ -662,7 +647,7 @@ async fn a_panic_in_a_step_ends_one_connection() {
     let bench = bench(|_| {});
     let mut broken = bench.connected(1 << 20).await;
     let mut other = bench.connected(1 << 20).await;
-    let entry = bench.shard.entry(0, 1).unwrap();
+    let entry = bench.shard.entry(FIRST).unwrap();
     bench.shard.step(&entry, |_| panic!("part of the test"));
     assert_eq!(
         broken.next().await,
@@ -677,7 +662,7 @@ async fn a_panic_in_a_step_ends_one_connection() {
 async fn a_read_task_stays_within_the_memory_table() {
     let bench = bench(|_| {});
     let _client = bench.connected(1 << 20).await;
-    let entry = bench.shard.entry(0, 1).unwrap();
+    let entry = bench.shard.entry(FIRST).unwrap();
     let io = entry.transport.borrow().as_ref().unwrap().io.clone();
     let task = bench
         .shard

@@ -1,0 +1,152 @@
+//! What every handler works with: the state, the door out, and what this thread shares with the others.
+
+use std::{cell::RefCell, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use protocol::ddp;
+use tokio::sync::{Notify, Semaphore};
+
+use super::{instance::Document, work::Work};
+use crate::{
+    config::Config,
+    limiter::Limiter,
+    link::{Answer, Effect, Ticket, ToShard},
+    metrics,
+    readiness::Readiness,
+    state::{
+        State,
+        gaps::Scope,
+        grants::{GrantId, Stamp},
+        known::Asked,
+    },
+    streams::plan::Plans,
+    topics::Interest,
+    upstream::{Unknown, Upstream, flights::Flights},
+};
+
+/// `users` documents read at the same time. In a login storm more would only wait in the database, each with a driver's
+/// large future around it, and nobody waits for this document.
+const DOCUMENTS_AT_ONCE: usize = 32;
+
+pub(crate) struct Core {
+    pub(crate) state: State,
+    pub(crate) upstream: Upstream,
+    pub(crate) plans: Plans,
+    pub(crate) config: Arc<Config>,
+    pub(crate) interest: Arc<Interest>,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) readiness: Readiness,
+    pub(crate) instance: Document,
+    pub(crate) work: Work,
+    pub(crate) flights: Questions,
+    pub(crate) wake: Wake,
+    /// Reads of `users` documents under way.
+    pub(crate) documents: Semaphore,
+    /// Scratch for event names.
+    pub(crate) key: RefCell<String>,
+}
+
+/// Questions that many wait for.
+#[derive(Default)]
+pub(crate) struct Questions {
+    pub(crate) verdicts: Flights<(GrantId, Stamp), Result<bool, Unknown>>,
+    pub(crate) rooms: Flights<(Arc<str>, Asked), Result<Option<Arc<store::Room>>, Unknown>>,
+    pub(crate) users: Flights<(Arc<str>, Asked), Result<Option<Arc<store::User>>, Unknown>>,
+    pub(crate) settings: Flights<(Arc<str>, Asked), Result<bool, Unknown>>,
+    pub(crate) logins: Flights<String, super::login::Verdict>,
+}
+
+/// What wakes the handlers that go on for ever.
+#[derive(Default)]
+pub(crate) struct Wake {
+    /// The mirrors must be filled again.
+    pub(crate) refill: Notify,
+    /// A gap was noted, or the bus has settled.
+    pub(crate) gap: Notify,
+    /// A grant was touched.
+    pub(crate) rejudge: Notify,
+    /// Settings may have changed unheard.
+    pub(crate) limits: Notify,
+    /// Another node offers something.
+    pub(crate) offers: Notify,
+}
+
+impl Core {
+    pub(crate) fn new(
+        state: State,
+        upstream: Upstream,
+        config: Arc<Config>,
+        interest: Arc<Interest>,
+        limiter: Arc<Limiter>,
+        readiness: Readiness,
+    ) -> Self {
+        Self {
+            instance: Document::new(upstream.node_id()),
+            state,
+            upstream,
+            plans: Plans::new(),
+            config,
+            interest,
+            limiter,
+            readiness,
+            work: Work::default(),
+            flights: Questions::default(),
+            wake: Wake::default(),
+            documents: Semaphore::new(DOCUMENTS_AT_ONCE),
+            key: RefCell::default(),
+        }
+    }
+
+    /// Answers a method.
+    pub(crate) fn answer(
+        &self,
+        ticket: Ticket,
+        outcome: Result<Option<Bytes>, ddp::Error>,
+        then: Effect,
+    ) {
+        let answer = ToShard::Answer(ticket, Answer::Method { outcome, then });
+        self.post(ticket, answer);
+    }
+
+    /// Sends one message to the shard of a call.
+    pub(crate) fn post(&self, ticket: Ticket, message: ToShard) {
+        self.state
+            .post
+            .borrow_mut()
+            .post(ticket.place.shard, message);
+    }
+
+    /// Notes that something may have been missed since then.
+    pub(crate) fn gap(&self, cause: &'static str, scope: Scope, since: Instant) {
+        metrics::gap(cause);
+        self.state.gaps.borrow_mut().note(scope, since);
+        self.wake.gap.notify_one();
+    }
+
+    /// Grants were touched by an event: they are judged again.
+    pub(crate) fn touched(&self, grants: impl IntoIterator<Item = GrantId>) {
+        let mut rejudge = self.state.rejudge.borrow_mut();
+        let mut owner = self.state.grants.borrow_mut();
+        rejudge.touched(grants.into_iter().inspect(|id| owner.touch(*id)), now());
+        self.wake.rejudge.notify_one();
+    }
+
+    /// Passes the batch of publications on.
+    pub(crate) fn flush(&self) {
+        let overflowed = {
+            let mut post = self.state.post.borrow_mut();
+            post.flush();
+            post.take_overflowed()
+        };
+        if overflowed != 0 {
+            metrics::gap("mailbox");
+            self.state.gaps.borrow_mut().note_shards(overflowed);
+            self.wake.gap.notify_one();
+        }
+    }
+}
+
+/// The time by the runtime's clock, which tests can stop.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

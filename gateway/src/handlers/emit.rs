@@ -1,0 +1,88 @@
+//! From something to say to publications for the shards that have somebody who listens.
+
+use std::{sync::Arc, time::Instant};
+
+use bytestring::ByteString;
+use protocol::outbox::Class;
+
+use super::core::Core;
+use crate::{
+    place::Place,
+    publication::{Body, Publication, To},
+    streams::{
+        table::Stream,
+        topic::{Topic, TopicRef},
+    },
+};
+
+/// Users whose shards are looked up one by one; more, and every shard gets the publication.
+const USERS_LOOKED_UP_MAX: usize = 64;
+
+impl Core {
+    /// Publishes on a topic, unless nobody listens: then nothing is made.
+    pub(crate) fn emit(
+        &self,
+        topic: TopicRef<'_>,
+        args: impl FnOnce() -> ByteString,
+        received: Instant,
+    ) {
+        self.emit_but(topic, args, None, received);
+    }
+
+    /// As [`Self::emit`], to everybody but one client.
+    pub(crate) fn emit_but(
+        &self,
+        topic: TopicRef<'_>,
+        args: impl FnOnce() -> ByteString,
+        exclude: Option<Place>,
+        received: Instant,
+    ) {
+        let shards = self.interest.shards(topic);
+        if shards == 0 {
+            return;
+        }
+        let class = topic.stream.class(topic.event);
+        let to = To::Topic(topic.to_owned());
+        let mut publication = Publication::new(to, Body::Args(args()), class, received);
+        publication.exclude = exclude;
+        self.state.post.borrow_mut().publish(shards, publication);
+    }
+
+    /// Publishes a record's message to everybody who has subscribed its publication.
+    pub(crate) fn emit_record(&self, stream: Stream, message: String, received: Instant) {
+        let topic = Topic::new(stream, "");
+        let shards = self.interest.shards(topic.borrow());
+        if shards != 0 {
+            let body = Body::Message(message.into());
+            let publication = Publication::new(To::Topic(topic), body, Class::Data, received);
+            self.state.post.borrow_mut().publish(shards, publication);
+        }
+    }
+
+    /// Publishes `<uid>/<event>` of `notify-user` to each of these, with the same arguments.
+    pub(crate) fn emit_to_users(
+        &self,
+        users: Arc<[Arc<str>]>,
+        event: &'static str,
+        args: ByteString,
+        received: Instant,
+    ) {
+        let shards = if users.len() > USERS_LOOKED_UP_MAX {
+            self.state.post.borrow().all()
+        } else {
+            // The interest of a user is one for all his events.
+            users.iter().fold(0, |shards, user| {
+                let topic = TopicRef {
+                    stream: Stream::NotifyUser,
+                    event: user,
+                };
+                shards | self.interest.shards(topic)
+            })
+        };
+        if shards != 0 {
+            let to = To::Users { users, event };
+            let publication = Publication::new(to, Body::Args(args), Class::Data, received);
+            self.state.post.borrow_mut().publish(shards, publication);
+        }
+    }
+}

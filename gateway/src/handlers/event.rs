@@ -1,0 +1,128 @@
+//! Events of the bus: what the table says happens before their publications, the publications, and what happens after.
+
+use std::{
+    rc::Rc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use backplane::Event;
+use protocol::ddp::ejson;
+
+use super::core::Core;
+use crate::streams::{
+    ephemeral, events::Reaction, presence_status::PresenceStatus, raw, table::Stream,
+    topic::TopicRef,
+};
+
+impl Core {
+    /// Takes one event.
+    pub(crate) fn event(self: &Rc<Self>, event: Event) {
+        let Some(plan) = self.plans.get(event.name) else {
+            return;
+        };
+        // The bus has checked that this is JSON.
+        let Ok(args) = std::str::from_utf8(&event.args) else {
+            return;
+        };
+        for reaction in plan.first {
+            if *reaction == Reaction::Room && self.must_wait(args) {
+                return self.let_wait(event);
+            }
+            self.react(*reaction, args, &event);
+        }
+        let mut key = self.key.borrow_mut();
+        plan.say(args, &mut key, |topic, template| {
+            self.emit(topic, || template.args(args).into(), event.received);
+        });
+        drop(key);
+        for reaction in plan.last {
+            self.react(*reaction, args, &event);
+        }
+    }
+
+    fn react(self: &Rc<Self>, reaction: Reaction, args: &str, event: &Event) {
+        let received = event.received;
+        match reaction {
+            Reaction::Membership => self.membership_changed(args),
+            Reaction::Rooms => self.rooms_changed(args, received),
+            Reaction::Room => self.room_changed(args, received),
+            Reaction::User => self.user_changed(args),
+            Reaction::RoleGranted => self.role_granted(args),
+            Reaction::Agent => self.agent_changed(args),
+            Reaction::Everybody => self.everybody_changed(),
+            Reaction::Setting => self.setting_changed(args),
+            Reaction::Logout => self.logout_heard(args),
+            Reaction::ForceLogout => self.force_logout(args),
+            Reaction::Relay => self.relayed(args, received),
+            Reaction::PublishSetting => self.publish_setting(args, received),
+            Reaction::PresenceStatus => self.publish_status(args, received),
+            Reaction::EphemeralMessage => self.publish_ephemeral(args, received),
+            Reaction::ImportedMessages => self.publish_imported(args, received),
+            Reaction::LoginService => self.login_service_changed(args, received),
+            Reaction::ClientVersion => self.client_version_changed(args, received),
+        }
+    }
+
+    /// `stream`: what another process emits on a stream.
+    fn relayed(&self, args: &str, received: Instant) {
+        let relayed = self.state.relays.borrow_mut().read(args);
+        if let Some(relayed) = relayed
+            && let Some(stream) = Stream::named(&relayed.stream)
+        {
+            let topic = TopicRef {
+                stream,
+                event: &relayed.event,
+            };
+            self.emit(topic, || relayed.args.as_str().into(), received);
+        }
+    }
+
+    fn publish_status(&self, args: &str, received: Instant) {
+        let Some(status) = PresenceStatus::parse(args) else {
+            return;
+        };
+        let event = format!("{}/userData", status.id);
+        let data = TopicRef {
+            stream: Stream::NotifyUser,
+            event: &event,
+        };
+        self.emit(data, || status.data().into(), received);
+        let everybody = TopicRef {
+            stream: Stream::NotifyLogged,
+            event: "user-status",
+        };
+        if self.interest.shards(everybody) != 0
+            && let Some(tuple) = status.tuple()
+        {
+            self.emit(everybody, || tuple.into(), received);
+        }
+    }
+
+    fn publish_ephemeral(&self, args: &str, received: Instant) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_millis());
+        if let Some(user) = ephemeral::user(args)
+            && let Some(message) = ephemeral::message(args, now)
+        {
+            let event = format!("{user}/message");
+            let topic = TopicRef {
+                stream: Stream::NotifyUser,
+                event: &event,
+            };
+            self.emit(topic, || message.into(), received);
+        }
+    }
+
+    /// `notify.importedMessages({roomIds})`: one event per room.
+    fn publish_imported(&self, args: &str, received: Instant) {
+        let rooms = raw::at(args, 0, &["roomIds"]).unwrap_or("");
+        for room in ejson::elements(rooms).filter_map(ejson::string) {
+            let event = format!("{room}/messagesImported");
+            let topic = TopicRef {
+                stream: Stream::NotifyRoom,
+                event: &event,
+            };
+            self.emit(topic, || "[null]".into(), received);
+        }
+    }
+}

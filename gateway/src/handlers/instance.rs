@@ -1,0 +1,82 @@
+//! This process in the `instances` collection (services.md 6), and what readiness and metrics see of it.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use store::{Instance, bson::doc};
+use uuid::Uuid;
+
+use super::core::Core;
+use crate::{metrics, upstream::Unknown};
+
+/// The number of connections is written with every third update at most.
+const COUNT_EVERY: u32 = 3;
+
+/// Interval in which sizes are measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// Our document.
+pub(crate) struct Document {
+    id: String,
+    node: String,
+    /// The number of connections has changed since it was written.
+    pub(crate) changed: Cell<bool>,
+}
+
+impl Document {
+    pub(crate) fn new(node: &str) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            node: node.to_owned(),
+            changed: Cell::new(true),
+        }
+    }
+}
+
+/// Keeps the document for as long as the bus thread runs.
+pub(crate) async fn run(core: Rc<Core>) {
+    let instance = Instance {
+        id: core.instance.id.clone(),
+        name: "ddp-streamer".to_owned(),
+        pid: std::process::id(),
+        extra: doc! { "nodeId": &core.instance.node },
+    };
+    let mut known = false;
+    let mut turn = 0_u32;
+    loop {
+        if known {
+            known = core.upstream.instance_ping(&instance.id).await != Ok(false);
+        } else {
+            known = core.upstream.register_instance(&instance).await.is_ok();
+            core.instance.changed.set(true);
+        }
+        if known && turn.is_multiple_of(COUNT_EVERY) && core.instance.changed.replace(false) {
+            let sockets = u32::try_from(core.state.people.borrow().len()).unwrap_or(u32::MAX);
+            let written = core
+                .upstream
+                .instance_connections(&instance.id, sockets)
+                .await;
+            if let Err(Unknown) = written {
+                core.instance.changed.set(true);
+            }
+        }
+        turn = turn.wrapping_add(1);
+        tokio::time::sleep(core.config.instance_ping).await;
+    }
+}
+
+/// Says how much the bus thread holds.
+pub(crate) async fn measure(core: Rc<Core>) {
+    loop {
+        metrics::grants(core.state.grants.borrow().len());
+        metrics::rejudge(core.state.rejudge.borrow().len());
+        metrics::work(core.work.len());
+        tokio::time::sleep(MEASURE_EVERY).await;
+    }
+}
+
+/// Takes the document back, after the sockets are gone.
+pub(crate) async fn leave(core: &Core) {
+    if let Err(Unknown) = core.upstream.remove_instance(&core.instance.id).await {
+        tracing::warn!("our document in instances stays until it expires");
+    }
+}

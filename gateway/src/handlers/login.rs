@@ -1,0 +1,282 @@
+//! `login` (gateway.md 3.2): judged by the accounts service, at a bounded rate; one question at a time for each resume token.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    ddp::{
+        self, ejson,
+        encode::{self, quoted},
+    },
+};
+
+use super::core::{Core, now};
+use crate::{
+    link::{Caller, Effect, User},
+    metrics,
+};
+
+/// Longest resume token; real ones have 43 characters, personal access tokens the same.
+const TOKEN_BYTES_MAX: usize = 1_024;
+
+/// A login waits so long for somebody who offers to judge it.
+const SERVICE_WITHIN: Duration = Duration::from_secs(10);
+
+const ACTION: &str = "accounts.login";
+
+/// What came out of one question.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    Accepted(Arc<Accepted>),
+    /// With this error; the client forgets its token.
+    Refused(ddp::Error),
+    /// Nobody can tell now: the client must keep its token and come back.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    user: Arc<User>,
+    result: Bytes,
+}
+
+/// What the accounts service is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    /// Has one answer, however often it is asked: many tabs of one browser come back with one token.
+    Resume(String),
+    /// Makes a new token each time: two who ask at once must not share it.
+    Password(String),
+}
+
+/// Judges a login and enters it.
+pub(super) async fn login(
+    core: &Rc<Core>,
+    caller: &Caller,
+    params: &str,
+) -> (Result<Option<Bytes>, ddp::Error>, Effect) {
+    let started = now();
+    // Until the login is entered: what is heard of its user meanwhile may end it.
+    let _under_way = UnderWay::begin(core);
+    let passwords = core.config.password_login;
+    let verdict = match request(params, passwords) {
+        Some(request) => core.judge_login(caller, request).await,
+        None => Verdict::Refused(unusable(passwords)),
+    };
+    let (label, outcome) = match verdict {
+        Verdict::Accepted(accepted) => {
+            // Of a client that is gone the answer is dropped.
+            core.logged_in(caller, &accepted.user);
+            let id = &accepted.user.id;
+            if core.state.logins.borrow().was_heard_of(id) {
+                core.look_again(id.clone());
+            }
+            let outcome = Ok(Some(accepted.result.clone()));
+            let then = Effect::LoggedIn(accepted.user.clone());
+            ("accepted", (outcome, then))
+        }
+        Verdict::Refused(error) => ("refused", (Err(error), Effect::Nothing)),
+        Verdict::Unknown => {
+            let then = Effect::Close(CloseReason::TryAgain);
+            ("unknown", (Err(ddp::Error::internal()), then))
+        }
+    };
+    metrics::login(label, now() - started);
+    outcome
+}
+
+impl Core {
+    async fn judge_login(self: &Rc<Self>, caller: &Caller, request: Request) -> Verdict {
+        if self.state.lanes.borrow().is_full(caller.place()) {
+            return Verdict::Unknown;
+        }
+        let turn = {
+            let mut logins = self.state.logins.borrow_mut();
+            logins.turn(self.config.logins_per_second, now())
+        };
+        let Some(turn) = turn else {
+            return Verdict::Unknown;
+        };
+        tokio::time::sleep_until(turn.into()).await;
+        self.wait_for_offer(ACTION, SERVICE_WITHIN).await;
+        match request {
+            Request::Resume(params) => {
+                let core = self.clone();
+                self.flights
+                    .logins
+                    .ask(params.clone(), || async move {
+                        core.ask_accounts(&params).await
+                    })
+                    .await
+            }
+            Request::Password(params) => self.ask_accounts(&params).await,
+        }
+    }
+
+    /// Waits until somebody offers this action, but not for ever.
+    async fn wait_for_offer(&self, action: &str, within: Duration) {
+        let offered = async {
+            loop {
+                let mut news = std::pin::pin!(self.wake.offers.notified());
+                // Also what is said between the question and the wait is heard.
+                news.as_mut().enable();
+                if self.upstream.offers(action) {
+                    return;
+                }
+                news.await;
+            }
+        };
+        let _ = tokio::time::timeout(within, offered).await;
+    }
+
+    async fn ask_accounts(&self, params: &str) -> Verdict {
+        match self.upstream.call(ACTION, params).await {
+            Ok(Some(answer)) if *answer == *b"false" => Verdict::Refused(ddp::Error::logged_out()),
+            Ok(Some(answer)) => accepted(&answer).map_or(Verdict::Unknown, |accepted| {
+                Verdict::Accepted(Arc::new(accepted))
+            }),
+            Ok(None) => Verdict::Unknown,
+            // Only what the service threw on purpose is a refusal.
+            Err(error) if error.is_refusal() => Verdict::Refused(error.to_client()),
+            Err(error) => {
+                self.upstream.complain("a login cannot be judged", &error);
+                Verdict::Unknown
+            }
+        }
+    }
+}
+
+/// A login; over when dropped.
+struct UnderWay<'a>(&'a Core);
+
+impl<'a> UnderWay<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.state.logins.borrow_mut().begin();
+        Self(core)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.state.logins.borrow_mut().end();
+    }
+}
+
+/// The params for the accounts service, made of nothing but strings; `None` if there is nothing usable.
+fn request(params: &str, passwords: bool) -> Option<Request> {
+    let first = ejson::elements(params).next()?;
+    let text = |object, name| {
+        ejson::field(object, name)
+            .and_then(ejson::string)
+            .filter(|text| text.len() <= TOKEN_BYTES_MAX)
+    };
+    if let Some(token) = text(first, "resume") {
+        return Some(Request::Resume(format!(
+            "[{{\"resume\":{}}}]",
+            quoted(&token)
+        )));
+    }
+    if !passwords {
+        return None;
+    }
+    let user = ejson::field(first, "user")?;
+    let (name, value) = match text(user, "username") {
+        Some(username) => ("username", username),
+        None => ("email", text(user, "email")?),
+    };
+    let password = ejson::field(first, "password")?;
+    let password = match ejson::string(password) {
+        Some(plain) if plain.len() <= TOKEN_BYTES_MAX => quoted(&plain),
+        Some(_) => return None,
+        None => format!(
+            "{{\"digest\":{},\"algorithm\":{}}}",
+            quoted(&text(password, "digest")?),
+            quoted(&text(password, "algorithm")?)
+        ),
+    };
+    Some(Request::Password(format!(
+        "[{{\"user\":{{\"{name}\":{}}},\"password\":{password}}}]",
+        quoted(&value)
+    )))
+}
+
+fn unusable(passwords: bool) -> ddp::Error {
+    ddp::Error::forbidden(if passwords {
+        "Log in with a resume token or with username and password"
+    } else {
+        "Log in with a resume token: password logins are off here"
+    })
+}
+
+/// `{uid, token, hashedToken, type, tokenExpires?}`.
+fn accepted(answer: &[u8]) -> Option<Accepted> {
+    let answer = std::str::from_utf8(answer).ok()?;
+    let text = |name| {
+        ejson::field(answer, name)
+            .and_then(ejson::string)
+            .filter(|text| !text.is_empty())
+    };
+    let (id, token, hashed_token) = (text("uid")?, text("token")?, text("hashedToken")?);
+    let mut result = String::from("{\"id\":");
+    encode::push_string(&mut result, &id);
+    result.push_str(",\"token\":");
+    encode::push_string(&mut result, &token);
+    for name in ["tokenExpires", "type"] {
+        if let Some(value) = ejson::field(answer, name).filter(|value| *value != "null") {
+            result.push_str(&format!(",\"{name}\":{value}"));
+        }
+    }
+    result.push('}');
+    Some(Accepted {
+        user: Arc::new(User {
+            id: Arc::from(&*id),
+            hashed_token: hashed_token.into_owned(),
+        }),
+        result: Bytes::from(result),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_strings_reach_the_accounts_service() {
+        let check = |params, passwords, expected: Option<&str>| {
+            let request = request(params, passwords).map(|request| match request {
+                Request::Resume(params) | Request::Password(params) => params,
+            });
+            assert_eq!(request.as_deref(), expected, "{params}");
+        };
+        check(
+            r#"[{"resume":"t","x":1}]"#,
+            false,
+            Some(r#"[{"resume":"t"}]"#),
+        );
+        check(r#"[{"resume":{"$ne":1}}]"#, true, None);
+        check("[]", true, None);
+        let password =
+            r#"[{"user":{"username":"bob"},"password":{"digest":"d","algorithm":"sha-256"}}]"#;
+        check(password, false, None);
+        check(password, true, Some(password));
+        check(
+            r#"[{"user":{"username":{"$gt":""}},"password":"x"}]"#,
+            true,
+            None,
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_user_is_no_login() {
+        assert!(accepted(b"{}").is_none());
+        assert!(accepted(br#"{"uid":"u1","token":"t","hashedToken":""}"#).is_none());
+        let whole = br#"{"uid":"u1","token":"t","hashedToken":"h","tokenExpires":{"$date":1},"type":"resume"}"#;
+        let accepted = accepted(whole).unwrap();
+        assert_eq!(
+            accepted.result,
+            r#"{"id":"u1","token":"t","tokenExpires":{"$date":1},"type":"resume"}"#
+        );
+        assert_eq!(accepted.user.hashed_token, "h");
+    }
+}

@@ -1,0 +1,121 @@
+//! Methods: the few that end here (gateway.md 3.1), everything else is forwarded to the monolith (3.5).
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::{
+    close::CloseReason,
+    ddp::{self, ejson, encode::quoted},
+};
+use tokio::time::Instant;
+
+use super::{core::Core, login};
+use crate::{
+    link::{Caller, Effect, Ticket},
+    metrics,
+    streams::{request::EVENT_BYTES_MAX, table::Stream},
+};
+
+/// What a method ends with: its result, raw JSON.
+type Outcome = Result<Option<Bytes>, ddp::Error>;
+
+impl Core {
+    /// Runs one method and answers it, or leaves the answer to the client's lane to presence.
+    pub(crate) async fn method(
+        self: &Rc<Self>,
+        ticket: Ticket,
+        caller: Caller,
+        name: String,
+        params: Bytes,
+    ) {
+        let started = Instant::now();
+        // The session passes on nothing but JSON text.
+        let params = std::str::from_utf8(&params).unwrap_or("[]");
+        let (outcome, then) = match &*name {
+            "login" => login::login(self, &caller, params).await,
+            "logout" => self.logout(&caller).await,
+            "UserPresence:setDefaultStatus" => {
+                return self.user_status(ticket, &caller, params, 1);
+            }
+            "setUserStatus" => return self.user_status(ticket, &caller, params, 2),
+            "UserPresence:online" => return self.connection_status(ticket, &caller, "online"),
+            "UserPresence:away" => return self.connection_status(ticket, &caller, "away"),
+            "livechat:setUpConnection" => (self.guest(&caller, params), Effect::Nothing),
+            name => match name.strip_prefix("stream-").and_then(Stream::named) {
+                Some(stream) => {
+                    self.write(&caller, stream, params).await;
+                    (Ok(None), Effect::Nothing)
+                }
+                None => (self.forward(&caller, name, params).await, Effect::Nothing),
+            },
+        };
+        metrics::method(outcome.is_ok(), started.elapsed());
+        self.answer(ticket, outcome, then);
+    }
+
+    /// `logout`: the token goes first, so that a reconnect with it fails; then the connection.
+    async fn logout(self: &Rc<Self>, caller: &Caller) -> (Outcome, Effect) {
+        if let Some(user) = &caller.user {
+            // The loss of the token is announced before the call is answered, and must not close this client.
+            let leaving = |leaving| {
+                let mut people = self.state.people.borrow_mut();
+                if let Some(person) = people.get_mut(caller.place()) {
+                    person.leaving = leaving;
+                }
+            };
+            let (id, token) = (quoted(&user.id), quoted(&user.hashed_token));
+            let params = format!("[{{\"userId\":{id},\"token\":{token}}}]");
+            leaving(true);
+            if let Err(error) = self.call("accounts.logout", &params).await {
+                leaving(false);
+                return (Err(error), Effect::Nothing);
+            }
+        }
+        self.logged_out(caller);
+        (Ok(None), Effect::Close(CloseReason::LoggedOut))
+    }
+
+    /// `livechat:setUpConnection`: the first token counts.
+    fn guest(&self, caller: &Caller, params: &str) -> Outcome {
+        let token = ejson::elements(params)
+            .next()
+            .and_then(|param| ejson::field(param, "token"));
+        match token.and_then(ejson::string) {
+            Some(token) if token.len() <= EVENT_BYTES_MAX => {
+                let mut people = self.state.people.borrow_mut();
+                if let Some(person) = people.get_mut(caller.place()) {
+                    person.guest_token.get_or_insert_with(|| token.into());
+                }
+                Ok(None)
+            }
+            _ => Ok(Some(Bytes::from_static(b"{}"))),
+        }
+    }
+
+    /// Everything else is a method of the monolith; `result` is cut out of its answer.
+    async fn forward(&self, caller: &Caller, name: &str, params: &str) -> Outcome {
+        let (user, token) = match &caller.user {
+            Some(user) => (quoted(&user.id), quoted(&user.hashed_token)),
+            None => ("null".to_owned(), "null".to_owned()),
+        };
+        let call_params = format!("[{user},{token},{},{params}]", quoted(name));
+        let Some(answer) = self
+            .call("meteor.callMethodWithToken", &call_params)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&answer).map_err(|_| ddp::Error::internal())?;
+        Ok(ejson::field(text, "result").map(|result| answer.slice_ref(result.as_bytes())))
+    }
+
+    /// One call on behalf of a client, with the error that the client gets.
+    async fn call(&self, action: &str, params: &str) -> Outcome {
+        self.upstream.call(action, params).await.map_err(|error| {
+            if !error.is_refusal() {
+                self.upstream.complain("a call failed", &error);
+            }
+            error.to_client()
+        })
+    }
+}

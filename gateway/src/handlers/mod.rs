@@ -1,0 +1,25 @@
+//! One file for each thing that happens to the bus thread: it reads and moves the state, asks upstream, posts to the shards.
+
+mod connection;
+pub(crate) mod core;
+mod emit;
+mod event;
+mod facts;
+pub(crate) mod instance;
+mod judge;
+mod login;
+mod membership;
+mod method;
+pub(crate) mod mirrors;
+mod presence;
+pub(crate) mod rejudge;
+pub(crate) mod resync;
+mod room;
+pub(crate) mod settings;
+mod subscription;
+pub(crate) mod sweep;
+#[cfg(test)]
+mod tests;
+mod user;
+mod work;
+mod write;

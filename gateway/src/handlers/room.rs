@@ -1,0 +1,150 @@
+//! `watch.rooms`: what access rests on, and who follows the room. It follows every message, so a room that nobody has
+//! asked about costs nothing.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Instant,
+};
+
+use backplane::Event;
+use protocol::ddp::ejson;
+
+use super::core::Core;
+use crate::{
+    metrics,
+    state::{
+        gaps::Scope,
+        grants::{Facts, Ground},
+    },
+    streams::{raw, request::ROOMS_CHANGED},
+};
+
+/// Followers of a room that are told of a gap one by one; more, and everybody is.
+const FOLLOWERS_TOLD_MAX: usize = 64;
+
+impl Core {
+    /// Whether an event of a room waits behind a look-up of it.
+    pub(crate) fn must_wait(&self, args: &str) -> bool {
+        let holds = self.state.holds.borrow();
+        let room = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+        room.is_some_and(|room| holds.holds(&room))
+    }
+
+    /// Lets an event wait; where too many wait, who follows the room has missed one.
+    pub(crate) fn let_wait(&self, event: Event) {
+        let received = event.received;
+        let Ok(args) = std::str::from_utf8(&event.args) else {
+            return;
+        };
+        let room = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+        let Some(room) = room.map(|room| Arc::<str>::from(&*room)) else {
+            return;
+        };
+        // What it changes about access does not wait.
+        self.judge_room_again(args);
+        let events_max = self.config.hold_events;
+        if self.state.holds.borrow_mut().wait(&room, event, events_max) {
+            return;
+        }
+        metrics::hold_overflow();
+        self.gap("hold", Scope::Room(room.clone()), received);
+        let followers = self.state.rooms.borrow_mut().followers(&room);
+        let followers = followers.unwrap_or_default();
+        if followers.len() > FOLLOWERS_TOLD_MAX {
+            return self.gap("hold", Scope::All, received);
+        }
+        for user in followers.iter() {
+            self.gap("hold", Scope::User(user.clone()), received);
+        }
+    }
+
+    /// A room is new, changed or gone.
+    pub(crate) fn room_changed(&self, args: &str, received: Instant) {
+        self.judge_room_again(args);
+        let Some(room) = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
+            return;
+        };
+        let followers = self.state.rooms.borrow_mut().followers(&room);
+        if let Some(users) = followers {
+            let action = raw::at(args, 0, &["clientAction"]).unwrap_or("null");
+            let document = raw::at(args, 0, &["room"]).unwrap_or("null");
+            let args = format!("[{action},{document}]").into();
+            self.emit_to_users(users, ROOMS_CHANGED, args, received);
+        }
+    }
+
+    /// Judges again what rests on the room, if what decides has changed.
+    fn judge_room_again(&self, args: &str) {
+        let Some(room) = raw::at(args, 0, &["room"]) else {
+            return;
+        };
+        let Some(id) = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
+            return;
+        };
+        let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
+        let ground = Ground::Room(Arc::from(&*id));
+        let mut grants = self.state.grants.borrow_mut();
+        let is_known = grants.has_dependents(&ground);
+        let mut touched = Vec::new();
+        if is_known && (grants.facts_changed(&ground, facts(room)) || removed) {
+            touched = grants.dependents(&ground);
+        }
+        // Whether a team is open to everybody is told by its main room alone.
+        if let Some(team) = team_of_main_room(room)
+            && grants.has_dependents(&team)
+        {
+            let privacy = Facts {
+                kind: ejson::field(room, "t").unwrap_or_default().to_owned(),
+                ..Facts::default()
+            };
+            if grants.facts_changed(&team, privacy) || removed {
+                touched.extend(grants.dependents(&team));
+            }
+        }
+        drop(grants);
+        // Without a grant nothing says whether it has changed: somebody may have asked for it before it was there, or is
+        // about to write there.
+        if !is_known || !touched.is_empty() {
+            self.state.known.rooms.borrow_mut().forget(&id);
+        }
+        self.touched(touched);
+    }
+}
+
+/// The team whose main room this is.
+fn team_of_main_room(room: &str) -> Option<Ground> {
+    if ejson::field(room, "teamMain") != Some("true") {
+        return None;
+    }
+    let team = ejson::field(room, "teamId").and_then(ejson::string)?;
+    Some(Ground::Team(Arc::from(&*team)))
+}
+
+/// The deciding parts of a room as an event carries it.
+fn facts(room: &str) -> Facts {
+    let text = |name| {
+        ejson::field(room, name)
+            .and_then(ejson::string)
+            .map(|text| text.into_owned())
+    };
+    let visitor = ejson::field(room, "v").and_then(|visitor| ejson::field(visitor, "token"));
+    let abac = ejson::field(room, "abacAttributes");
+    let abac = abac.filter(|list| list.starts_with('[') && *list != "[]");
+    let agent = ejson::field(room, "servedBy").and_then(|agent| ejson::field(agent, "_id"));
+    let rest = [abac, agent, ejson::field(room, "departmentId")];
+    Facts {
+        kind: text("t").unwrap_or_default(),
+        team: text("teamId"),
+        parent: text("prid"),
+        visitor_token: visitor
+            .and_then(ejson::string)
+            .map(|text| text.into_owned()),
+        has_abac: abac.is_some(),
+        rest: rest.iter().any(Option::is_some).then(|| {
+            let mut hasher = DefaultHasher::new();
+            rest.hash(&mut hasher);
+            hasher.finish()
+        }),
+    }
+}

@@ -1,0 +1,167 @@
+//! What is heard of users: deactivation, roles, tokens that vanished, forced logouts. And of roles themselves.
+
+use std::{rc::Rc, sync::Arc};
+
+use protocol::{close::CloseReason, ddp::ejson};
+
+use super::core::{Core, now};
+use crate::{metrics, place::Place, state::grants::Ground, streams::raw, upstream::Unknown};
+
+/// What must be looked at.
+#[derive(Clone, Copy)]
+struct Look {
+    user: bool,
+    tokens: bool,
+}
+
+impl Core {
+    /// `watch.users`.
+    pub(crate) fn user_changed(self: &Rc<Self>, args: &str) {
+        let Some(id) = text(args, &["id"]) else {
+            return;
+        };
+        self.hear_of(&id);
+        if raw::at(args, 0, &["clientAction"]) == Some("\"removed\"") {
+            return self.close_logins(&id, None);
+        }
+        let (diff, unset) = (raw::at(args, 0, &["diff"]), raw::at(args, 0, &["unset"]));
+        // Without a diff everything may have changed: one read tells.
+        let mut look = Look {
+            user: diff.is_none(),
+            tokens: diff.is_none(),
+        };
+        let mut roles = diff.is_none();
+        for (name, value) in diff.into_iter().chain(unset).flat_map(ejson::fields) {
+            match &*name {
+                "active" if value == "false" => return self.close_logins(&id, None),
+                "services" => look.tokens = true,
+                name if name.starts_with("services.resume") => look.tokens = true,
+                name if name == "roles" || name.starts_with("roles.") => roles = true,
+                _ => {}
+            }
+        }
+        if roles {
+            self.roles_changed(&id);
+        }
+        if look.user || look.tokens {
+            self.look_soon(id, look);
+        }
+    }
+
+    /// `user.roleUpdate`: somebody has a role more or less.
+    pub(crate) fn role_granted(&self, args: &str) {
+        if let Some(id) = text(args, &["u", "_id"]) {
+            self.state.known.users.borrow_mut().forget(&id);
+            self.roles_changed(&id);
+        }
+    }
+
+    /// `watch.livechatDepartmentAgents`.
+    pub(crate) fn agent_changed(&self, args: &str) {
+        if let Some(id) = text(args, &["data", "agentId"]) {
+            let grants = self.state.grants.borrow();
+            let mut touched = grants.dependents(&Ground::User(id));
+            touched.retain(|grant| grants.rests_on(*grant, &Ground::Omnichannel));
+            drop(grants);
+            self.touched(touched);
+        }
+    }
+
+    /// `watch.roles`, `permission.changed`, the licence: every verdict may be another one now.
+    pub(crate) fn everybody_changed(&self) {
+        let mut grants = self.state.grants.borrow_mut();
+        grants.touch_all();
+        self.state.rejudge.borrow_mut().touched_all(&grants, now());
+        self.wake.rejudge.notify_one();
+    }
+
+    /// `accounts.logout` of this gateway or another one: newer monoliths do not tell that the token is gone, on which other
+    /// clients may stand.
+    pub(crate) fn logout_heard(self: &Rc<Self>, args: &str) {
+        if let Some(id) = text(args, &["userId"]) {
+            self.state.logins.borrow_mut().hear_of(&id);
+            let look = Look {
+                user: false,
+                tokens: true,
+            };
+            self.look_soon(id, look);
+        }
+    }
+
+    /// Something was heard of a user while his login was under way.
+    pub(crate) fn look_again(self: &Rc<Self>, id: Arc<str>) {
+        let look = Look {
+            user: true,
+            tokens: true,
+        };
+        self.look_soon(id, look);
+    }
+
+    /// `user.forceLogout(uid, sessionId?)`, after its publication: one client, or all of the user's.
+    pub(crate) fn force_logout(&self, args: &str) {
+        let Some(user) = text(args, &[]) else {
+            return;
+        };
+        self.state.logins.borrow_mut().hear_of(&user);
+        metrics::revoked("forced");
+        let session = raw::at(args, 1, &[]).and_then(ejson::string);
+        let people = self.state.people.borrow();
+        let mut places = people.of_user(&user).to_vec();
+        if let Some(session) = session {
+            places.retain(|place| people.is_connection(*place, &session));
+        }
+        drop(people);
+        let mut post = self.state.post.borrow_mut();
+        post.close(&places, CloseReason::ForcedLogout);
+    }
+
+    /// Closes the clients of a user (those with one token), after what is queued: the next `login` gets its refusal.
+    pub(crate) fn close_logins(&self, user: &str, hashed_token: Option<&str>) {
+        let places: Vec<Place> = self.state.people.borrow().with_token(user, hashed_token);
+        if !places.is_empty() {
+            metrics::revoked("login");
+            let mut post = self.state.post.borrow_mut();
+            post.close(&places, CloseReason::Revoked);
+        }
+    }
+
+    fn hear_of(&self, id: &Arc<str>) {
+        self.state.known.users.borrow_mut().forget(id);
+        self.state.logins.borrow_mut().hear_of(id);
+    }
+
+    fn roles_changed(&self, id: &Arc<str>) {
+        let touched = self
+            .state
+            .grants
+            .borrow()
+            .dependents(&Ground::User(id.clone()));
+        self.touched(touched);
+    }
+
+    fn look_soon(self: &Rc<Self>, id: Arc<str>, look: Look) {
+        if self.state.people.borrow().has_user(&id) {
+            let core = self.clone();
+            tokio::task::spawn_local(async move {
+                // What the store could not tell the sweep will find.
+                let _ = core.look(&id, look).await;
+            });
+        }
+    }
+
+    async fn look(self: &Rc<Self>, id: &Arc<str>, look: Look) -> Result<(), Unknown> {
+        if look.user && self.user(id).await?.is_none_or(|user| !user.active) {
+            self.close_logins(id, None);
+            return Ok(());
+        }
+        if look.tokens {
+            self.check_user(id).await?;
+        }
+        Ok(())
+    }
+}
+
+fn text(args: &str, path: &[&str]) -> Option<Arc<str>> {
+    let text = raw::at(args, 0, path).and_then(ejson::string)?;
+    Some(Arc::from(&*text))
+}

@@ -1,0 +1,53 @@
+//! A set of numbers that nearly always has one member.
+
+use hashbrown::HashSet;
+
+/// Slots of a shard, grants of a user: one costs no allocation.
+#[derive(Clone, Debug)]
+pub(crate) enum OneOrMany {
+    One(u32),
+    Many(Box<HashSet<u32>>),
+}
+
+impl OneOrMany {
+    /// How many there are; never 0 in a table.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(all) => all.len(),
+        }
+    }
+
+    /// Every member once, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let (one, many) = match self {
+            Self::One(one) => (Some(*one), None),
+            Self::Many(all) => (None, Some(all.iter().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// Whether it was not there before.
+    pub(crate) fn insert(&mut self, member: u32) -> bool {
+        match self {
+            Self::One(only) if *only == member => false,
+            Self::One(only) => {
+                *self = Self::Many(Box::new(HashSet::from_iter([*only, member])));
+                true
+            }
+            Self::Many(all) => all.insert(member),
+        }
+    }
+
+    /// Whether somebody is left.
+    pub(crate) fn remove(&mut self, member: u32) -> bool {
+        match self {
+            Self::One(only) => *only != member,
+            Self::Many(all) => {
+                all.remove(&member);
+                !all.is_empty()
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! When the next login may pass, and what was heard of users while logins were under way.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashSet;
+
+/// Longest wait for a turn; who would wait longer is asked to come back.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Logins that may start at once after a quiet time.
+const BURST: Duration = Duration::from_millis(100);
+
+/// So many users are told apart; when more were heard of, each login is looked at.
+const HEARD_OF_MAX: usize = 10_000;
+
+/// Logins under way.
+#[derive(Debug, Default)]
+pub(crate) struct Logins {
+    next: Option<Instant>,
+    running: usize,
+    /// Of whom something was heard meanwhile that may end a login.
+    heard_of: HashSet<Arc<str>>,
+}
+
+impl Logins {
+    /// The time at which another login may pass; `None` if that is too far away.
+    pub(crate) fn turn(&mut self, per_second: u32, now: Instant) -> Option<Instant> {
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let turn = self.next.map_or(earliest, |next| next.max(earliest));
+        if turn.saturating_duration_since(now) > WAIT_MAX {
+            return None;
+        }
+        self.next = Some(turn + Duration::from_secs(1) / per_second.max(1));
+        Some(turn)
+    }
+
+    /// A question to accounts begins.
+    pub(crate) fn begin(&mut self) {
+        if self.running == 0 {
+            self.heard_of = HashSet::new();
+        }
+        self.running += 1;
+    }
+
+    /// It is over, however it ended.
+    pub(crate) fn end(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Something has happened to a user that may end logins: those under way are judged by what was before.
+    pub(crate) fn hear_of(&mut self, user: &Arc<str>) {
+        if self.running > 0 && self.heard_of.len() < HEARD_OF_MAX {
+            self.heard_of.insert(user.clone());
+        }
+    }
+
+    /// Whether something was heard of this user since the oldest login under way began.
+    pub(crate) fn was_heard_of(&self, user: &str) -> bool {
+        self.heard_of.len() == HEARD_OF_MAX || self.heard_of.contains(user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_have_their_turns_and_the_last_ones_are_asked_to_come_back() {
+        let (mut logins, now) = (Logins::default(), Instant::now());
+        let turns: Vec<_> = (0..300).map_while(|_| logins.turn(10, now)).collect();
+        assert!(turns[1] <= now, "a burst");
+        assert!(turns.is_sorted());
+        assert_eq!(turns.len(), 152);
+    }
+
+    #[test]
+    fn what_was_heard_is_remembered_while_a_login_is_under_way() {
+        let mut logins = Logins::default();
+        logins.hear_of(&"u1".into());
+        assert!(!logins.was_heard_of("u1"));
+        logins.begin();
+        logins.hear_of(&"u1".into());
+        logins.end();
+        assert!(logins.was_heard_of("u1"));
+        logins.begin();
+        assert!(!logins.was_heard_of("u1"));
+    }
+}

@@ -1,0 +1,78 @@
+//! What the bus thread knows, in owners that stand side by side: none of them knows another one, none waits, none reads a
+//! clock or judges who may do what. `handlers` brings them together.
+
+pub(crate) mod gaps;
+pub(crate) mod grants;
+pub(crate) mod holds;
+pub(crate) mod known;
+pub(crate) mod lanes;
+pub(crate) mod logins;
+pub(crate) mod mirrors;
+pub(crate) mod people;
+pub(crate) mod post;
+pub(crate) mod rejudge;
+pub(crate) mod relays;
+pub(crate) mod rooms;
+
+use std::{cell::RefCell, sync::Arc};
+
+use self::{
+    gaps::Gaps, grants::Grants, holds::Holds, known::Known, lanes::Lanes, logins::Logins,
+    mirrors::Mirrors, people::People, post::Post, rejudge::Rejudge, relays::Relays, rooms::Rooms,
+};
+
+/// Everything the bus thread owns. No guard is held across an await.
+pub(crate) struct State {
+    pub(crate) people: RefCell<People>,
+    pub(crate) grants: RefCell<Grants>,
+    pub(crate) rejudge: RefCell<Rejudge>,
+    pub(crate) known: KnownFacts,
+    pub(crate) rooms: RefCell<Rooms>,
+    pub(crate) holds: RefCell<Holds>,
+    pub(crate) lanes: RefCell<Lanes>,
+    pub(crate) logins: RefCell<Logins>,
+    pub(crate) mirrors: RefCell<Mirrors>,
+    pub(crate) relays: RefCell<Relays>,
+    pub(crate) gaps: RefCell<Gaps>,
+    pub(crate) post: RefCell<Post>,
+}
+
+/// Facts of the store that rules read; each is dropped by the event that changes it.
+pub(crate) struct KnownFacts {
+    pub(crate) rooms: RefCell<Known<Option<Arc<store::Room>>>>,
+    pub(crate) users: RefCell<Known<Option<Arc<store::User>>>>,
+    /// Whether it is `true`.
+    pub(crate) settings: RefCell<Known<bool>>,
+}
+
+impl KnownFacts {
+    /// Forgets everything: events may have been missed.
+    pub(crate) fn forget_all(&self) {
+        self.rooms.borrow_mut().forget_all();
+        self.users.borrow_mut().forget_all();
+        self.settings.borrow_mut().forget_all();
+    }
+}
+
+impl State {
+    pub(crate) fn new(post: Post, process: String) -> Self {
+        Self {
+            people: RefCell::default(),
+            grants: RefCell::default(),
+            rejudge: RefCell::default(),
+            known: KnownFacts {
+                rooms: RefCell::new(Known::new("room")),
+                users: RefCell::new(Known::new("user")),
+                settings: RefCell::new(Known::new("setting")),
+            },
+            rooms: RefCell::default(),
+            holds: RefCell::default(),
+            lanes: RefCell::default(),
+            logins: RefCell::default(),
+            mirrors: RefCell::default(),
+            relays: RefCell::new(Relays::new(process)),
+            gaps: RefCell::default(),
+            post: RefCell::new(post),
+        }
+    }
+}

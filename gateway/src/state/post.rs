@@ -1,0 +1,147 @@
+//! What leaves the bus thread for the shards: one message per batch and shard, everything else in order behind it.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use protocol::close::CloseReason;
+
+use crate::{
+    link::ToShard,
+    mailbox::Mailbox,
+    place::{Place, Sub},
+    publication::Publication,
+};
+
+/// Publications are passed on at the latest when so many bytes have gathered, so that the shards need not wait for the
+/// end of a long batch.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// What a publication weighs besides its arguments.
+const PUBLICATION_BYTES: usize = 256;
+
+/// The writer of the mailboxes.
+pub(crate) struct Post {
+    mailboxes: Vec<Arc<Mailbox<ToShard>>>,
+    pending: Vec<Publication>,
+    pending_shards: u64,
+    pending_bytes: usize,
+    /// Shards whose mailbox refused a batch since [`Self::take_overflowed`].
+    overflowed: u64,
+}
+
+impl Post {
+    pub(crate) fn new(mailboxes: Vec<Arc<Mailbox<ToShard>>>) -> Self {
+        Self {
+            mailboxes,
+            pending: Vec::new(),
+            pending_shards: 0,
+            pending_bytes: 0,
+            overflowed: 0,
+        }
+    }
+
+    /// The bit set of all shards.
+    pub(crate) fn all(&self) -> u64 {
+        u64::MAX >> (64 - self.mailboxes.len().clamp(1, 64))
+    }
+
+    /// Adds a publication for these shards to the batch.
+    pub(crate) fn publish(&mut self, shards: u64, publication: Publication) {
+        self.pending_bytes += PUBLICATION_BYTES + publication.body.len();
+        self.pending_shards |= shards;
+        self.pending.push(publication);
+        if self.pending_bytes >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Passes the batch on.
+    pub(crate) fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let batch: Arc<[Publication]> = mem::take(&mut self.pending).into();
+        let (shards, bytes) = (
+            mem::take(&mut self.pending_shards),
+            mem::take(&mut self.pending_bytes),
+        );
+        for (number, mailbox) in self.mailboxes.iter().enumerate() {
+            if shards & (1 << number) != 0 && !mailbox.post(ToShard::Publish(batch.clone()), bytes)
+            {
+                self.overflowed |= 1 << number;
+            }
+        }
+    }
+
+    /// Posts one message behind everything published so far.
+    pub(crate) fn post(&mut self, shard: u16, message: ToShard) {
+        self.flush();
+        if let Some(mailbox) = self.mailboxes.get(usize::from(shard)) {
+            mailbox.post(message, 0);
+        }
+    }
+
+    /// Posts one message to every shard with some of these, and those with it.
+    fn post_sorted<T: Copy>(
+        &mut self,
+        items: &[T],
+        shard: impl Fn(&T) -> u16,
+        message: impl Fn(Vec<T>) -> ToShard,
+    ) {
+        for number in 0..self.shards() {
+            let of_shard: Vec<_> = items
+                .iter()
+                .filter(|item| shard(item) == number)
+                .copied()
+                .collect();
+            if !of_shard.is_empty() {
+                self.post(number, message(of_shard));
+            }
+        }
+    }
+
+    /// Ends subscriptions.
+    pub(crate) fn revoke(&mut self, subs: &[Sub], silently: bool) {
+        self.post_sorted(
+            subs,
+            |(place, _)| place.shard,
+            |subs| ToShard::Revoke { subs, silently },
+        );
+    }
+
+    /// Closes clients, behind what is queued for them.
+    pub(crate) fn close(&mut self, places: &[Place], reason: CloseReason) {
+        self.post_sorted(
+            places,
+            |place| place.shard,
+            |places| ToShard::Close { places, reason },
+        );
+    }
+
+    /// Closes clients that may have missed something.
+    pub(crate) fn resync(&mut self, places: &[Place], over: Duration) {
+        self.post_sorted(
+            places,
+            |place| place.shard,
+            |places| ToShard::Resync {
+                places: Some(places),
+                over,
+            },
+        );
+    }
+
+    /// Closes everybody on these shards (a bit set) for the same reason.
+    pub(crate) fn resync_all(&mut self, shards: u64, over: Duration) {
+        for shard in (0..self.shards()).filter(|shard| shards & (1 << shard) != 0) {
+            self.post(shard, ToShard::Resync { places: None, over });
+        }
+    }
+
+    fn shards(&self) -> u16 {
+        u16::try_from(self.mailboxes.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The shards that have missed a batch since the last question.
+    pub(crate) fn take_overflowed(&mut self) -> u64 {
+        mem::take(&mut self.overflowed)
+    }
+}

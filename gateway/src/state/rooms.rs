@@ -1,0 +1,193 @@
+//! `notify-user` `<uid>/rooms-changed`: which users follow which rooms (streams.md 5.3).
+//!
+//! The index is shared: one entry per (user, room) however many sockets a user has, and one list per room that all of
+//! its publications share.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+/// Users with a `rooms-changed` subscription and their rooms.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    users: HashMap<Arc<str>, Following>,
+    rooms: HashMap<Arc<str>, Followers>,
+}
+
+#[derive(Default)]
+struct Following {
+    /// Subscriptions that stand on this entry.
+    subscriptions: u32,
+    rooms: HashSet<Arc<str>>,
+    /// Loads under way, and the rooms that were left meanwhile: the load may still name them.
+    loads: u32,
+    left: HashSet<Arc<str>>,
+}
+
+#[derive(Default)]
+struct Followers {
+    users: HashSet<Arc<str>>,
+    /// The same as a list, made when first needed.
+    list: Option<Arc<[Arc<str>]>>,
+}
+
+impl Rooms {
+    /// The users that follow a room; `None` if nobody does.
+    pub(crate) fn followers(&mut self, room: &str) -> Option<Arc<[Arc<str>]>> {
+        let followers = self.rooms.get_mut(room)?;
+        let users = &followers.users;
+        Some(
+            followers
+                .list
+                .get_or_insert_with(|| users.iter().cloned().collect())
+                .clone(),
+        )
+    }
+
+    /// Whether this user has a subscription.
+    pub(crate) fn is_followed_by(&self, user: &str) -> bool {
+        self.users.contains_key(user)
+    }
+
+    /// Whether his rooms are being read.
+    pub(crate) fn is_loading(&self, user: &str) -> bool {
+        self.users
+            .get(user)
+            .is_some_and(|following| following.loads > 0)
+    }
+
+    /// Whether this user follows this room.
+    pub(crate) fn is_in(&self, user: &str, room: &str) -> bool {
+        let following = self.users.get(user);
+        following.is_some_and(|following| following.rooms.contains(room))
+    }
+
+    /// A user joined a room.
+    pub(crate) fn joined(&mut self, user: &Arc<str>, room: &Arc<str>) {
+        if let Some(following) = self.users.get_mut(user) {
+            following.left.remove(room);
+            following.rooms.insert(room.clone());
+            let followers = self.rooms.entry(room.clone()).or_default();
+            if followers.users.insert(user.clone()) {
+                followers.list = None;
+            }
+        }
+    }
+
+    /// A user left a room.
+    pub(crate) fn left(&mut self, user: &Arc<str>, room: &Arc<str>) {
+        if let Some(following) = self.users.get_mut(user) {
+            if following.loads > 0 {
+                following.left.insert(room.clone());
+            }
+            if following.rooms.remove(room) {
+                self.unlink(user, room);
+            }
+        }
+    }
+
+    /// A subscription is over.
+    pub(crate) fn unsubscribed(&mut self, user: &Arc<str>) {
+        let Some(following) = self.users.get_mut(user) else {
+            return;
+        };
+        following.subscriptions -= 1;
+        if following.subscriptions == 0
+            && let Some(following) = self.users.remove(user)
+        {
+            for room in following.rooms {
+                self.unlink(user, &room);
+            }
+        }
+    }
+
+    /// A subscription begins: its user's rooms are read, and what happens meanwhile is not lost.
+    pub(crate) fn begin(&mut self, user: &Arc<str>) {
+        let following = self.users.entry(user.clone()).or_default();
+        following.subscriptions += 1;
+        following.loads += 1;
+    }
+
+    /// The rooms that were read; none if that failed.
+    pub(crate) fn loaded(&mut self, user: &Arc<str>, rooms: Vec<String>) {
+        let Some(following) = self.users.get_mut(user) else {
+            return;
+        };
+        let left = following.left.clone();
+        following.loads -= 1;
+        if following.loads == 0 {
+            following.left.clear();
+        }
+        for room in rooms
+            .into_iter()
+            .map(Arc::from)
+            .filter(|room| !left.contains(room))
+        {
+            self.joined(user, &room);
+        }
+    }
+
+    fn unlink(&mut self, user: &Arc<str>, room: &Arc<str>) {
+        if let Some(followers) = self.rooms.get_mut(room) {
+            followers.users.remove(user);
+            followers.list = None;
+            if followers.users.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Rooms {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.rooms.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Arc<str> {
+        text.into()
+    }
+
+    #[test]
+    fn the_index_follows_joins_and_leaves_during_the_load() {
+        let mut index = Rooms::default();
+        index.begin(&id("u1"));
+        index.joined(&id("u1"), &id("new"));
+        index.left(&id("u1"), &id("gone"));
+        index.loaded(&id("u1"), vec!["old".into(), "gone".into()]);
+        assert!(index.followers("old").is_some());
+        assert!(index.followers("new").is_some());
+        assert!(index.followers("gone").is_none());
+    }
+
+    #[test]
+    fn the_last_subscription_takes_the_entries_along() {
+        let mut index = Rooms::default();
+        for _ in 0..2 {
+            index.begin(&id("u1"));
+            index.loaded(&id("u1"), vec!["r1".into()]);
+        }
+        index.unsubscribed(&id("u1"));
+        assert!(index.followers("r1").is_some());
+        index.unsubscribed(&id("u1"));
+        assert!(index.is_empty());
+    }
+
+    #[test]
+    fn a_room_keeps_one_list_until_somebody_joins_or_leaves() {
+        let mut index = Rooms::default();
+        for user in ["u1", "u2"] {
+            index.begin(&id(user));
+            index.loaded(&id(user), vec!["r1".into()]);
+        }
+        let list = index.followers("r1").unwrap();
+        assert!(Arc::ptr_eq(&list, &index.followers("r1").unwrap()));
+        index.left(&id("u2"), &id("r1"));
+        assert_eq!(index.followers("r1").unwrap().len(), 1);
+    }
+}

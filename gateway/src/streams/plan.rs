@@ -1,0 +1,95 @@
+//! The event table, ready to be applied.
+
+use hashbrown::HashMap;
+
+use super::{
+    events::{EVENTS, Reaction, When},
+    table::Stream,
+    template::{Path, Template},
+    topic::TopicRef,
+};
+
+/// The plan of every event, by name.
+pub(crate) struct Plans(HashMap<&'static str, Plan>);
+
+/// What one event does.
+pub(crate) struct Plan {
+    pub(crate) first: &'static [Reaction],
+    publications: Vec<Saying>,
+    pub(crate) last: &'static [Reaction],
+}
+
+struct Saying {
+    when: Condition,
+    stream: Stream,
+    key: Template,
+    args: Template,
+}
+
+enum Condition {
+    Always,
+    Is(Path, &'static str),
+    Not(Path, &'static str),
+}
+
+/// The names to announce.
+pub(crate) fn announced() -> impl Iterator<Item = &'static str> {
+    EVENTS.iter().map(|event| event.name)
+}
+
+impl Plans {
+    pub(crate) fn new() -> Self {
+        let plans = EVENTS.iter().map(|event| {
+            let publications = event.publications.iter().map(|said| Saying {
+                when: match said.when {
+                    When::Always => Condition::Always,
+                    When::Is(path, value) => Condition::Is(Path::new(path), value),
+                    When::Not(path, value) => Condition::Not(Path::new(path), value),
+                },
+                stream: said.stream,
+                key: Template::new(said.key),
+                args: Template::new(said.args),
+            });
+            let plan = Plan {
+                first: event.first,
+                publications: publications.collect(),
+                last: event.last,
+            };
+            (event.name, plan)
+        });
+        Self(plans.collect())
+    }
+
+    pub(crate) fn get(&self, event: &str) -> Option<&Plan> {
+        self.0.get(event)
+    }
+}
+
+impl Plan {
+    /// Gives `publish` the topic and the argument template of everything that is to be said; `key` is scratch, so that a
+    /// topic which nobody follows costs no text.
+    pub(crate) fn say(
+        &self,
+        args: &str,
+        key: &mut String,
+        mut publish: impl FnMut(TopicRef<'_>, &Template),
+    ) {
+        for saying in &self.publications {
+            let applies = match &saying.when {
+                Condition::Always => true,
+                Condition::Is(path, value) => path.find(args) == Some(value),
+                Condition::Not(path, value) => path.find(args) != Some(value),
+            };
+            if applies && saying.key.key(args, key) {
+                let topic = TopicRef {
+                    stream: saying.stream,
+                    event: key,
+                };
+                publish(topic, &saying.args);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

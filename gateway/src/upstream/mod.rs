@@ -1,0 +1,364 @@
+//! The one door out of the gateway: calls and broadcasts on the bus, reads of the store. Nothing else in this crate names
+//! `Bus` and `Store` to ask them something.
+//!
+//! Under test the far side is a script ([`script::Script`]), as [`crate::io::Io::Memory`] is a socket.
+
+mod complaints;
+pub(crate) mod flights;
+#[cfg(test)]
+pub(crate) mod script;
+mod traffic;
+
+use std::{sync::Arc, time::Duration};
+
+use backplane::{Bus, CallOptions, Code, ErrorKind};
+use bytes::Bytes;
+use protocol::ddp;
+use store::{Instance, Room, Store, User, bson::Bson};
+use tokio::runtime;
+
+use self::{complaints::Complaints, traffic::Traffic};
+use crate::{metrics, readiness::Readiness};
+
+/// The name of our service on the bus, the original's.
+pub(crate) const SERVICE: &str = "streamer";
+
+/// Longest wait for a verdict; a client would not wait longer for its subscription.
+const VERDICT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Something cannot be found out now: store or service away, or an answer that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unknown;
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// So much is under way that this call was not begun.
+    TooMuch,
+    Failed(backplane::Error),
+}
+
+/// Everybody behind this gateway.
+pub(crate) struct Upstream {
+    far: Far,
+    traffic: Traffic,
+    complaints: Complaints,
+}
+
+enum Far {
+    Real(Real),
+    #[cfg(test)]
+    Script(std::rc::Rc<script::Script>),
+}
+
+struct Real {
+    bus: Bus,
+    store: Store,
+    /// The runtime that owns the store's connections.
+    work: runtime::Handle,
+    readiness: Readiness,
+}
+
+/// Reads the store, or the script.
+macro_rules! read {
+    ($self:ident, $store:ident => $real:expr, $world:ident => $scripted:expr) => {
+        match &$self.far {
+            Far::Real(real) => {
+                $self
+                    .read(real, move |$store| async move { $real.await })
+                    .await
+            }
+            #[cfg(test)]
+            Far::Script(script) => script.read(|$world| $scripted).await,
+        }
+    };
+}
+
+impl Upstream {
+    pub(crate) fn new(bus: Bus, store: Store, work: runtime::Handle, readiness: Readiness) -> Self {
+        Self::of(Far::Real(Real {
+            bus,
+            store,
+            work,
+            readiness,
+        }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scripted(script: std::rc::Rc<script::Script>) -> Self {
+        Self::of(Far::Script(script))
+    }
+
+    fn of(far: Far) -> Self {
+        Self {
+            far,
+            traffic: Traffic::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// The name of our node.
+    pub(crate) fn node_id(&self) -> &str {
+        match &self.far {
+            Far::Real(real) => real.bus.node_id(),
+            #[cfg(test)]
+            Far::Script(_) => "node",
+        }
+    }
+
+    /// Whether somebody offers this action now.
+    pub(crate) fn offers(&self, action: &str) -> bool {
+        match &self.far {
+            Far::Real(real) => real.bus.has_action(action),
+            #[cfg(test)]
+            Far::Script(script) => script.offers(action),
+        }
+    }
+
+    /// Tells everybody who listens.
+    pub(crate) fn broadcast(&self, event: &str, args: &str) {
+        match &self.far {
+            Far::Real(real) => real.bus.broadcast(event, args),
+            #[cfg(test)]
+            Far::Script(script) => script.broadcast(event, args),
+        }
+    }
+
+    /// Tells everybody but ourselves, who know what we say.
+    pub(crate) fn relay(&self, event: &str, args: &str) {
+        match &self.far {
+            Far::Real(real) => real.bus.relay(event, args, SERVICE),
+            #[cfg(test)]
+            Far::Script(script) => script.broadcast(event, args),
+        }
+    }
+
+    /// Tells one node of each service that listens.
+    pub(crate) fn emit(&self, event: &str, args: &str) {
+        match &self.far {
+            Far::Real(real) => real.bus.emit(event, args),
+            #[cfg(test)]
+            Far::Script(script) => script.broadcast(event, args),
+        }
+    }
+
+    /// Calls an action with a raw JSON array.
+    ///
+    /// # Errors
+    /// What the bus says, and [`CallError::TooMuch`] while too many calls, or too large ones, are under way.
+    pub(crate) async fn call(
+        &self,
+        action: &str,
+        params: &str,
+    ) -> Result<Option<Bytes>, CallError> {
+        self.call_within(action, params, None).await
+    }
+
+    async fn call_within(
+        &self,
+        action: &str,
+        params: &str,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Bytes>, CallError> {
+        let Some(_under_way) = self.traffic.enter(params.len()) else {
+            metrics::call_refused();
+            return Err(CallError::TooMuch);
+        };
+        let outcome = match &self.far {
+            Far::Real(real) => {
+                let options = CallOptions {
+                    timeout,
+                    ..CallOptions::default()
+                };
+                real.bus.call(action, params, options).await
+            }
+            #[cfg(test)]
+            Far::Script(script) => script.call(action, params).await,
+        };
+        outcome.map_err(CallError::Failed)
+    }
+
+    /// Calls an action that answers yes or no.
+    ///
+    /// # Errors
+    /// Where it cannot be known.
+    pub(crate) async fn ask_bool(&self, action: &str, params: &str) -> Result<bool, Unknown> {
+        match self.call_within(action, params, Some(VERDICT_WITHIN)).await {
+            Ok(Some(answer)) if *answer == *b"true" => Ok(true),
+            Ok(Some(answer)) if *answer == *b"false" => Ok(false),
+            // JavaScript's undefined and null are falsy, anything else is not an answer to this question.
+            Ok(None) => Ok(false),
+            Ok(Some(answer)) if *answer == *b"null" => Ok(false),
+            Ok(Some(_)) => {
+                self.complaints
+                    .warn("answered neither true nor false", &action);
+                Err(Unknown)
+            }
+            Err(error) => {
+                self.complain("a verdict cannot be had", &error);
+                Err(Unknown)
+            }
+        }
+    }
+
+    /// One line in the log, once a second at most for each `what`.
+    pub(crate) fn complain(&self, what: &'static str, error: &CallError) {
+        match error {
+            CallError::TooMuch => self.complaints.warn(what, &"too many calls are under way"),
+            CallError::Failed(error) => self.complaints.warn(what, error),
+        }
+    }
+
+    /// A room as rules need it.
+    pub(crate) async fn room(&self, id: &str) -> Result<Option<Room>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.room(&id), world => world.room(&id))
+    }
+
+    /// A room as clients get it, raw JSON.
+    pub(crate) async fn room_document(&self, id: &str) -> Result<Option<String>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.room_document(&id), world => world.room_document(&id))
+    }
+
+    /// The rooms in which a user is.
+    pub(crate) async fn rooms_of_user(&self, user: &str) -> Result<Vec<String>, Unknown> {
+        let user = user.to_owned();
+        read!(self, store => store.rooms_of_user(&user), world => world.rooms_of_user(&user))
+    }
+
+    /// Everybody in a room, if this user is.
+    pub(crate) async fn members_for(&self, room: &str, user: &str) -> Result<Vec<String>, Unknown> {
+        let (room, user) = (room.to_owned(), user.to_owned());
+        read!(
+            self,
+            store => async {
+                match store.subscription(&room, &user).await? {
+                    Some(_) => store.members(&room).await,
+                    None => Ok(Vec::new()),
+                }
+            },
+            world => world.members_for(&room, &user)
+        )
+    }
+
+    /// A user as rules need him.
+    pub(crate) async fn user(&self, id: &str) -> Result<Option<User>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.user(&id), world => world.user(&id))
+    }
+
+    /// A user as he gets himself after a login, raw JSON.
+    pub(crate) async fn user_document(&self, id: &str) -> Result<Option<String>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.user_document(&id), world => world.user_document(&id))
+    }
+
+    /// Which of these (user, token hash) are still logged in.
+    pub(crate) async fn has_login_token(
+        &self,
+        logins: &[Arc<crate::link::User>],
+    ) -> Result<Vec<bool>, Unknown> {
+        let logins = logins.to_vec();
+        read!(
+            self,
+            store => async {
+                let pairs = logins.iter().map(|login| (&*login.id, &*login.hashed_token));
+                store.has_login_token(&pairs.collect::<Vec<_>>()).await
+            },
+            world => world.has_login_token(&logins)
+        )
+    }
+
+    /// The value of a setting.
+    pub(crate) async fn setting(&self, id: &str) -> Result<Option<Bson>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.setting(&id), world => world.setting(&id))
+    }
+
+    /// Makes this process known in `instances`.
+    pub(crate) async fn register_instance(&self, instance: &Instance) -> Result<(), Unknown> {
+        let instance = instance.clone();
+        read!(self, store => store.register_instance(&instance), _world => ())
+    }
+
+    /// Says that this process lives; `false` if it must register again.
+    pub(crate) async fn instance_ping(&self, id: &str) -> Result<bool, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.instance_ping(&id), _world => true)
+    }
+
+    /// Says how many sockets it has.
+    pub(crate) async fn instance_connections(
+        &self,
+        id: &str,
+        sockets: u32,
+    ) -> Result<bool, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.instance_connections(&id, sockets), _world => true)
+    }
+
+    /// Takes its document back.
+    pub(crate) async fn remove_instance(&self, id: &str) -> Result<bool, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.remove_instance(&id), _world => true)
+    }
+
+    /// Asks the store on the `work` runtime; the question goes on there even if nobody waits any more, because drivers
+    /// do not like to be interrupted.
+    async fn read<T, F>(&self, real: &Real, question: impl FnOnce(Store) -> F) -> Result<T, Unknown>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, store::Error>> + Send + 'static,
+    {
+        match real.work.spawn(question(real.store.clone())).await {
+            Ok(Ok(answer)) => {
+                real.readiness.set_store(true);
+                Ok(answer)
+            }
+            Ok(Err(error)) => {
+                // A database that is silent is as little use as one that refuses.
+                use store::ErrorKind::{Timeout, Unavailable};
+                if matches!(error.kind(), Unavailable | Timeout) {
+                    real.readiness.set_store(false);
+                }
+                self.complaints.warn("the store did not answer", &error);
+                Err(Unknown)
+            }
+            Err(_) => Err(Unknown),
+        }
+    }
+}
+
+impl CallError {
+    /// Whether the callee threw this on purpose.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error) if matches!(&error.kind, ErrorKind::Refused(remote) if remote.meteor().is_some()))
+    }
+
+    /// What a client is told: the true code of a Meteor error (gateway.md 3.6), 500 for nearly everything else.
+    pub(crate) fn to_client(&self) -> ddp::Error {
+        let error = match self {
+            Self::TooMuch => {
+                return ddp::Error::new(
+                    "error-too-many-calls",
+                    Some("Too many calls are under way".into()),
+                );
+            }
+            Self::Failed(error) => error,
+        };
+        let ErrorKind::Refused(remote) = &error.kind else {
+            return ddp::Error::internal();
+        };
+        let Some(thrown) = remote.meteor() else {
+            return ddp::Error::internal();
+        };
+        let is_number = matches!(thrown.error, Code::Number(_));
+        ddp::Error::recovered(
+            &thrown.error.to_string(),
+            is_number,
+            thrown.reason,
+            thrown.details,
+        )
+    }
+}

@@ -1,0 +1,221 @@
+//! A far side for tests: a small world that answers after a while, by what is true at some moment in between, or not at
+//! all. Everything comes out of one seed.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use protocol::ddp::ejson;
+use store::{Room, User, bson::Bson};
+
+use super::Unknown;
+
+/// What is true. Authorization is as simple as can be: a user may access rooms that he is a member of, public ones, and
+/// discussions of rooms that he may access.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) rooms: HashMap<String, Room>,
+    /// (room, user).
+    pub(crate) members: HashSet<(String, String)>,
+    pub(crate) users: HashMap<String, User>,
+    /// (user, permission).
+    pub(crate) permissions: HashSet<(String, String)>,
+    /// Resume tokens and whose they are; the hash is the token itself.
+    pub(crate) tokens: HashMap<String, String>,
+    pub(crate) settings: HashMap<String, bool>,
+}
+
+/// The far side.
+pub(crate) struct Script {
+    pub(crate) world: RefCell<World>,
+    random: RefCell<Random>,
+    /// Of a thousand questions so many fail.
+    pub(crate) failing: std::cell::Cell<u64>,
+    /// Longest time to an answer, in ms.
+    pub(crate) slowness: std::cell::Cell<u64>,
+    /// What was broadcast: event and args.
+    pub(crate) said: RefCell<Vec<(String, String)>>,
+    /// Actions that nobody offers.
+    pub(crate) missing: RefCell<HashSet<&'static str>>,
+    /// Calls, by action, in order.
+    pub(crate) called: RefCell<Vec<(String, String)>>,
+}
+
+/// xorshift: the same numbers for the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end.max(1)
+    }
+}
+
+impl World {
+    pub(crate) fn room(&self, id: &str) -> Option<Room> {
+        self.rooms.get(id).cloned()
+    }
+
+    pub(crate) fn room_document(&self, id: &str) -> Option<String> {
+        let room = self.rooms.get(id)?;
+        Some(format!(r#"{{"_id":"{id}","t":"{}"}}"#, room.kind))
+    }
+
+    pub(crate) fn rooms_of_user(&self, user: &str) -> Vec<String> {
+        let mine = self.members.iter().filter(|(_, member)| member == user);
+        mine.map(|(room, _)| room.clone()).collect()
+    }
+
+    pub(crate) fn members_for(&self, room: &str, user: &str) -> Vec<String> {
+        if !self.members.contains(&(room.to_owned(), user.to_owned())) {
+            return Vec::new();
+        }
+        let all = self.members.iter().filter(|(of, _)| of == room);
+        all.map(|(_, member)| member.clone()).collect()
+    }
+
+    pub(crate) fn user(&self, id: &str) -> Option<User> {
+        self.users.get(id).cloned()
+    }
+
+    pub(crate) fn user_document(&self, id: &str) -> Option<String> {
+        self.users
+            .get(id)
+            .map(|user| format!(r#"{{"_id":"{}"}}"#, user.id))
+    }
+
+    pub(crate) fn has_login_token(&self, logins: &[Arc<crate::link::User>]) -> Vec<bool> {
+        let held = |login: &Arc<crate::link::User>| {
+            self.tokens.get(&login.hashed_token).map(String::as_str) == Some(&*login.id)
+        };
+        logins.iter().map(held).collect()
+    }
+
+    pub(crate) fn setting(&self, id: &str) -> Option<Bson> {
+        self.settings.get(id).map(|on| Bson::Boolean(*on))
+    }
+
+    /// Whether this user (`None`: nobody) may access this room.
+    pub(crate) fn can_access(&self, room: &str, user: Option<&str>) -> bool {
+        let Some(found) = self.rooms.get(room) else {
+            return false;
+        };
+        let Some(user) = user.filter(|user| !user.is_empty()) else {
+            let anonymous = self.settings.get("Accounts_AllowAnonymousRead");
+            return found.kind == "c" && anonymous == Some(&true);
+        };
+        found.kind == "c"
+            || self.members.contains(&(room.to_owned(), user.to_owned()))
+            || found
+                .parent
+                .as_deref()
+                .is_some_and(|parent| self.can_access(parent, Some(user)))
+    }
+
+    fn answer(&self, action: &str, params: &str) -> Option<String> {
+        let text = |at: usize| {
+            let param = ejson::elements(params).nth(at)?;
+            let param = ejson::field(param, "_id").unwrap_or(param);
+            Some(ejson::string(param)?.into_owned())
+        };
+        match action {
+            "authorization.canAccessRoom"
+            | "authorization.canReadRoom"
+            | "authorization.canAccessRoomId" => {
+                let verdict = self.can_access(&text(0)?, text(1).as_deref());
+                Some(verdict.to_string())
+            }
+            "authorization.hasPermission" => {
+                let held = self.permissions.contains(&(text(0)?, text(1)?));
+                Some(held.to_string())
+            }
+            "authorization.hasAtLeastOnePermission" => {
+                let user = text(0)?;
+                let list = ejson::elements(params).nth(1)?;
+                let held = ejson::elements(list)
+                    .filter_map(ejson::string)
+                    .any(|one| self.permissions.contains(&(user.clone(), one.into_owned())));
+                Some(held.to_string())
+            }
+            "accounts.login" => {
+                let token = ejson::elements(params).next()?;
+                let token = ejson::string(ejson::field(token, "resume")?)?;
+                let Some(user) = self.tokens.get(&*token) else {
+                    return Some("false".into());
+                };
+                Some(format!(
+                    r#"{{"uid":"{user}","token":"{token}","hashedToken":"{token}","type":"resume"}}"#
+                ))
+            }
+            _ => Some("{}".into()),
+        }
+    }
+}
+
+impl Script {
+    pub(crate) fn new(seed: u64, world: World) -> Rc<Self> {
+        Rc::new(Self {
+            world: RefCell::new(world),
+            random: RefCell::new(Random::new(seed)),
+            failing: 0.into(),
+            slowness: 0.into(),
+            said: RefCell::default(),
+            missing: RefCell::default(),
+            called: RefCell::default(),
+        })
+    }
+
+    pub(super) fn offers(&self, action: &str) -> bool {
+        !self.missing.borrow().contains(action)
+    }
+
+    pub(super) fn broadcast(&self, event: &str, args: &str) {
+        serde_json::from_str::<Vec<serde_json::Value>>(args).expect("args are a JSON array");
+        self.said
+            .borrow_mut()
+            .push((event.to_owned(), args.to_owned()));
+    }
+
+    pub(super) async fn call(
+        &self,
+        action: &str,
+        params: &str,
+    ) -> Result<Option<Bytes>, backplane::Error> {
+        serde_json::from_str::<Vec<serde_json::Value>>(params).expect("params are a JSON array");
+        let call = (action.to_owned(), params.to_owned());
+        self.called.borrow_mut().push(call);
+        let failed = |kind| backplane::Error::new(kind, action);
+        if !self.offers(action) {
+            return Err(failed(backplane::ErrorKind::NotFound));
+        }
+        let answer = self.read(|world| world.answer(action, params)).await;
+        match answer {
+            Ok(answer) => Ok(answer.map(Bytes::from)),
+            Err(Unknown) => Err(failed(backplane::ErrorKind::Timeout)),
+        }
+    }
+
+    pub(super) async fn read<T>(&self, look: impl FnOnce(&World) -> T) -> Result<T, Unknown> {
+        self.pause().await;
+        let answer = look(&self.world.borrow());
+        self.pause().await;
+        let fails = self.random.borrow_mut().below(1_000) < self.failing.get();
+        if fails { Err(Unknown) } else { Ok(answer) }
+    }
+
+    async fn pause(&self) {
+        let slowness = self.slowness.get();
+        if slowness > 0 {
+            let pause = self.random.borrow_mut().below(slowness / 2 + 1);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
