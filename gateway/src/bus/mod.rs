@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    handlers::{core::Core, instance, mirrors, rejudge, resync, settings, sweep},
+    handlers::{
+        core::{Core, now},
+        instance, mirrors, rejudge, resync, settings, sweep,
+    },
     limiter::Limiter,
     link::{ToBus, ToShard},
     mailbox::Mailbox,
@@ -71,7 +74,8 @@ async fn drive(parts: Parts) {
         shutdown,
     } = parts;
     let upstream = Upstream::new(bus.clone(), store, work, readiness.clone());
-    let state = State::new(Post::new(mailboxes), uuid::Uuid::new_v4().to_string());
+    let process = uuid::Uuid::new_v4().to_string();
+    let state = State::new(Post::new(mailboxes), process, now());
     let core = Core::new(state, upstream, config, interest, limiter, readiness);
     let core = Rc::new(core);
     let mut inbox = bus.announce(Service {
@@ -154,8 +158,7 @@ impl Core {
             Incoming::Gap(gap) => {
                 tracing::warn!(cause = gap.cause.label(), scope = ?gap.scope, "events may have been missed");
                 if gap.cause == backplane::GapCause::ConnectionLost {
-                    let now = crate::handlers::core::now();
-                    self.state.gaps.borrow_mut().note_outage(gap.since, now);
+                    self.state.gaps.borrow_mut().note_outage(gap.since, now());
                 }
                 // Whatever its scope on the bus: any socket may listen to any emitter.
                 self.gap(gap.cause.label(), Scope::All, gap.since);

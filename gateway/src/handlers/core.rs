@@ -16,7 +16,7 @@ use crate::{
     state::{
         State,
         gaps::Scope,
-        grants::{GrantId, Stamp},
+        grants::{GrantId, GroundRef, Stamp},
         known::Asked,
     },
     streams::plan::Plans,
@@ -50,11 +50,14 @@ pub(crate) struct Core {
 #[derive(Default)]
 pub(crate) struct Questions {
     pub(crate) verdicts: Flights<(GrantId, Stamp), Result<bool, Unknown>>,
-    pub(crate) rooms: Flights<(Arc<str>, Asked), Result<Option<Arc<store::Room>>, Unknown>>,
-    pub(crate) users: Flights<(Arc<str>, Asked), Result<Option<Arc<store::User>>, Unknown>>,
-    pub(crate) settings: Flights<(Arc<str>, Asked), Result<bool, Unknown>>,
+    pub(crate) rooms: FactFlights<Option<Arc<store::Room>>>,
+    pub(crate) users: FactFlights<Option<Arc<store::User>>>,
+    pub(crate) settings: FactFlights<bool>,
     pub(crate) logins: Flights<String, super::login::Verdict>,
 }
+
+/// Questions about one kind of fact.
+pub(crate) type FactFlights<V> = Flights<(Arc<str>, Asked), Result<V, Unknown>>;
 
 /// What wakes the handlers that go on for ever.
 #[derive(Default)]
@@ -121,6 +124,12 @@ impl Core {
         metrics::gap(cause);
         self.state.gaps.borrow_mut().note(scope, since);
         self.wake.gap.notify_one();
+    }
+
+    /// An event has spoken of this; what rests on it.
+    pub(crate) fn heard_of(&self, ground: GroundRef<'_>) -> Vec<GrantId> {
+        self.state.recent.borrow_mut().hear(ground, now());
+        self.state.grants.borrow().dependents(ground)
     }
 
     /// Grants were touched by an event: they are judged again.

@@ -4,11 +4,11 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use store::{Room, User};
 
-use super::core::{Core, now};
+use super::core::{Core, FactFlights, now};
 use crate::{
     metrics,
     state::known::{Asked, Fact, Known},
-    upstream::{Unknown, flights::Flights},
+    upstream::Unknown,
 };
 
 impl Core {
@@ -59,7 +59,7 @@ impl Core {
 
 async fn fact<V: Clone + 'static, F>(
     known: &RefCell<Known<V>>,
-    flights: &Flights<(Arc<str>, Asked), Result<V, Unknown>>,
+    flights: &FactFlights<V>,
     id: &Arc<str>,
     question: impl FnOnce(Asked) -> F,
 ) -> Result<V, Unknown>

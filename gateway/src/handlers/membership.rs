@@ -9,7 +9,7 @@ use protocol::ddp::ejson;
 use super::core::Core;
 use crate::{
     metrics,
-    state::{gaps::Scope, grants::Ground},
+    state::{gaps::Scope, grants::GroundRef},
     streams::{raw, request::ROOMS_CHANGED},
 };
 
@@ -63,9 +63,15 @@ impl Core {
             Err(_) => return,
         };
         let Membership { user, room, change } = membership;
+        let ground = GroundRef::User(&user);
+        let dependents = match change {
+            // It follows every message: nothing that others might have to hear yet.
+            Change::Updated => self.state.grants.borrow().dependents(ground),
+            Change::Joined | Change::Left => self.heard_of(ground),
+        };
         let mut grants = self.state.grants.borrow_mut();
         let (mut lost, mut touched) = (Vec::new(), Vec::new());
-        for id in grants.dependents(&Ground::User(user)) {
+        for id in dependents {
             let Some(question) = grants.question(id) else {
                 continue;
             };

@@ -2,6 +2,7 @@
 //! asked about costs nothing.
 
 use std::{
+    borrow::Cow,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
     time::Instant,
@@ -15,7 +16,7 @@ use crate::{
     metrics,
     state::{
         gaps::Scope,
-        grants::{Facts, Ground},
+        grants::{Facts, GroundRef},
     },
     streams::{raw, request::ROOMS_CHANGED},
 };
@@ -83,23 +84,22 @@ impl Core {
             return;
         };
         let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
-        let ground = Ground::Room(Arc::from(&*id));
+        let ground = GroundRef::Room(&id);
+        let mut touched = self.heard_of(ground);
+        let is_known = !touched.is_empty();
         let mut grants = self.state.grants.borrow_mut();
-        let is_known = grants.has_dependents(&ground);
-        let mut touched = Vec::new();
-        if is_known && (grants.facts_changed(&ground, facts(room)) || removed) {
-            touched = grants.dependents(&ground);
+        if is_known && !grants.facts_changed(ground, facts(room)) && !removed {
+            touched.clear();
         }
         // Whether a team is open to everybody is told by its main room alone.
-        if let Some(team) = team_of_main_room(room)
-            && grants.has_dependents(&team)
-        {
+        if let Some(team) = team_of_main_room(room) {
+            let team = GroundRef::Team(&team);
             let privacy = Facts {
                 kind: ejson::field(room, "t").unwrap_or_default().to_owned(),
                 ..Facts::default()
             };
-            if grants.facts_changed(&team, privacy) || removed {
-                touched.extend(grants.dependents(&team));
+            if grants.facts_changed(team, privacy) || removed {
+                touched.extend(grants.dependents(team));
             }
         }
         drop(grants);
@@ -113,12 +113,11 @@ impl Core {
 }
 
 /// The team whose main room this is.
-fn team_of_main_room(room: &str) -> Option<Ground> {
+fn team_of_main_room(room: &str) -> Option<Cow<'_, str>> {
     if ejson::field(room, "teamMain") != Some("true") {
         return None;
     }
-    let team = ejson::field(room, "teamId").and_then(ejson::string)?;
-    Some(Ground::Team(Arc::from(&*team)))
+    ejson::field(room, "teamId").and_then(ejson::string)
 }
 
 /// The deciding parts of a room as an event carries it.

@@ -2,7 +2,6 @@
 
 use std::{
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +9,7 @@ use protocol::ddp::ejson;
 
 use super::core::Core;
 use crate::{
-    state::grants::Ground,
+    state::grants::GroundRef,
     streams::{raw, setting::ChangedSetting, table::Stream, topic::TopicRef},
     upstream::Unknown,
 };
@@ -27,15 +26,13 @@ impl Core {
         self.state.known.settings.borrow_mut().forget(&id);
         self.limiter
             .set(&id, raw::at(args, 0, &["setting", "value"]));
-        let grants = self.state.grants.borrow();
-        let mut touched = grants.dependents(&Ground::Setting(Arc::from(&*id)));
+        let mut touched = self.heard_of(GroundRef::Setting(&id));
         if ["Livechat_", "Omnichannel_"]
             .iter()
             .any(|prefix| id.starts_with(prefix))
         {
-            touched.extend(grants.dependents(&Ground::Omnichannel));
+            touched.extend(self.heard_of(GroundRef::Omnichannel));
         }
-        drop(grants);
         self.touched(touched);
     }
 

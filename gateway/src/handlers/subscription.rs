@@ -1,17 +1,20 @@
 //! Subscriptions: what a shard could not decide alone, and their end.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use protocol::ddp;
 use tokio::time::Instant;
 
-use super::{core::Core, judge::Verdict};
+use super::{
+    core::{Core, now},
+    judge::Verdict,
+};
 use crate::{
     link::{Answer, Caller, Ticket, ToShard},
     metrics,
     place::Sub,
-    state::people::Behind,
+    state::{grants::GrantId, people::Behind, rejudge::ONCE_MORE, rooms::Load},
     streams::{
         question::Question,
         request::{Needs, Request, Subscribed},
@@ -83,7 +86,7 @@ impl Core {
         let holds = self.state.grants.borrow().holds(grant, sub);
         match verdict {
             Verdict::Yes if holds => {
-                self.wake.rejudge.notify_one();
+                self.doubt(grant);
                 Ok(())
             }
             Verdict::Unknown if holds => {
@@ -97,6 +100,17 @@ impl Core {
         }
     }
 
+    /// Something was heard of what a fresh verdict rests on: whoever gave it may not have heard that yet.
+    fn doubt(&self, grant: GrantId) {
+        let (grants, recent) = (self.state.grants.borrow(), self.state.recent.borrow());
+        let now = now();
+        let mut grounds = grants.grounds(grant).into_iter();
+        if grounds.any(|ground| recent.is_fresh(ground.borrow(), ONCE_MORE, now)) {
+            self.state.rejudge.borrow_mut().doubted(grant, now);
+        }
+        self.wake.rejudge.notify_one();
+    }
+
     /// Follows the rooms of the caller.
     async fn follow_rooms(self: &Rc<Self>, caller: &Caller, sub: Sub) -> Result<(), ddp::Error> {
         let user = caller.user_id().ok_or_else(ddp::Error::not_allowed)?;
@@ -108,15 +122,22 @@ impl Core {
         {
             return Err(ddp::Error::not_allowed());
         }
-        self.state.rooms.borrow_mut().begin(user);
-        let load = Load { core: self, user };
-        let rooms = self.upstream.rooms_of_user(user).await;
-        let outcome = rooms.map(|rooms| load.done(rooms));
-        if let Err(Unknown) = outcome {
-            self.end(sub);
-            return Err(ddp::Error::internal());
+        let mut reading = Reading {
+            core: self,
+            user,
+            load: self.state.rooms.borrow_mut().begin(user),
+            rooms: Vec::new(),
+        };
+        match self.upstream.rooms_of_user(user).await {
+            Ok(rooms) => {
+                reading.rooms = rooms;
+                Ok(())
+            }
+            Err(Unknown) => {
+                self.end(sub);
+                Err(ddp::Error::internal())
+            }
         }
-        Ok(())
     }
 
     /// A subscription is over, whoever ended it: what stood behind it goes. Nothing where nothing did.
@@ -136,25 +157,17 @@ impl Core {
     }
 }
 
-/// The reading of a user's rooms; counted as over when dropped, too.
-struct Load<'a> {
+/// The reading of a user's rooms; over when dropped, whatever came out.
+struct Reading<'a> {
     core: &'a Core,
-    user: &'a std::sync::Arc<str>,
+    user: &'a Arc<str>,
+    load: Load,
+    rooms: Vec<String>,
 }
 
-impl Load<'_> {
-    fn done(self, rooms: Vec<String>) {
-        self.core.state.rooms.borrow_mut().loaded(self.user, rooms);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Load<'_> {
+impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.core
-            .state
-            .rooms
-            .borrow_mut()
-            .loaded(self.user, Vec::new());
+        let mut index = self.core.state.rooms.borrow_mut();
+        index.loaded(self.user, self.load, std::mem::take(&mut self.rooms));
     }
 }

@@ -1,11 +1,21 @@
 //! What is heard of users: deactivation, roles, tokens that vanished, forced logouts. And of roles themselves.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use protocol::{close::CloseReason, ddp::ejson};
 
 use super::core::{Core, now};
-use crate::{metrics, place::Place, state::grants::Ground, streams::raw, upstream::Unknown};
+use crate::{
+    metrics,
+    place::Place,
+    state::grants::{Ground, GroundRef},
+    streams::raw,
+    upstream::Unknown,
+};
+
+/// Tries to read what a user has left, and the pause before the second one.
+const LOOKS_MAX: u32 = 3;
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What must be looked at.
 #[derive(Clone, Copy)]
@@ -59,8 +69,8 @@ impl Core {
     /// `watch.livechatDepartmentAgents`.
     pub(crate) fn agent_changed(&self, args: &str) {
         if let Some(id) = text(args, &["data", "agentId"]) {
+            let mut touched = self.heard_of(GroundRef::User(&id));
             let grants = self.state.grants.borrow();
-            let mut touched = grants.dependents(&Ground::User(id));
             touched.retain(|grant| grants.rests_on(*grant, &Ground::Omnichannel));
             drop(grants);
             self.touched(touched);
@@ -71,6 +81,7 @@ impl Core {
     pub(crate) fn everybody_changed(&self) {
         let mut grants = self.state.grants.borrow_mut();
         grants.touch_all();
+        self.state.recent.borrow_mut().hear_all(now());
         self.state.rejudge.borrow_mut().touched_all(&grants, now());
         self.wake.rejudge.notify_one();
     }
@@ -131,11 +142,7 @@ impl Core {
     }
 
     fn roles_changed(&self, id: &Arc<str>) {
-        let touched = self
-            .state
-            .grants
-            .borrow()
-            .dependents(&Ground::User(id.clone()));
+        let touched = self.heard_of(GroundRef::User(id));
         self.touched(touched);
     }
 
@@ -143,8 +150,13 @@ impl Core {
         if self.state.people.borrow().has_user(&id) {
             let core = self.clone();
             tokio::task::spawn_local(async move {
-                // What the store could not tell the sweep will find.
-                let _ = core.look(&id, look).await;
+                for attempt in 1..=LOOKS_MAX {
+                    if core.look(&id, look).await.is_ok() {
+                        return;
+                    }
+                    tokio::time::sleep(LOOK_AGAIN * attempt).await;
+                }
+                // What the store cannot tell now the sweep will find.
             });
         }
     }

@@ -92,7 +92,7 @@ impl Gaps {
         let waits_for = self
             .unsettled_since
             .map(|since| since + wait)
-            .or(self.running.map(|running| running.until));
+            .or_else(|| self.running.map(|running| running.until));
         if self.everybody && waits_for.is_none() {
             self.everybody = false;
             self.running = Some(Running {

@@ -5,11 +5,11 @@
 //! There is no other memory of verdicts: when the last subscription is gone, so is the verdict.
 
 use std::{
-    hash::{BuildHasher as _, Hash},
+    hash::{BuildHasher as _, Hash, Hasher},
     sync::Arc,
 };
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map};
+use hashbrown::{DefaultHashBuilder, Equivalent, HashMap, HashTable, hash_map};
 use slab::Slab;
 
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) struct GrantId {
 }
 
 /// Something a verdict rests on, and that events speak of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// Roles, activity and memberships of a user.
     User(Arc<str>),
@@ -37,6 +37,40 @@ pub(crate) enum Ground {
     Setting(Arc<str>),
     /// Whatever the rules of livechat rooms read.
     Omnichannel,
+}
+
+/// The same, borrowed: most events speak of what nothing rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum GroundRef<'a> {
+    User(&'a str),
+    Room(&'a str),
+    Team(&'a str),
+    Setting(&'a str),
+    Omnichannel,
+}
+
+impl Ground {
+    pub(crate) fn borrow(&self) -> GroundRef<'_> {
+        match self {
+            Self::User(id) => GroundRef::User(id),
+            Self::Room(id) => GroundRef::Room(id),
+            Self::Team(id) => GroundRef::Team(id),
+            Self::Setting(id) => GroundRef::Setting(id),
+            Self::Omnichannel => GroundRef::Omnichannel,
+        }
+    }
+}
+
+impl Hash for Ground {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrow().hash(state);
+    }
+}
+
+impl Equivalent<Ground> for GroundRef<'_> {
+    fn equivalent(&self, ground: &Ground) -> bool {
+        *self == ground.borrow()
+    }
 }
 
 /// The state of a grant at one moment.
@@ -100,14 +134,13 @@ impl Grants {
         self.births = self.births.wrapping_add(1);
         let birth = self.births;
         let grounds = question.grounds();
-        let mut subs = Vec::with_capacity(1);
-        subs.push(sub);
         let index = self.grants.insert(Grant {
             question,
             birth,
             version: 0,
             allowed: None,
-            subs,
+            // Nearly always one is all there will be.
+            subs: vec![sub],
             further: Vec::new(),
         });
         let index = u32::try_from(index).expect("there are fewer than 2^32 grants");
@@ -246,15 +279,28 @@ impl Grants {
     }
 
     /// What rests on this.
-    pub(crate) fn dependents(&self, ground: &Ground) -> Vec<GrantId> {
-        let dependents = self.by_ground.get(ground);
+    pub(crate) fn dependents(&self, ground: GroundRef<'_>) -> Vec<GrantId> {
+        let dependents = self.by_ground.get(&ground);
         let indexes = dependents.into_iter().flat_map(OneOrMany::iter);
         indexes.map(|index| self.id(index)).collect()
     }
 
     /// Whether anything rests on this.
-    pub(crate) fn has_dependents(&self, ground: &Ground) -> bool {
-        self.by_ground.contains_key(ground)
+    pub(crate) fn has_dependents(&self, ground: GroundRef<'_>) -> bool {
+        self.by_ground.contains_key(&ground)
+    }
+
+    /// Everything a grant rests on.
+    pub(crate) fn grounds(&self, id: GrantId) -> Vec<Ground> {
+        let grant = self.get(id).into_iter();
+        grant
+            .flat_map(|grant| {
+                grant
+                    .question
+                    .grounds()
+                    .chain(grant.further.iter().cloned())
+            })
+            .collect()
     }
 
     /// Whether a grant rests on this beyond what its question names.
@@ -273,7 +319,7 @@ impl Grants {
 
     /// The clients that follow something of this room.
     pub(crate) fn followers(&self, room: &Arc<str>) -> Vec<Place> {
-        let ids = self.dependents(&Ground::Room(room.clone())).into_iter();
+        let ids = self.dependents(GroundRef::Room(room)).into_iter();
         let own = ids.filter_map(|id| self.get(id));
         let own = own.filter(|grant| grant.question.room() == Some(room));
         own.flat_map(|grant| grant.subs.iter().map(|(place, _)| *place))
@@ -282,20 +328,22 @@ impl Grants {
 
     /// Remembers what decided about a room or team, if something rests on it and nothing is remembered yet.
     pub(crate) fn note_facts(&mut self, ground: Ground, facts: Facts) {
-        if self.has_dependents(&ground) {
+        if self.has_dependents(ground.borrow()) {
             self.facts.entry(ground).or_insert(facts);
         }
     }
 
     /// Compares the facts of a room or team with what is remembered, and remembers them; whether they changed. `false` too
     /// where nothing rests on it.
-    pub(crate) fn facts_changed(&mut self, ground: &Ground, facts: Facts) -> bool {
-        if !self.has_dependents(ground) {
+    pub(crate) fn facts_changed(&mut self, ground: GroundRef<'_>, facts: Facts) -> bool {
+        let Some((owned, _)) = self.by_ground.get_key_value(&ground) else {
             return false;
-        }
+        };
         // What the store told lacks the rest: the first event that has some is judged.
-        let changed = self.facts.get(ground) != Some(&facts);
-        self.facts.insert(ground.clone(), facts);
+        let changed = self.facts.get(&ground) != Some(&facts);
+        if changed {
+            self.facts.insert(owned.clone(), facts);
+        }
         changed
     }
 

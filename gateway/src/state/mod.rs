@@ -10,21 +10,24 @@ pub(crate) mod logins;
 pub(crate) mod mirrors;
 pub(crate) mod people;
 pub(crate) mod post;
+pub(crate) mod recent;
 pub(crate) mod rejudge;
 pub(crate) mod relays;
 pub(crate) mod rooms;
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use self::{
     gaps::Gaps, grants::Grants, holds::Holds, known::Known, lanes::Lanes, logins::Logins,
-    mirrors::Mirrors, people::People, post::Post, rejudge::Rejudge, relays::Relays, rooms::Rooms,
+    mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge, relays::Relays,
+    rooms::Rooms,
 };
 
 /// Everything the bus thread owns. No guard is held across an await.
 pub(crate) struct State {
     pub(crate) people: RefCell<People>,
     pub(crate) grants: RefCell<Grants>,
+    pub(crate) recent: RefCell<Recent>,
     pub(crate) rejudge: RefCell<Rejudge>,
     pub(crate) known: KnownFacts,
     pub(crate) rooms: RefCell<Rooms>,
@@ -55,10 +58,11 @@ impl KnownFacts {
 }
 
 impl State {
-    pub(crate) fn new(post: Post, process: String) -> Self {
+    pub(crate) fn new(post: Post, process: String, now: Instant) -> Self {
         Self {
             people: RefCell::default(),
             grants: RefCell::default(),
+            recent: RefCell::new(Recent::new(now)),
             rejudge: RefCell::default(),
             known: KnownFacts {
                 rooms: RefCell::new(Known::new("room")),

@@ -76,10 +76,16 @@ impl Rejudge {
                 waiting.soon = true;
                 self.soon.push_back(grant);
             }
-            let at = now + ONCE_MORE;
-            if waiting.later.replace(at).is_none() {
-                self.later.push_back((at, grant));
-            }
+            self.doubted(grant, now);
+        }
+    }
+
+    /// The verdict on this may have been given by somebody who had not heard the last events.
+    pub(crate) fn doubted(&mut self, grant: GrantId, now: Instant) {
+        let at = now + ONCE_MORE;
+        let waiting = self.waiting.entry(grant).or_default();
+        if waiting.later.replace(at).is_none() {
+            self.later.push_back((at, grant));
         }
     }
 

@@ -12,6 +12,8 @@ use hashbrown::{HashMap, HashSet};
 pub(crate) struct Rooms {
     users: HashMap<Arc<str>, Following>,
     rooms: HashMap<Arc<str>, Followers>,
+    /// Counts the readings.
+    loads: u64,
 }
 
 #[derive(Default)]
@@ -20,9 +22,13 @@ struct Following {
     subscriptions: u32,
     rooms: HashSet<Arc<str>>,
     /// Loads under way, and the rooms that were left meanwhile: the load may still name them.
-    loads: u32,
+    loads: Vec<Load>,
     left: HashSet<Arc<str>>,
 }
+
+/// One reading of a user's rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load(u64);
 
 #[derive(Default)]
 struct Followers {
@@ -53,7 +59,7 @@ impl Rooms {
     pub(crate) fn is_loading(&self, user: &str) -> bool {
         self.users
             .get(user)
-            .is_some_and(|following| following.loads > 0)
+            .is_some_and(|following| !following.loads.is_empty())
     }
 
     /// Whether this user follows this room.
@@ -77,7 +83,7 @@ impl Rooms {
     /// A user left a room.
     pub(crate) fn left(&mut self, user: &Arc<str>, room: &Arc<str>) {
         if let Some(following) = self.users.get_mut(user) {
-            if following.loads > 0 {
+            if !following.loads.is_empty() {
                 following.left.insert(room.clone());
             }
             if following.rooms.remove(room) {
@@ -102,22 +108,29 @@ impl Rooms {
     }
 
     /// A subscription begins: its user's rooms are read, and what happens meanwhile is not lost.
-    pub(crate) fn begin(&mut self, user: &Arc<str>) {
+    pub(crate) fn begin(&mut self, user: &Arc<str>) -> Load {
+        self.loads += 1;
+        let load = Load(self.loads);
         let following = self.users.entry(user.clone()).or_default();
         following.subscriptions += 1;
-        following.loads += 1;
+        following.loads.push(load);
+        load
     }
 
-    /// The rooms that were read; none if that failed.
-    pub(crate) fn loaded(&mut self, user: &Arc<str>, rooms: Vec<String>) {
+    /// The rooms that were read; none if that failed. Nothing if the user's last subscription went meanwhile.
+    pub(crate) fn loaded(&mut self, user: &Arc<str>, load: Load, rooms: Vec<String>) {
         let Some(following) = self.users.get_mut(user) else {
             return;
         };
-        let left = following.left.clone();
-        following.loads -= 1;
-        if following.loads == 0 {
-            following.left.clear();
-        }
+        let Some(at) = following.loads.iter().position(|other| *other == load) else {
+            return;
+        };
+        following.loads.swap_remove(at);
+        let left = if following.loads.is_empty() {
+            std::mem::take(&mut following.left)
+        } else {
+            following.left.clone()
+        };
         for room in rooms
             .into_iter()
             .map(Arc::from)
@@ -156,21 +169,34 @@ mod tests {
     #[test]
     fn the_index_follows_joins_and_leaves_during_the_load() {
         let mut index = Rooms::default();
-        index.begin(&id("u1"));
+        let load = index.begin(&id("u1"));
         index.joined(&id("u1"), &id("new"));
         index.left(&id("u1"), &id("gone"));
-        index.loaded(&id("u1"), vec!["old".into(), "gone".into()]);
+        index.loaded(&id("u1"), load, vec!["old".into(), "gone".into()]);
         assert!(index.followers("old").is_some());
         assert!(index.followers("new").is_some());
         assert!(index.followers("gone").is_none());
     }
 
     #[test]
+    fn a_reading_that_outlives_its_subscription_says_nothing_to_the_next_one() {
+        let mut index = Rooms::default();
+        let old = index.begin(&id("u1"));
+        index.unsubscribed(&id("u1"));
+        let load = index.begin(&id("u1"));
+        index.loaded(&id("u1"), old, vec!["stale".into()]);
+        index.left(&id("u1"), &id("gone"));
+        index.loaded(&id("u1"), load, vec!["r1".into(), "gone".into()]);
+        assert!(index.followers("r1").is_some());
+        assert!(index.followers("gone").is_none() && index.followers("stale").is_none());
+    }
+
+    #[test]
     fn the_last_subscription_takes_the_entries_along() {
         let mut index = Rooms::default();
         for _ in 0..2 {
-            index.begin(&id("u1"));
-            index.loaded(&id("u1"), vec!["r1".into()]);
+            let load = index.begin(&id("u1"));
+            index.loaded(&id("u1"), load, vec!["r1".into()]);
         }
         index.unsubscribed(&id("u1"));
         assert!(index.followers("r1").is_some());
@@ -182,8 +208,8 @@ mod tests {
     fn a_room_keeps_one_list_until_somebody_joins_or_leaves() {
         let mut index = Rooms::default();
         for user in ["u1", "u2"] {
-            index.begin(&id(user));
-            index.loaded(&id(user), vec!["r1".into()]);
+            let load = index.begin(&id(user));
+            index.loaded(&id(user), load, vec!["r1".into()]);
         }
         let list = index.followers("r1").unwrap();
         assert!(Arc::ptr_eq(&list, &index.followers("r1").unwrap()));
