@@ -53,8 +53,6 @@ use shared::Shared;
 const DRAIN_SHARE: f64 = 0.6;
 /// A drain closes sockets no slower than this, however long it might take.
 const DRAIN_PER_SOCKET: Duration = Duration::from_millis(5);
-/// Part of the drain time that belongs to leaving the bus.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// A running gateway. Dropping it without [`Gateway::drain`] leaves its threads to the end of the process.
 pub struct Gateway {
@@ -166,7 +164,7 @@ impl Gateway {
         let started = tokio::time::Instant::now();
         shared.readiness.drain();
         accepting.cancel();
-        end(acceptor).await;
+        threads::end(acceptor).await;
 
         let within = shared.config.drain_within;
         let open = u32::try_from(shared.admission.websockets()).unwrap_or(u32::MAX);
@@ -175,7 +173,7 @@ impl Gateway {
             .min(DRAIN_PER_SOCKET.saturating_mul(open));
         shared.tell_shards(|| ToShard::Drain { over });
         let _ = tokio::time::timeout_at(
-            started + within.saturating_sub(LEAVE_TIME),
+            started + within.saturating_sub(threads::LEAVE_TIME),
             shared.admission.emptied(),
         )
         .await;
@@ -189,14 +187,5 @@ impl Gateway {
         threads::join(bus).await;
         watchdog.abort();
         left
-    }
-}
-
-/// A task of ours that panicked has panicked here.
-async fn end(task: tokio::task::JoinHandle<()>) {
-    if let Err(error) = task.await
-        && error.is_panic()
-    {
-        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -17,6 +17,9 @@ use crate::{link::ToBus, metrics, shard::Shard, shared::Shared};
 /// Time between two questions of the watchdog.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 
+/// Part of a drain's time that belongs to leaving the bus.
+pub(crate) const LEAVE_TIME: Duration = Duration::from_secs(2);
+
 /// Starts a shard's thread; it returns the number of sockets that were left when it was told to stop.
 pub(crate) fn shard(index: usize, shared: Arc<Shared>) -> io::Result<thread::JoinHandle<usize>> {
     start(format!("shard-{index}"), move || {
@@ -68,12 +71,10 @@ pub(crate) fn bus(
             })
             .await;
             // A server that does not answer must not hold up the end.
-            let _ =
-                tokio::time::timeout(crate::LEAVE_TIME, shared.bus.leave(crate::LEAVE_TIME / 2))
-                    .await;
+            let _ = tokio::time::timeout(LEAVE_TIME, shared.bus.leave(LEAVE_TIME / 2)).await;
             leave.cancel();
             if let Some(driver) = driver {
-                crate::end(driver).await;
+                end(driver).await;
             }
         });
     })
@@ -133,5 +134,14 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
                 stalled.get_or_insert_with(|| Instant::now() - lag);
             }
         }
+    }
+}
+
+/// A task of ours that panicked has panicked here.
+pub(crate) async fn end(task: tokio::task::JoinHandle<()>) {
+    if let Err(error) = task.await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -198,7 +198,7 @@ impl Core {
                 params,
             } => {
                 let core = self.clone();
-                self.run_for(ticket.place, async move {
+                self.work.run(ticket.place, async move {
                     core.method(ticket, caller, name, params).await;
                 });
             }
@@ -211,7 +211,7 @@ impl Core {
             } => {
                 let core = self.clone();
                 let sub = (ticket.place, sub);
-                self.run_for(ticket.place, async move {
+                self.work.run(ticket.place, async move {
                     core.subscribe(ticket, caller, sub, name, params).await;
                 });
             }

@@ -14,7 +14,7 @@ impl Core {
     /// A websocket is open.
     pub(crate) fn opened(&self, connection: &Arc<Connection>) {
         self.state.people.borrow_mut().open(connection);
-        self.instance.changed.set(true);
+        self.state.instance.borrow_mut().changed = true;
         let args = format!("[{}]", object(connection, None));
         self.upstream.broadcast("socket.connected", &args);
     }
@@ -22,14 +22,14 @@ impl Core {
     /// It is gone, and with it everything that runs or stands for it.
     pub(crate) fn closed(self: &Rc<Self>, connection: &Arc<Connection>) {
         let place = connection.place;
-        self.end_work(place);
+        self.work.end(place);
         let gone = self
             .state
             .people
             .borrow_mut()
             .close(place)
             .unwrap_or_default();
-        self.instance.changed.set(true);
+        self.state.instance.borrow_mut().changed = true;
         for (sub, behind) in gone.behind {
             self.release((place, sub), behind);
         }
@@ -63,7 +63,7 @@ impl Core {
             self.tell_removed(&caller.connection, &before);
         }
         self.hand_over(place, &user.id);
-        self.instance.changed.set(true);
+        self.state.instance.borrow_mut().changed = true;
         self.tell_new(caller, user);
     }
 
@@ -119,7 +119,7 @@ impl Core {
         let user = self.state.people.borrow_mut().log_out(caller.place());
         let args = logout(&caller.connection, user.as_deref());
         self.upstream.broadcast("accounts.logout", &args);
-        self.instance.changed.set(true);
+        self.state.instance.borrow_mut().changed = true;
         if let Some(user) = &user {
             self.tell_removed(&caller.connection, user);
         }

@@ -1,12 +1,12 @@
 //! What every handler works with: the state, the door out, and what this thread shares with the others.
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use protocol::ddp;
 use tokio::sync::{Notify, Semaphore};
 
-use super::{instance::Document, work::Work};
+use super::work::Work;
 use crate::{
     config::Config,
     limiter::Limiter,
@@ -18,6 +18,7 @@ use crate::{
         gaps::Scope,
         grants::{GrantId, GroundRef, Stamp},
         known::Asked,
+        logins::Verdict,
     },
     streams::plan::Plans,
     topics::Interest,
@@ -36,8 +37,7 @@ pub(crate) struct Core {
     pub(crate) interest: Arc<Interest>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) readiness: Readiness,
-    pub(crate) instance: Document,
-    pub(crate) work: Work,
+    pub(crate) work: Rc<Work>,
     pub(crate) flights: Questions,
     pub(crate) wake: Wake,
     /// Reads of `users` documents under way.
@@ -53,7 +53,7 @@ pub(crate) struct Questions {
     pub(crate) rooms: FactFlights<Option<Arc<store::Room>>>,
     pub(crate) users: FactFlights<Option<Arc<store::User>>>,
     pub(crate) settings: FactFlights<bool>,
-    pub(crate) logins: Flights<String, super::login::Verdict>,
+    pub(crate) logins: Flights<String, Verdict>,
 }
 
 /// Questions about one kind of fact.
@@ -84,7 +84,6 @@ impl Core {
         readiness: Readiness,
     ) -> Self {
         Self {
-            instance: Document::new(upstream.node_id()),
             state,
             upstream,
             plans: Plans::new(),
@@ -92,7 +91,7 @@ impl Core {
             interest,
             limiter,
             readiness,
-            work: Work::default(),
+            work: Rc::default(),
             flights: Questions::default(),
             wake: Wake::default(),
             documents: Semaphore::new(DOCUMENTS_AT_ONCE),

@@ -1,9 +1,8 @@
 //! This process in the `instances` collection (services.md 6), and what readiness and metrics see of it.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use store::{Instance, bson::doc};
-use uuid::Uuid;
 
 use super::core::Core;
 use crate::{metrics, upstream::Unknown};
@@ -14,31 +13,13 @@ const COUNT_EVERY: u32 = 3;
 /// Interval in which sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
-/// Our document.
-pub(crate) struct Document {
-    id: String,
-    node: String,
-    /// The number of connections has changed since it was written.
-    pub(crate) changed: Cell<bool>,
-}
-
-impl Document {
-    pub(crate) fn new(node: &str) -> Self {
-        Self {
-            id: Uuid::new_v4().to_string(),
-            node: node.to_owned(),
-            changed: Cell::new(true),
-        }
-    }
-}
-
 /// Keeps the document for as long as the bus thread runs.
 pub(crate) async fn run(core: Rc<Core>) {
     let instance = Instance {
-        id: core.instance.id.clone(),
+        id: core.state.instance.borrow().id.clone(),
         name: "ddp-streamer".to_owned(),
         pid: std::process::id(),
-        extra: doc! { "nodeId": &core.instance.node },
+        extra: doc! { "nodeId": core.upstream.node_id() },
     };
     let mut known = false;
     let mut turn = 0_u32;
@@ -47,21 +28,25 @@ pub(crate) async fn run(core: Rc<Core>) {
             known = core.upstream.instance_ping(&instance.id).await != Ok(false);
         } else {
             known = core.upstream.register_instance(&instance).await.is_ok();
-            core.instance.changed.set(true);
+            core.state.instance.borrow_mut().changed = true;
         }
-        if known && turn.is_multiple_of(COUNT_EVERY) && core.instance.changed.replace(false) {
+        if known && turn.is_multiple_of(COUNT_EVERY) && take_changed(&core) {
             let sockets = u32::try_from(core.state.people.borrow().len()).unwrap_or(u32::MAX);
             let written = core
                 .upstream
                 .instance_connections(&instance.id, sockets)
                 .await;
             if let Err(Unknown) = written {
-                core.instance.changed.set(true);
+                core.state.instance.borrow_mut().changed = true;
             }
         }
         turn = turn.wrapping_add(1);
         tokio::time::sleep(core.config.instance_ping).await;
     }
+}
+
+fn take_changed(core: &Core) -> bool {
+    std::mem::take(&mut core.state.instance.borrow_mut().changed)
 }
 
 /// Says how much the bus thread holds.
@@ -76,7 +61,8 @@ pub(crate) async fn measure(core: Rc<Core>) {
 
 /// Takes the document back, after the sockets are gone.
 pub(crate) async fn leave(core: &Core) {
-    if let Err(Unknown) = core.upstream.remove_instance(&core.instance.id).await {
+    let id = core.state.instance.borrow().id.clone();
+    if let Err(Unknown) = core.upstream.remove_instance(&id).await {
         tracing::warn!("our document in instances stays until it expires");
     }
 }

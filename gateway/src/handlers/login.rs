@@ -15,6 +15,7 @@ use super::core::{Core, now};
 use crate::{
     link::{Caller, Effect, User},
     metrics,
+    state::logins::{Accepted, Verdict},
 };
 
 /// Longest resume token; real ones have 43 characters, personal access tokens the same.
@@ -24,22 +25,6 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 const SERVICE_WITHIN: Duration = Duration::from_secs(10);
 
 const ACTION: &str = "accounts.login";
-
-/// What came out of one question.
-#[derive(Clone, Debug)]
-pub(crate) enum Verdict {
-    Accepted(Arc<Accepted>),
-    /// With this error; the client forgets its token.
-    Refused(ddp::Error),
-    /// Nobody can tell now: the client must keep its token and come back.
-    Unknown,
-}
-
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    user: Arc<User>,
-    result: Bytes,
-}
 
 /// What the accounts service is asked.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use std::{
 use hashbrown::HashMap;
 use tokio::task::AbortHandle;
 
-use super::core::Core;
 use crate::place::Place;
 
 /// What runs for the clients: of each at most one call, because a session asks one thing at a time.
@@ -23,18 +22,18 @@ struct Running {
     task: AbortHandle,
 }
 
-impl Core {
+impl Work {
     /// Runs this for a client until it is done or the client is gone.
-    pub(crate) fn run_for(self: &Rc<Self>, place: Place, work: impl Future<Output = ()> + 'static) {
-        let number = self.work.count.get() + 1;
-        self.work.count.set(number);
-        let core = self.clone();
+    pub(crate) fn run(self: &Rc<Self>, place: Place, work: impl Future<Output = ()> + 'static) {
+        let number = self.count.get() + 1;
+        self.count.set(number);
+        let all = self.clone();
         let task = tokio::task::spawn_local(async move {
             work.await;
-            let mut running = core.work.running.borrow_mut();
+            let mut running = all.running.borrow_mut();
             if running
                 .get(&place)
-                .is_some_and(|running| running.number == number)
+                .is_some_and(|last| last.number == number)
             {
                 running.remove(&place);
             }
@@ -43,18 +42,16 @@ impl Core {
             number,
             task: task.abort_handle(),
         };
-        self.work.running.borrow_mut().insert(place, running);
+        self.running.borrow_mut().insert(place, running);
     }
 
     /// A client is gone: so is what ran for it.
-    pub(crate) fn end_work(&self, place: Place) {
-        if let Some(running) = self.work.running.borrow_mut().remove(&place) {
+    pub(crate) fn end(&self, place: Place) {
+        if let Some(running) = self.running.borrow_mut().remove(&place) {
             running.task.abort();
         }
     }
-}
 
-impl Work {
     /// For how many clients something runs.
     pub(crate) fn len(&self) -> usize {
         self.running.borrow().len()

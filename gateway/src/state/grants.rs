@@ -365,13 +365,15 @@ impl Grants {
         self.grants.len()
     }
 
-    /// Nothing is left, in any table.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.grants.is_empty()
-            && self.by_question.is_empty()
-            && self.by_ground.is_empty()
-            && self.facts.is_empty()
+    }
+
+    /// Nothing is left, in any table.
+    #[cfg(test)]
+    pub(crate) fn is_clean(&self) -> bool {
+        let tables = self.by_question.len() + self.by_ground.len() + self.facts.len();
+        self.grants.is_empty() && tables == 0
     }
 
     fn id(&self, index: u32) -> GrantId {

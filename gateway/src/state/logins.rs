@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hashbrown::HashSet;
+use protocol::ddp;
+
+use crate::link::User;
 
 /// Longest wait for a turn; who would wait longer is asked to come back.
 const WAIT_MAX: Duration = Duration::from_secs(15);
@@ -15,6 +19,23 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// So many users are told apart; when more were heard of, each login is looked at.
 const HEARD_OF_MAX: usize = 10_000;
+
+/// What came out of one question.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    Accepted(Arc<Accepted>),
+    /// With this error; the client forgets its token.
+    Refused(ddp::Error),
+    /// Nobody can tell now: the client must keep its token and come back.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) user: Arc<User>,
+    /// The method's result.
+    pub(crate) result: Bytes,
+}
 
 /// Logins under way.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@
 pub(crate) mod gaps;
 pub(crate) mod grants;
 pub(crate) mod holds;
+pub(crate) mod instance;
 pub(crate) mod known;
 pub(crate) mod lanes;
 pub(crate) mod logins;
@@ -18,9 +19,9 @@ pub(crate) mod rooms;
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use self::{
-    gaps::Gaps, grants::Grants, holds::Holds, known::Known, lanes::Lanes, logins::Logins,
-    mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge, relays::Relays,
-    rooms::Rooms,
+    gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known, lanes::Lanes,
+    logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge,
+    relays::Relays, rooms::Rooms,
 };
 
 /// Everything the bus thread owns. No guard is held across an await.
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) mirrors: RefCell<Mirrors>,
     pub(crate) relays: RefCell<Relays>,
     pub(crate) gaps: RefCell<Gaps>,
+    pub(crate) instance: RefCell<Document>,
     pub(crate) post: RefCell<Post>,
 }
 
@@ -76,6 +78,7 @@ impl State {
             mirrors: RefCell::default(),
             relays: RefCell::new(Relays::new(process)),
             gaps: RefCell::default(),
+            instance: RefCell::default(),
             post: RefCell::new(post),
         }
     }

@@ -143,7 +143,7 @@ impl Rejudge {
 
 impl Lap {
     fn turn(&mut self, grants: &Grants, now: Instant) -> Turn {
-        if grants.len() == 0 {
+        if grants.is_empty() {
             *self = Self::default();
             return Turn::Rest;
         }

@@ -133,9 +133,7 @@ impl Stage {
             return;
         }
         let connection = client.connection.clone();
-        for (sub, _) in std::mem::take(&mut client.live) {
-            self.unlist((place, sub));
-        }
+        client.live.clear();
         self.core.closed(&connection);
     }
 
@@ -159,7 +157,7 @@ impl Stage {
         let (core, name) = (self.core.clone(), name.to_owned());
         let params = Bytes::from(params.to_owned());
         let work = async move { core.method(ticket, caller, name, params).await };
-        self.core.run_for(place, work);
+        self.core.work.run(place, work);
         ticket.seq
     }
 
@@ -173,19 +171,18 @@ impl Stage {
         let (core, name) = (self.core.clone(), name.to_owned());
         let params = Bytes::from(params.to_owned());
         let work = async move { core.subscribe(ticket, caller, sub, name, params).await };
-        self.core.run_for(place, work);
+        self.core.work.run(place, work);
         (ticket.seq, sub)
     }
 
     fn unsubscribe(&mut self, (place, sub): Sub) {
         let client = self.clients.get_mut(&place).unwrap();
         if client.live.remove(&sub).is_some() {
-            self.unlist((place, sub));
             self.core.end((place, sub));
         }
     }
 
-    fn event(&mut self, name: &'static str, args: String) {
+    fn event(&self, name: &'static str, args: String) {
         self.core.event(Event {
             name,
             args: args.into(),
@@ -237,7 +234,6 @@ impl Stage {
                     for (place, sub) in subs {
                         let client = self.clients.get_mut(&place).unwrap();
                         if client.live.remove(&sub).is_some() {
-                            self.unlist((place, sub));
                             self.core.end((place, sub));
                         }
                     }
@@ -266,7 +262,8 @@ impl Stage {
             } => {
                 let sub = SubKey(ticket.seq);
                 client.live.insert(sub, subscribed.topic.clone());
-                self.list((ticket.place, sub), &subscribed.topic);
+                // Interest that is left over is harmless here: who gets what is told by `live` alone.
+                self.table.subscribe(&subscribed.topic, ticket.place.slot);
                 Answered::Ready
             }
             Answer::Subscription {
@@ -283,15 +280,6 @@ impl Stage {
         };
         let client = self.clients.get_mut(&ticket.place).unwrap();
         client.answers.insert(ticket.seq, answered);
-    }
-
-    /// As many slots as subscriptions: the table then counts each.
-    fn list(&mut self, (place, _): Sub, topic: &Topic) {
-        self.table.subscribe(topic, place.slot);
-    }
-
-    fn unlist(&mut self, (_place, _sub): Sub) {
-        // Interest that is left over is harmless here: who gets what is told by `live` alone.
     }
 
     fn deliver(&mut self, topic: &Topic, body: &str) {
@@ -318,7 +306,7 @@ impl Stage {
     fn assert_empty(&self) {
         let state = &self.core.state;
         assert_eq!(state.people.borrow().len(), 0);
-        assert!(state.grants.borrow().is_empty(), "grants are left");
+        assert!(state.grants.borrow().is_clean(), "grants are left");
         assert!(state.rooms.borrow().is_empty(), "followed rooms are left");
         assert!(state.holds.borrow().is_empty(), "holds are left");
         assert!(state.lanes.borrow().is_empty(), "lanes are left");

@@ -108,7 +108,7 @@ impl Run {
                         r#"["private-settings-changed"]"#.into(),
                     ),
                     _ => {
-                        let user = user.map_or("u0".into(), |user| user.id.clone());
+                        let user = user.map_or_else(|| "u0".into(), |user| user.id.clone());
                         ("stream-notify-user", format!(r#"["{user}/rooms-changed"]"#))
                     }
                 };
@@ -193,7 +193,7 @@ impl Run {
         let start = self
             .over
             .get(&document)
-            .map_or(now(), |over| now().max(*over));
+            .map_or_else(now, |over| now().max(*over));
         // We read tokens and memberships from the database itself, in which they stand before anybody tells of them; what
         // another process answers may be older than the event.
         let stored = matches!(change, Change::Token(..) | Change::Member(..));
@@ -224,7 +224,7 @@ impl Run {
         }
     }
 
-    fn apply(&mut self, change: Change) {
+    fn apply(&self, change: Change) {
         let mut world = self.stage.script.world.borrow_mut();
         match change {
             Change::Member(room, user, true) => drop(world.members.insert((room, user))),
