@@ -10,8 +10,7 @@ use protocol::ddp::ejson;
 
 use super::core::Core;
 use crate::streams::{
-    ephemeral, events::Reaction, presence_status::PresenceStatus, raw, table::Stream,
-    topic::TopicRef,
+    ephemeral, events::Reaction, presence_status::PresenceStatus, table::Stream, topic::TopicRef,
 };
 
 impl Core {
@@ -115,7 +114,7 @@ impl Core {
 
     /// `notify.importedMessages({roomIds})`: one event per room.
     fn publish_imported(&self, args: &str, received: Instant) {
-        let rooms = raw::at(args, 0, &["roomIds"]).unwrap_or("");
+        let rooms = ejson::at(args, 0, &["roomIds"]).unwrap_or("");
         for room in ejson::elements(rooms).filter_map(ejson::string) {
             let event = format!("{room}/messagesImported");
             let topic = TopicRef {

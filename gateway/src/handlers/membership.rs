@@ -10,7 +10,7 @@ use super::core::Core;
 use crate::{
     metrics,
     state::{gaps::Scope, grants::GroundRef},
-    streams::{raw, request::ROOMS_CHANGED},
+    streams::request::ROOMS_CHANGED,
 };
 
 /// An entry of a user in a room, as an event tells of it.
@@ -30,10 +30,10 @@ enum Change {
 
 impl Membership {
     fn parse(args: &str) -> Result<Self, Change> {
-        let text = |path: &[&str]| raw::at(args, 0, path).and_then(ejson::string);
-        let status = raw::at(args, 0, &["subscription", "status"]);
+        let text = |path: &[&str]| ejson::at(args, 0, path).and_then(ejson::string);
+        let status = ejson::at(args, 0, &["subscription", "status"]);
         let is_member = status.is_none_or(|status| status == "null");
-        let change = match raw::at(args, 0, &["clientAction"]) {
+        let change = match ejson::at(args, 0, &["clientAction"]) {
             Some("\"removed\"") => Change::Left,
             _ if !is_member => Change::Left,
             Some("\"inserted\"") => Change::Joined,

@@ -9,10 +9,7 @@ use std::{
 use protocol::ddp::ejson;
 
 use super::core::{Core, now};
-use crate::{
-    state::mirrors::{CLIENT_VERSIONS, LOGIN_SERVICES, Source, without_id},
-    streams::raw,
-};
+use crate::state::mirrors::{CLIENT_VERSIONS, LOGIN_SERVICES, Source, without_id};
 
 /// Pause before a failed fill is tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -46,11 +43,11 @@ impl Core {
 
     /// `watch.loginServiceConfiguration {clientAction, id, data?}`.
     pub(crate) fn login_service_changed(&self, args: &str, received: Instant) {
-        let Some(id) = raw::at(args, 0, &["id"]).and_then(ejson::string) else {
+        let Some(id) = ejson::at(args, 0, &["id"]).and_then(ejson::string) else {
             return;
         };
-        let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
-        let fields = match raw::at(args, 0, &["data"]) {
+        let removed = ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"");
+        let fields = match ejson::at(args, 0, &["data"]) {
             _ if removed => None,
             Some(data) if data.starts_with('{') => Some(data.to_owned()),
             // A change without the record: ask for all of it.
@@ -61,7 +58,7 @@ impl Core {
 
     /// `meteor.clientVersionUpdated`.
     pub(crate) fn client_version_changed(&self, args: &str, received: Instant) {
-        if let Some(record) = raw::at(args, 0, &[])
+        if let Some(record) = ejson::at(args, 0, &[])
             && let Some(id) = ejson::field(record, "_id").and_then(ejson::string)
         {
             self.put_record(&CLIENT_VERSIONS, &id, Some(without_id(record)), received);

@@ -18,7 +18,7 @@ use crate::{
         gaps::Scope,
         grants::{Facts, GroundRef},
     },
-    streams::{raw, request::ROOMS_CHANGED},
+    streams::request::ROOMS_CHANGED,
 };
 
 /// Followers of a room that are told of a gap one by one; more, and everybody is.
@@ -28,7 +28,7 @@ impl Core {
     /// Whether an event of a room waits behind a look-up of it.
     pub(crate) fn must_wait(&self, args: &str) -> bool {
         let holds = self.state.holds.borrow();
-        let room = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+        let room = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string);
         room.is_some_and(|room| holds.holds(&room))
     }
 
@@ -38,7 +38,7 @@ impl Core {
         let Ok(args) = std::str::from_utf8(&event.args) else {
             return;
         };
-        let room = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+        let room = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string);
         let Some(room) = room.map(|room| Arc::<str>::from(&*room)) else {
             return;
         };
@@ -63,13 +63,13 @@ impl Core {
     /// A room is new, changed or gone.
     pub(crate) fn room_changed(&self, args: &str, received: Instant) {
         self.judge_room_again(args);
-        let Some(room) = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
+        let Some(room) = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
             return;
         };
         let followers = self.state.rooms.borrow_mut().followers(&room);
         if let Some(users) = followers {
-            let action = raw::at(args, 0, &["clientAction"]).unwrap_or("null");
-            let document = raw::at(args, 0, &["room"]).unwrap_or("null");
+            let action = ejson::at(args, 0, &["clientAction"]).unwrap_or("null");
+            let document = ejson::at(args, 0, &["room"]).unwrap_or("null");
             let args = format!("[{action},{document}]").into();
             self.emit_to_users(users, ROOMS_CHANGED, args, received);
         }
@@ -77,13 +77,13 @@ impl Core {
 
     /// Judges again what rests on the room, if what decides has changed.
     fn judge_room_again(&self, args: &str) {
-        let Some(room) = raw::at(args, 0, &["room"]) else {
+        let Some(room) = ejson::at(args, 0, &["room"]) else {
             return;
         };
-        let Some(id) = raw::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
+        let Some(id) = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string) else {
             return;
         };
-        let removed = raw::at(args, 0, &["clientAction"]) == Some("\"removed\"");
+        let removed = ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"");
         let ground = GroundRef::Room(&id);
         let mut touched = self.heard_of(ground);
         let is_known = !touched.is_empty();

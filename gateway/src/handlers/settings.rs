@@ -10,7 +10,7 @@ use protocol::ddp::ejson;
 use super::core::Core;
 use crate::{
     state::grants::GroundRef,
-    streams::{raw, setting::ChangedSetting, table::Stream, topic::TopicRef},
+    streams::{setting::ChangedSetting, table::Stream, topic::TopicRef},
     upstream::Unknown,
 };
 
@@ -20,12 +20,12 @@ const RETRY: Duration = Duration::from_secs(2);
 impl Core {
     /// Rules and limits that depend on a setting.
     pub(crate) fn setting_changed(&self, args: &str) {
-        let Some(id) = raw::at(args, 0, &["setting", "_id"]).and_then(ejson::string) else {
+        let Some(id) = ejson::at(args, 0, &["setting", "_id"]).and_then(ejson::string) else {
             return;
         };
         self.state.known.settings.borrow_mut().forget(&id);
         self.limiter
-            .set(&id, raw::at(args, 0, &["setting", "value"]));
+            .set(&id, ejson::at(args, 0, &["setting", "value"]));
         let mut touched = self.heard_of(GroundRef::Setting(&id));
         if ["Livechat_", "Omnichannel_"]
             .iter()

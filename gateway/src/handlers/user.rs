@@ -9,7 +9,6 @@ use crate::{
     metrics,
     place::Place,
     state::grants::{Ground, GroundRef},
-    streams::raw,
     upstream::Unknown,
 };
 
@@ -31,10 +30,13 @@ impl Core {
             return;
         };
         self.hear_of(&id);
-        if raw::at(args, 0, &["clientAction"]) == Some("\"removed\"") {
+        if ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"") {
             return self.close_logins(&id, None);
         }
-        let (diff, unset) = (raw::at(args, 0, &["diff"]), raw::at(args, 0, &["unset"]));
+        let (diff, unset) = (
+            ejson::at(args, 0, &["diff"]),
+            ejson::at(args, 0, &["unset"]),
+        );
         // Without a diff everything may have changed: one read tells.
         let mut look = Look {
             user: diff.is_none(),
@@ -115,7 +117,7 @@ impl Core {
         };
         self.state.logins.borrow_mut().hear_of(&user);
         metrics::revoked("forced");
-        let session = raw::at(args, 1, &[]).and_then(ejson::string);
+        let session = ejson::at(args, 1, &[]).and_then(ejson::string);
         let people = self.state.people.borrow();
         let mut places = people.of_user(&user).to_vec();
         if let Some(session) = session {
@@ -174,6 +176,6 @@ impl Core {
 }
 
 fn text(args: &str, path: &[&str]) -> Option<Arc<str>> {
-    let text = raw::at(args, 0, path).and_then(ejson::string)?;
+    let text = ejson::at(args, 0, path).and_then(ejson::string)?;
     Some(Arc::from(&*text))
 }

@@ -2,8 +2,6 @@
 
 use protocol::ddp::{ejson, encode::quoted};
 
-use crate::streams::raw;
-
 /// What a relay says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Relayed {
@@ -34,7 +32,7 @@ impl Relays {
 
     /// Reads a relay of somebody else; `None` for our own and for what makes no sense.
     pub(crate) fn read(&mut self, args: &str) -> Option<Relayed> {
-        let first = raw::at(args, 0, &[])?;
+        let first = ejson::at(args, 0, &[])?;
         let (stream, event, list) = if first.starts_with('{') {
             self.objects = true;
             if ejson::field(first, "origin")

@@ -4,16 +4,14 @@ use std::borrow::Cow;
 
 use protocol::ddp::ejson;
 
-use super::raw;
-
 /// The user who is meant.
 pub(crate) fn user(args: &str) -> Option<Cow<'_, str>> {
-    raw::at(args, 0, &[]).and_then(ejson::string)
+    ejson::at(args, 0, &[]).and_then(ejson::string)
 }
 
 /// The arguments of his `message`, `now` in ms since 1970; `None` without a message.
 pub(crate) fn message(args: &str, now: u128) -> Option<String> {
-    let message = raw::at(args, 2, &[]).filter(|message| message.starts_with('{'))?;
+    let message = ejson::at(args, 2, &[]).filter(|message| message.starts_with('{'))?;
     let inside = message.strip_prefix('{')?.strip_suffix('}')?.trim();
     let date = format!("{{\"$date\":{now}}}");
     let id = format!("\"{now}\"");
@@ -22,7 +20,7 @@ pub(crate) fn message(args: &str, now: u128) -> Option<String> {
         ("u", r#"{"_id":"rocket.cat","username":"rocket.cat"}"#),
         ("private", "true"),
         ("_id", &id),
-        ("rid", raw::at(args, 1, &[]).unwrap_or("null")),
+        ("rid", ejson::at(args, 1, &[]).unwrap_or("null")),
         ("ts", &date),
         ("_updatedAt", &date),
     ];

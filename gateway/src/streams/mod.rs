@@ -7,7 +7,6 @@ pub(crate) mod events;
 pub(crate) mod plan;
 pub(crate) mod presence_status;
 pub(crate) mod question;
-pub(crate) mod raw;
 pub(crate) mod request;
 pub(crate) mod setting;
 pub(crate) mod table;

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use protocol::ddp::ejson;
 
-use super::raw;
-
 /// The event, as far as its outputs need it.
 pub(crate) struct PresenceStatus<'a> {
     args: &'a str,
@@ -16,7 +14,7 @@ pub(crate) struct PresenceStatus<'a> {
 impl<'a> PresenceStatus<'a> {
     /// `None` without a user, a name or a known status: nothing is said then.
     pub(crate) fn parse(args: &'a str) -> Option<Self> {
-        let text = |name| raw::at(args, 0, &["user", name]).and_then(ejson::string);
+        let text = |name| ejson::at(args, 0, &["user", name]).and_then(ejson::string);
         text("username").filter(|name| !name.is_empty())?;
         let code = match &*text("status")? {
             "offline" | "disabled" => 0,
@@ -48,7 +46,7 @@ impl<'a> PresenceStatus<'a> {
 
     /// The arguments of everybody's `user-status`; `None` for users whose presence is restricted.
     pub(crate) fn tuple(&self) -> Option<String> {
-        if raw::at(self.args, 0, &["hasVisibilityRestrictions"]) == Some("true") {
+        if ejson::at(self.args, 0, &["hasVisibilityRestrictions"]) == Some("true") {
             return None;
         }
         let mut tuple = format!(
@@ -73,7 +71,7 @@ impl<'a> PresenceStatus<'a> {
     }
 
     fn field(&self, name: &str) -> Option<&'a str> {
-        raw::at(self.args, 0, &["user", name])
+        ejson::at(self.args, 0, &["user", name])
     }
 
     fn or_null(&self, name: &str) -> &'a str {

@@ -2,8 +2,6 @@
 
 use protocol::ddp::ejson;
 
-use super::raw;
-
 /// The event, as far as its publications need it.
 #[derive(Clone, Debug)]
 pub(crate) struct ChangedSetting {
@@ -15,12 +13,13 @@ pub(crate) struct ChangedSetting {
 impl ChangedSetting {
     /// `None` where there is nothing to be told.
     pub(crate) fn parse(args: &str) -> Option<Self> {
-        let setting = raw::at(args, 0, &["setting"]).filter(|setting| setting.starts_with('{'))?;
+        let setting =
+            ejson::at(args, 0, &["setting"]).filter(|setting| setting.starts_with('{'))?;
         if ejson::field(setting, "hidden") == Some("true") {
             return None;
         }
         Some(Self {
-            action: raw::at(args, 0, &["clientAction"])
+            action: ejson::at(args, 0, &["clientAction"])
                 .unwrap_or("null")
                 .to_owned(),
             setting: setting.to_owned(),

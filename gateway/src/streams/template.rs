@@ -12,8 +12,6 @@
 
 use protocol::ddp::ejson;
 
-use super::raw;
-
 /// A parsed template; templates are constants, parsed once at start.
 #[derive(Debug)]
 pub(crate) struct Template(Vec<Piece>);
@@ -49,7 +47,7 @@ impl Path {
 
     /// The raw value in these arguments (a raw JSON array).
     pub(crate) fn find<'a>(&self, args: &'a str) -> Option<&'a str> {
-        raw::at(args, self.index, &self.names)
+        ejson::at(args, self.index, &self.names)
     }
 }
 

@@ -30,7 +30,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let expected: Vec<IgnoredAny> =
             serde_json::from_str(params).expect("parameters are an array");
         assert_eq!(elements.len(), expected.len());
-        for element in elements {
+        for (index, element) in elements.into_iter().enumerate() {
+            assert_eq!(ejson::at(params, index, &[]), Some(element));
             ejson::string(element);
             for (_, value) in ejson::fields(element) {
                 assert!(

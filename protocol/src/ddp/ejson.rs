@@ -7,6 +7,7 @@ use std::{borrow::Cow, iter};
 
 use memchr::memmem;
 
+pub use super::walk::at;
 use super::{
     message::Refused,
     scan::{self, Scanner},

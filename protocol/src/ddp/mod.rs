@@ -7,6 +7,7 @@ mod error;
 mod message;
 mod scan;
 mod text;
+mod walk;
 
 pub use error::{Error, ErrorCode};
 pub use message::{ClientMessage, Refused};

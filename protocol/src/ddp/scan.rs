@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use memchr::memchr2;
 
+use super::walk;
+
 /// A position in text that has been checked to be JSON.
 ///
 /// On other text it answers something, ends, and does not panic.
@@ -28,25 +30,18 @@ impl<'a> Scanner<'a> {
 
     /// The next byte that is no white space; `None` at the end.
     pub(super) fn peek(&mut self) -> Option<u8> {
-        while let Some(&byte) = self.text.as_bytes().get(self.at) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
-        None
+        let bytes = self.text.as_bytes();
+        self.at = walk::skip_space(bytes, self.at);
+        bytes.get(self.at).copied()
     }
 
     /// Takes the next value, whatever it is; `None` at the end of a container or of the text.
     pub(super) fn value(&mut self) -> Option<&'a str> {
-        let first = self.peek()?;
-        let start = self.at;
-        match first {
-            b'"' => self.skip_string(),
-            b'{' | b'[' => self.skip_container(),
-            b'}' | b']' | b',' | b':' => return None,
-            _ => self.skip_scalar(),
+        if matches!(self.peek()?, b'}' | b']' | b',' | b':') {
+            return None;
         }
+        let start = self.at;
+        self.at = walk::value_end(self.text.as_bytes(), start);
         self.text.get(start..self.at)
     }
 
@@ -58,53 +53,6 @@ impl<'a> Scanner<'a> {
         let key = string(self.value()?);
         // A key with half of a surrogate pair is none that we ever look for.
         self.eat(b':').then(|| key.unwrap_or_default())
-    }
-
-    fn skip_string(&mut self) {
-        self.at += 1;
-        while let Some(rest) = self.text.as_bytes().get(self.at..) {
-            match memchr2(b'"', b'\\', rest) {
-                Some(offset) if rest.get(offset) == Some(&b'"') => {
-                    self.at += offset + 1;
-                    return;
-                }
-                // The byte behind a backslash is part of the escape; the hex digits of a \u need no care.
-                Some(offset) => self.at += offset + 2,
-                None => break,
-            }
-        }
-        self.at = self.text.len();
-    }
-
-    fn skip_container(&mut self) {
-        let mut depth = 0usize;
-        while let Some(&byte) = self.text.as_bytes().get(self.at) {
-            match byte {
-                b'"' => {
-                    self.skip_string();
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return;
-            }
-        }
-    }
-
-    fn skip_scalar(&mut self) {
-        while let Some(&byte) = self.text.as_bytes().get(self.at) {
-            if matches!(
-                byte,
-                b',' | b']' | b'}' | b':' | b'"' | b' ' | b'\t' | b'\n' | b'\r'
-            ) {
-                return;
-            }
-            self.at += 1;
-        }
     }
 }
 
@@ -119,12 +67,12 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 
 /// Whether arrays and objects nest at most `depth_max` deep; linear, whatever the text is.
 pub(super) fn is_within_depth(text: &str, depth_max: usize) -> bool {
-    let mut scanner = Scanner::new(text);
-    let mut depth = 0usize;
-    while let Some(&byte) = text.as_bytes().get(scanner.at) {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(&byte) = bytes.get(at) {
         match byte {
             b'"' => {
-                scanner.skip_string();
+                at = walk::string_end(bytes, at);
                 continue;
             }
             b'{' | b'[' => {
@@ -136,7 +84,7 @@ pub(super) fn is_within_depth(text: &str, depth_max: usize) -> bool {
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        scanner.at += 1;
+        at += 1;
     }
     true
 }

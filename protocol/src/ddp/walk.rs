@@ -1,15 +1,21 @@
-//! Finds one value in an event's arguments without building anything and without reading past it.
+//! The one walker over raw JSON: where values end, and one value by its path, without building anything.
 //!
 //! The text has been checked to be JSON where it came in. On anything else the answers are `None` or nonsense slices,
-//! never a panic. Where a name occurs twice the first counts: senders are processes of the workspace, and reading
-//! every message to its end to find a second `rid` would cost more than the rest of the translation.
+//! never a panic; every function is linear.
+
+use memchr::memchr2;
 
 /// The value at a path such as `0.message.rid`: an element of the outer array, then member names.
-pub(crate) fn at<'a>(array: &'a str, index: usize, names: &[&str]) -> Option<&'a str> {
+///
+/// Reads no further than that value. So of a name that occurs twice the first counts here, where
+/// [`field`](super::ejson::field), which reads an object to its end, takes the last, as JavaScript does: events come from
+/// processes that write no name twice, and reading every message to its end to find a second `rid` would cost more than
+/// the rest of its way.
+pub fn at<'a>(array: &'a str, index: usize, names: &[&str]) -> Option<&'a str> {
     let bytes = array.as_bytes();
     let mut at = open(bytes, skip_space(bytes, 0), b'[')?;
     for _ in 0..index {
-        at = after_comma(bytes, value_end(bytes, at))?;
+        at = after(bytes, value_end(bytes, at), b',')?;
     }
     for name in names {
         at = member(bytes, at, name)?;
@@ -26,7 +32,7 @@ fn member(bytes: &[u8], at: usize, name: &str) -> Option<usize> {
         if bytes.get(next + 1..end.checked_sub(1)?)? == name.as_bytes() {
             return Some(value);
         }
-        next = after_comma(bytes, value_end(bytes, value))?;
+        next = after(bytes, value_end(bytes, value), b',')?;
     }
 }
 
@@ -39,16 +45,13 @@ fn open(bytes: &[u8], at: usize, bracket: u8) -> Option<usize> {
     (!matches!(bytes.get(first), Some(b']' | b'}') | None)).then_some(first)
 }
 
-fn after_comma(bytes: &[u8], at: usize) -> Option<usize> {
-    after(bytes, at, b',')
-}
-
 fn after(bytes: &[u8], at: usize, sign: u8) -> Option<usize> {
     let at = skip_space(bytes, at);
     (bytes.get(at) == Some(&sign)).then(|| skip_space(bytes, at + 1))
 }
 
-fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+/// Where white space ends.
+pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }
@@ -56,36 +59,52 @@ fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// One past the last byte of the value that begins here.
-fn value_end(bytes: &[u8], at: usize) -> usize {
+pub(super) fn value_end(bytes: &[u8], at: usize) -> usize {
     match bytes.get(at) {
         Some(b'"') => string_end(bytes, at),
         Some(b'{' | b'[') => container_end(bytes, at),
-        _ => bytes[at.min(bytes.len())..]
-            .iter()
-            .position(|byte| {
-                matches!(
-                    byte,
-                    b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\n' | b'\r'
-                )
-            })
-            .map_or(bytes.len(), |length| at + length),
+        _ => scalar_end(bytes, at),
     }
 }
 
-/// A byte loop: what stands before the ids that rules look for is short, a vector search does not pay.
-fn string_end(bytes: &[u8], start: usize) -> usize {
+fn scalar_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let ends = |byte: &u8| {
+        matches!(
+            byte,
+            b',' | b']' | b'}' | b':' | b'"' | b' ' | b'\t' | b'\n' | b'\r'
+        )
+    };
+    at + rest.iter().position(ends).unwrap_or(rest.len())
+}
+
+/// Names and ids are shorter than this: up to here a byte loop is faster than a vector search.
+const SHORT: usize = 24;
+
+/// One past the closing quote of the string that begins here.
+pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
-    loop {
+    while at < start + SHORT {
         match bytes.get(at) {
             Some(b'"') => return at + 1,
+            // The byte behind a backslash is part of the escape; the hex digits of a \u need no care.
             Some(b'\\') => at += 2,
             Some(_) => at += 1,
             None => return bytes.len(),
         }
     }
+    while let Some(rest) = bytes.get(at..) {
+        match memchr2(b'"', b'\\', rest) {
+            Some(offset) if rest[offset] == b'"' => return at + offset + 1,
+            Some(offset) => at += offset + 2,
+            None => break,
+        }
+    }
+    bytes.len()
 }
 
-fn container_end(bytes: &[u8], start: usize) -> usize {
+/// One past the bracket that closes the container which begins here.
+pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
     let mut depth = 0_usize;
     let mut at = start;
     while let Some(byte) = bytes.get(at) {
