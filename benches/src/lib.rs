@@ -51,6 +51,14 @@ pub const CASES: &[Case] = &[
         prepare: event_name_read,
     },
     Case {
+        name: "bus event to publication",
+        prepare: || event_handled(true),
+    },
+    Case {
+        name: "bus event that reaches nobody",
+        prepare: || event_handled(false),
+    },
+    Case {
         name: "client method decoded",
         prepare: method_decoded,
     },
@@ -92,6 +100,19 @@ fn event_decoded() -> Box<dyn FnMut()> {
     let packet = event_packet();
     Box::new(move || {
         black_box(moleculer::Event::decode(black_box(&packet)).is_ok());
+    })
+}
+
+/// What the bus thread does with a room message behind its envelope.
+fn event_handled(followed: bool) -> Box<dyn FnMut()> {
+    let mut thread = gateway::bench::BusThread::new();
+    if followed {
+        thread.follow("GENERAL");
+    }
+    let args = bytes::Bytes::from(format!("[{{\"message\":{}}}]", message()));
+    Box::new(move || {
+        let posted = thread.event("watch.messages", args.clone());
+        assert_eq!(posted, usize::from(followed));
     })
 }
 

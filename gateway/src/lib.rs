@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 mod acceptor;
 mod admission;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod bus;
 pub mod config;
 mod handlers;
