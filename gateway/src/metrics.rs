@@ -36,7 +36,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         "ddp_edge_connections_closed_total",
-        "Connections that ended, by reason"
+        "Connections that ended, by reason and by whose doing it was"
     );
     describe_counter!("ddp_edge_refused_total", "Clients not let in, by reason");
     describe_counter!(
@@ -127,7 +127,12 @@ pub(crate) fn connection_opened() {
 /// A session has ended.
 pub(crate) fn connection_closed(reason: CloseReason) {
     gauge!("users_connected").decrement(1);
-    counter!("ddp_edge_connections_closed_total", "reason" => reason.label()).increment(1);
+    counter!(
+        "ddp_edge_connections_closed_total",
+        "reason" => reason.label(),
+        "blame" => reason.blame().label()
+    )
+    .increment(1);
 }
 
 /// A version was agreed on; the flags say whether the client tries to resume (resumption.md 6.6).

@@ -30,7 +30,7 @@ async fn who_never_reads_is_cut_with_the_last_frame_whole_and_others_do_not_noti
     frame.extend([0; 4]);
     frame.extend(ping.as_bytes());
     let burst = frame.repeat(100);
-    let closed = r#"ddp_edge_connections_closed_total{reason="slow_consumer"}"#;
+    let closed = r#"ddp_edge_connections_closed_total{reason="slow_consumer",blame="client"}"#;
     while server.metric(closed) < 1.0 {
         stream.write_all(&burst).await.unwrap();
         other.send(r#"{"msg":"ping","id":"other"}"#).await;

@@ -49,13 +49,11 @@ pub enum CloseReason {
     Resync,
     /// This process stops.
     Draining,
-    /// The client shall come back to another process.
-    Rebalance,
     /// An error of ours.
     Internal,
 }
 
-/// Whose doing the end of a connection is; decides the log level (client debug, backplane warn, us error).
+/// Whose doing the end of a connection is; the value of the metric label `blame`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
     /// The peer ended it, or broke a rule or a limit.
@@ -64,6 +62,17 @@ pub enum Blame {
     Us,
     /// Something behind us is away, or told us to.
     Backplane,
+}
+
+impl Blame {
+    /// The value of the metric label `blame`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Us => "us",
+            Self::Backplane => "backplane",
+        }
+    }
 }
 
 impl CloseReason {
@@ -91,7 +100,6 @@ impl CloseReason {
         Self::TryAgain,
         Self::Resync,
         Self::Draining,
-        Self::Rebalance,
         Self::Internal,
     ];
 
@@ -113,16 +121,6 @@ impl CloseReason {
         self.row().blame
     }
 
-    /// Whether the same client is welcome back at once with the same behaviour.
-    pub fn returnable(self) -> bool {
-        self.row().returnable
-    }
-
-    /// Whether the session may be resumed on another socket (`resumption.md` 2.3).
-    pub fn resumable(self) -> bool {
-        self.row().resumable
-    }
-
     /// The value of the metric label `reason`.
     pub fn label(self) -> &'static str {
         self.row().label
@@ -135,15 +133,11 @@ impl CloseReason {
             code,
             text,
             blame,
-            returnable: false,
-            resumable: false,
         };
         match self {
-            Self::PeerClosed => row("peer_closed", None, "", Client)
-                .returnable()
-                .resumable(),
-            Self::PeerGone => row("peer_gone", None, "", Client).returnable().resumable(),
-            Self::Disconnect => row("disconnect", Some(1000), "", Client).returnable(),
+            Self::PeerClosed => row("peer_closed", None, "", Client),
+            Self::PeerGone => row("peer_gone", None, "", Client),
+            Self::Disconnect => row("disconnect", Some(1000), "", Client),
             Self::NotConnectFirst => row(
                 "not_connect_first",
                 Some(1002),
@@ -161,23 +155,18 @@ impl CloseReason {
             Self::TooBig => row("too_big", Some(1009), "", Client),
             Self::TooManyPending => row("too_many_pending", Some(1008), "TOO_MANY_PENDING", Client),
             Self::ConnectDeadline => {
-                row("connect_deadline", Some(1002), "CONNECT_DEADLINE", Client).returnable()
+                row("connect_deadline", Some(1002), "CONNECT_DEADLINE", Client)
             }
-            Self::IdleTimeout => row("idle_timeout", Some(1001), "TIMEOUT", Client)
-                .returnable()
-                .resumable(),
+            Self::IdleTimeout => row("idle_timeout", Some(1001), "TIMEOUT", Client),
             Self::LoginDeadline => row("login_deadline", Some(1008), "LOGIN_DEADLINE", Client),
-            Self::LoggedOut => row("logged_out", Some(1002), "", Client).returnable(),
+            Self::LoggedOut => row("logged_out", Some(1002), "", Client),
             Self::ForcedLogout => row("forced_logout", Some(1008), "FORCED_LOGOUT", Backplane),
             Self::Revoked => row("revoked", Some(1008), "REVOKED", Backplane),
-            Self::SlowConsumer => {
-                row("slow_consumer", Some(1013), "SLOW_CONSUMER", Client).returnable()
-            }
-            Self::TryAgain => row("try_again", Some(1013), "TRY_AGAIN", Backplane).returnable(),
-            Self::Resync => row("resync", Some(1012), "RESYNC", Backplane).returnable(),
-            Self::Draining => row("draining", Some(1012), "DRAINING", Us).returnable(),
-            Self::Rebalance => row("rebalance", Some(1012), "REBALANCE", Us).returnable(),
-            Self::Internal => row("internal", Some(1011), "INTERNAL_ERROR", Us).returnable(),
+            Self::SlowConsumer => row("slow_consumer", Some(1013), "SLOW_CONSUMER", Client),
+            Self::TryAgain => row("try_again", Some(1013), "TRY_AGAIN", Backplane),
+            Self::Resync => row("resync", Some(1012), "RESYNC", Backplane),
+            Self::Draining => row("draining", Some(1012), "DRAINING", Us),
+            Self::Internal => row("internal", Some(1011), "INTERNAL_ERROR", Us),
         }
     }
 }
@@ -187,24 +176,6 @@ struct Row {
     code: Option<u16>,
     text: &'static str,
     blame: Blame,
-    returnable: bool,
-    resumable: bool,
-}
-
-impl Row {
-    fn returnable(self) -> Self {
-        Self {
-            returnable: true,
-            ..self
-        }
-    }
-
-    fn resumable(self) -> Self {
-        Self {
-            resumable: true,
-            ..self
-        }
-    }
 }
 
 #[cfg(test)]
@@ -247,15 +218,5 @@ mod tests {
         };
         assert_eq!(CloseReason::IdleTimeout.code(&limits), Some(4000));
         assert_eq!(CloseReason::IdleTimeout.text(), "TIMEOUT");
-    }
-
-    #[test]
-    fn only_a_lost_socket_leaves_a_session_to_resume() {
-        for reason in CloseReason::ALL {
-            assert!(!reason.resumable() || reason.returnable(), "{reason:?}");
-        }
-        assert!(CloseReason::PeerGone.resumable());
-        assert!(!CloseReason::Disconnect.resumable());
-        assert!(!CloseReason::SlowConsumer.resumable());
     }
 }
