@@ -5,8 +5,7 @@ mod login;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, Incoming, Request, Service, ServiceError};
-use bytes::Bytes;
+use backplane::{Bus, Incoming, Service};
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,7 @@ pub(crate) use self::login::hashed;
 use crate::{
     errors::{plain, unavailable},
     params::Params,
+    serve::{Call, Handler, Outcome, serve},
 };
 
 /// Settings of the accounts service.
@@ -38,6 +38,8 @@ impl Default for Config {
 
 /// How often the expiry setting is read again, in case its event was missed.
 const REREAD_EVERY: Duration = Duration::from_secs(60);
+/// How long until the next try when it could not be read.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 struct Accounts {
     store: Store,
@@ -49,55 +51,48 @@ struct Accounts {
 
 /// Serves `accounts` until the shutdown.
 pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationToken) {
-    let mut inbox = bus.announce(Service {
+    let inbox = bus.announce(Service {
         name: "accounts",
         actions: vec!["accounts.login", "accounts.logout"],
         events: vec!["watch.settings"],
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let permits = Arc::new(Semaphore::new(config.concurrent_logins));
+    let concurrent = config.concurrent_logins;
     let accounts = Arc::new(Accounts {
         store,
         config,
         expiration: Expiration::default(),
         hashing: Semaphore::new(cores),
     });
-    let mut reread = tokio::time::interval(REREAD_EVERY);
-    let mut retry = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        let incoming = tokio::select! {
-            () = shutdown.cancelled() => return bus.withdraw("accounts"),
-            _ = reread.tick() => { accounts.expiration.read(&accounts.store).await; continue }
-            _ = retry.tick(), if !accounts.expiration.is_known() => { accounts.expiration.read(&accounts.store).await; continue }
-            incoming = inbox.recv() => incoming,
-        };
-        match incoming {
-            Incoming::Event(event) => accounts.expiration.handle_setting(&event.args),
-            Incoming::Request(request) => {
-                let Ok(permit) = permits.clone().acquire_owned().await else {
-                    return;
-                };
-                let accounts = accounts.clone();
-                tokio::spawn(async move {
-                    accounts.answer(request).await;
-                    drop(permit);
-                });
-            }
-            _ => {}
+    tokio::select! {
+        () = serve(accounts.clone(), inbox, "accounts", concurrent, &shutdown) => {}
+        () = accounts.keep_fresh() => {}
+    }
+}
+
+impl Handler for Accounts {
+    async fn handle_call(self: Arc<Self>, call: Call) -> Outcome {
+        self.dispatch(call.action, &call.params).await
+    }
+
+    async fn handle_news(self: Arc<Self>, news: Incoming) {
+        if let Incoming::Event(event) = news {
+            self.expiration.handle_setting(&event.args);
         }
     }
 }
 
 impl Accounts {
-    async fn answer(&self, request: Request) {
-        let outcome = match Params::parse(&request.params) {
-            Ok(params) => self.dispatch(request.action, &params).await,
-            Err(error) => Err(error),
-        };
-        request.respond(outcome);
+    /// Reads the expiry setting until it is known, and again and again after that.
+    async fn keep_fresh(&self) {
+        loop {
+            self.expiration.read(&self.store).await;
+            let known = self.expiration.is_known();
+            tokio::time::sleep(if known { REREAD_EVERY } else { RETRY_AFTER }).await;
+        }
     }
 
-    async fn dispatch(&self, action: &str, params: &Params) -> Result<Option<Bytes>, ServiceError> {
+    async fn dispatch(&self, action: &str, params: &Params) -> Outcome {
         match action {
             "accounts.login" => self.login(params).await.map(Some),
             "accounts.logout" => {

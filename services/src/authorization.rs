@@ -6,17 +6,17 @@ mod rooms;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, Context, Incoming, Request, Service, ServiceError};
+use backplane::{Bus, Context, Incoming, Service, ServiceError};
 use bytes::Bytes;
 use serde_json::json;
 use store::Store;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::{permissions::Permissions, roles::Roles};
 use crate::{
     errors::{plain, unavailable},
     params::Params,
+    serve::{Call, Handler, Outcome, serve},
 };
 
 /// Requests judged at the same time; more wait on the bus.
@@ -35,7 +35,7 @@ struct Authorization {
 
 /// Serves `authorization` until the shutdown.
 pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
-    let mut inbox = bus.announce(Service {
+    let inbox = bus.announce(Service {
         name: "authorization",
         actions: vec![
             "authorization.hasPermission",
@@ -55,38 +55,31 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
             "authorization.guestPermissions",
         ],
     });
-    let permits = Arc::new(Semaphore::new(CONCURRENT));
     let service = Arc::new(Authorization {
         bus,
         store,
         permissions: Permissions::default(),
         roles: Roles::default(),
     });
-    let mut reread = tokio::time::interval(REREAD_EVERY);
-    let mut retry = tokio::time::interval(RETRY_AFTER);
-    loop {
-        let incoming = tokio::select! {
-            () = shutdown.cancelled() => return service.bus.withdraw("authorization"),
-            _ = reread.tick() => { service.permissions.read(&service.store).await; continue }
-            _ = retry.tick(), if service.is_incomplete() => { service.complete().await; continue }
-            incoming = inbox.recv() => incoming,
-        };
-        match incoming {
-            Incoming::Event(event) => service.handle_event(event.name, &event.args).await,
+    tokio::select! {
+        () = serve(service.clone(), inbox, "authorization", CONCURRENT, &shutdown) => {}
+        () = service.keep_fresh() => {}
+    }
+}
+
+impl Handler for Authorization {
+    async fn handle_call(self: Arc<Self>, call: Call) -> Outcome {
+        self.dispatch(call.action, &call.params, &call.context)
+            .await
+    }
+
+    async fn handle_news(self: Arc<Self>, news: Incoming) {
+        match news {
+            Incoming::Event(event) => self.handle_event(event.name, &event.args).await,
             // Whatever changed meanwhile was not heard.
             Incoming::Up | Incoming::Gap(_) => {
-                service.roles.forget();
-                service.permissions.read(&service.store).await;
-            }
-            Incoming::Request(request) => {
-                let Ok(permit) = permits.clone().acquire_owned().await else {
-                    return;
-                };
-                let service = service.clone();
-                tokio::spawn(async move {
-                    service.answer(request).await;
-                    drop(permit);
-                });
+                self.roles.forget();
+                self.permissions.read(&self.store).await;
             }
             _ => {}
         }
@@ -94,6 +87,18 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
 }
 
 impl Authorization {
+    /// Reads the permissions again and again, and until they are known what the start could not read.
+    async fn keep_fresh(&self) {
+        let mut reread = tokio::time::interval(REREAD_EVERY);
+        let mut retry = tokio::time::interval(RETRY_AFTER);
+        loop {
+            tokio::select! {
+                _ = reread.tick() => self.permissions.read(&self.store).await,
+                _ = retry.tick(), if self.is_incomplete() => self.complete().await,
+            }
+        }
+    }
+
     fn is_incomplete(&self) -> bool {
         !self.permissions.is_known() || !self.permissions.guests_known()
     }
@@ -121,23 +126,7 @@ impl Authorization {
         }
     }
 
-    async fn answer(&self, request: Request) {
-        let outcome = match Params::parse(&request.params) {
-            Ok(params) => {
-                self.dispatch(request.action, &params, &request.context)
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        request.respond(outcome);
-    }
-
-    async fn dispatch(
-        &self,
-        action: &str,
-        params: &Params,
-        context: &Context,
-    ) -> Result<Option<Bytes>, ServiceError> {
+    async fn dispatch(&self, action: &str, params: &Params, context: &Context) -> Outcome {
         let scope = params.text(2);
         let verdict = match action {
             "authorization.hasPermission" => {

@@ -7,6 +7,7 @@ mod errors;
 mod params;
 pub mod presence;
 pub mod sandbox;
+mod serve;
 pub mod stream_hub;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,20 +4,21 @@ mod merge;
 
 use std::sync::Arc;
 
-use backplane::{Bus, Incoming, Request, Service, ServiceError};
+use backplane::{Bus, Incoming, Service, ServiceError};
 use bytes::Bytes;
 use serde_json::json;
 use store::{
     Store, Update, User,
     bson::{Document, doc},
 };
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::merge::{merge_connections, merge_default};
 use crate::{
     errors::{meteor, unavailable},
     params::Params,
+    serve::{Call, Handler, Outcome, serve},
 };
 
 /// Requests handled at the same time; more wait on the bus.
@@ -36,7 +37,7 @@ struct Presence {
 
 /// Serves `presence` until the shutdown.
 pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
-    let mut inbox = bus.announce(Service {
+    let inbox = bus.announce(Service {
         name: "presence",
         actions: vec![
             "presence.newConnection",
@@ -49,60 +50,31 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
         ],
         events: vec![],
     });
-    let permits = Arc::new(Semaphore::new(CONCURRENT));
     let presence = Arc::new(Presence {
         bus,
         store,
         stripes: std::array::from_fn(|_| Mutex::default()),
     });
-    loop {
-        let incoming = tokio::select! {
-            () = shutdown.cancelled() => return presence.bus.withdraw("presence"),
-            incoming = inbox.recv() => incoming,
-        };
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
-        let presence = presence.clone();
-        match incoming {
-            Incoming::Request(request) => {
-                tokio::spawn(async move {
-                    presence.answer(request).await;
-                    drop(permit);
-                });
-            }
-            // Its sockets died with it: nobody else will say so.
-            Incoming::NodeDown { node, .. } => {
-                tokio::spawn(async move {
-                    if let Err(error) = presence.forget_node(&node.id).await {
-                        tracing::warn!(?error, node = %node.id, "cannot remove the connections of a lost node");
-                    }
-                    drop(permit);
-                });
-            }
-            _ => {}
+    serve(presence, inbox, "presence", CONCURRENT, &shutdown).await;
+}
+
+impl Handler for Presence {
+    async fn handle_call(self: Arc<Self>, call: Call) -> Outcome {
+        self.dispatch(call.action, &call.params, &call.sender).await
+    }
+
+    async fn handle_news(self: Arc<Self>, news: Incoming) {
+        // Its sockets died with it: nobody else will say so.
+        if let Incoming::NodeDown { node, .. } = news
+            && let Err(error) = self.forget_node(&node.id).await
+        {
+            tracing::warn!(?error, node = %node.id, "cannot remove the connections of a lost node");
         }
     }
 }
 
 impl Presence {
-    async fn answer(&self, request: Request) {
-        let outcome = match Params::parse(&request.params) {
-            Ok(params) => {
-                self.dispatch(request.action, &params, &request.sender)
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        request.respond(outcome);
-    }
-
-    async fn dispatch(
-        &self,
-        action: &str,
-        params: &Params,
-        sender: &str,
-    ) -> Result<Option<Bytes>, ServiceError> {
+    async fn dispatch(&self, action: &str, params: &Params, sender: &str) -> Outcome {
         let answer = match (action, params.text(0), params.text(1)) {
             ("presence.newConnection", Some(user), Some(session)) => {
                 let node = params.text(2).unwrap_or(sender);

@@ -13,13 +13,13 @@ mod workspace;
 
 use std::sync::Arc;
 
-use backplane::{Bus, Incoming, Service};
+use backplane::{Bus, Service};
 use store::{Store, Update, bson::doc};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::web::{Web, web};
 use self::workspace::Workspace;
+use crate::serve::serve;
 
 /// Methods run at the same time; more wait on the bus.
 const CONCURRENT: usize = 64;
@@ -40,7 +40,7 @@ pub async fn prepare(store: &Store) -> Result<(), store::Error> {
 
 /// Serves `meteor` until the shutdown, from a store that was [prepared](prepare).
 pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
-    let mut meteor = bus.announce(Service {
+    let inbox = bus.announce(Service {
         name: "meteor",
         actions: vec![
             "meteor.callMethodWithToken",
@@ -49,25 +49,8 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
         ],
         events: vec![],
     });
-    let permits = Arc::new(Semaphore::new(CONCURRENT));
-    let workspace = Arc::new(Workspace::new(bus.clone(), store));
-    loop {
-        let incoming = tokio::select! {
-            () = shutdown.cancelled() => return bus.withdraw("meteor"),
-            incoming = meteor.recv() => incoming,
-        };
-        if let Incoming::Request(request) = incoming {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
-            let workspace = workspace.clone();
-            tokio::spawn(async move {
-                let outcome = workspace.answer(request.action, &request.params).await;
-                request.respond(outcome);
-                drop(permit);
-            });
-        }
-    }
+    let workspace = Arc::new(Workspace::new(bus, store));
+    serve(workspace, inbox, "meteor", CONCURRENT, &shutdown).await;
 }
 
 /// What a newcomer reads in the terminal.

@@ -1,5 +1,7 @@
 //! Who calls, which method, and the answer's shape.
 
+use std::sync::Arc;
+
 use backplane::{Bus, CallOptions, Code, ErrorKind, MeteorError, ServiceError};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -9,6 +11,7 @@ use super::args::Args;
 use crate::{
     errors::{plain, unavailable},
     params::Params,
+    serve::{self, Handler},
 };
 
 pub(super) struct Workspace {
@@ -26,27 +29,21 @@ pub(super) struct Call<'a> {
 /// A result as raw JSON; `None` is `undefined`.
 pub(super) type Outcome = Result<Option<String>, ServiceError>;
 
-impl Workspace {
-    pub(super) fn new(bus: Bus, store: Store) -> Self {
-        Self { bus, store }
-    }
-
-    /// Answers an action of service `meteor`.
-    pub(super) async fn answer(
-        &self,
-        action: &str,
-        params: &[u8],
-    ) -> Result<Option<Bytes>, ServiceError> {
-        match action {
-            "meteor.callMethodWithToken" => self
-                .call_with_token(&Params::parse(params)?)
-                .await
-                .map(Some),
+impl Handler for Workspace {
+    async fn handle_call(self: Arc<Self>, call: serve::Call) -> serve::Outcome {
+        match call.action {
+            "meteor.callMethodWithToken" => self.call_with_token(&call.params).await.map(Some),
             // No web client is served from here: there is no version to announce.
             "meteor.getAutoUpdateClientVersions" => Ok(Some(Bytes::from_static(b"{}"))),
             "meteor.getLoginServiceConfiguration" => Ok(Some(Bytes::from_static(b"[]"))),
             _ => Err(plain("unknown action")),
         }
+    }
+}
+
+impl Workspace {
+    pub(super) fn new(bus: Bus, store: Store) -> Self {
+        Self { bus, store }
     }
 
     async fn call_with_token(&self, params: &Params) -> Result<Bytes, ServiceError> {
