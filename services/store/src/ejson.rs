@@ -7,8 +7,6 @@ use bson::{Bson, Document, RawDocument};
 
 use crate::{Error, ErrorKind};
 
-pub(crate) use read::parse_date;
-
 /// The document as EJSON object text, its keys in their order.
 pub fn to_text(document: &Document) -> String {
     let mut text = String::new();

@@ -17,7 +17,9 @@
 //!   (services.md 1.4).
 //! - An operation fails closed with an [`Error`]; "not there" is `None`, `false` or an empty list, never an error.
 
+mod attributes;
 mod collection;
+mod date;
 mod edit;
 pub mod ejson;
 mod embedded;
@@ -44,6 +46,7 @@ use crate::embedded::Embedded;
 use crate::lookup::Lookup;
 use crate::mongo::Mongo;
 
+pub use crate::attributes::Attributes;
 pub use crate::edit::Update;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind, Feed};

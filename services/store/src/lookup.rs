@@ -28,6 +28,11 @@ pub(crate) enum Lookup<'a> {
         user: &'a str,
     },
     SubscriptionsOfUser(&'a str),
+    /// Those of a user in one of these rooms.
+    SubscriptionsOfUserIn {
+        user: &'a str,
+        rooms: &'a [String],
+    },
     SubscriptionsOfRoom(&'a str),
     SubscriptionsOfRoomExcept {
         room: &'a str,
@@ -76,6 +81,7 @@ impl Lookup<'_> {
             Self::RoomByName(_) => Collection::Rooms,
             Self::SubscriptionOf { .. }
             | Self::SubscriptionsOfUser(_)
+            | Self::SubscriptionsOfUserIn { .. }
             | Self::SubscriptionsOfRoom(_)
             | Self::SubscriptionsOfRoomExcept { .. } => Collection::Subscriptions,
             Self::TeamMember { .. } => Collection::TeamMembers,

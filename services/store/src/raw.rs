@@ -9,6 +9,11 @@ pub(crate) fn text(document: &RawDocument, key: &str) -> Option<String> {
     document.get_str(key).ok().map(str::to_owned)
 }
 
+/// A text that is not empty.
+pub(crate) fn name(document: &RawDocument, key: &str) -> Option<String> {
+    text(document, key).filter(|name| !name.is_empty())
+}
+
 /// The texts of an array; other elements are left out.
 pub(crate) fn texts(document: &RawDocument, key: &str) -> Vec<String> {
     let elements = document.get_array(key).ok().into_iter().flatten();

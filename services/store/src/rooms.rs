@@ -1,7 +1,8 @@
 //! Rooms, and who is in them.
 
-use bson::{Document, RawDocument};
+use bson::{DateTime, Document, RawBsonRef, RawDocument, doc};
 
+use crate::attributes::{ATTRIBUTES, Attributes};
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
 use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS};
@@ -15,7 +16,7 @@ pub struct Room {
     pub id: String,
     /// `t`: `c` public, `p` private, `d` direct, `l` livechat, `v` voip.
     pub kind: String,
-    /// `teamId`.
+    /// `teamId`. One that is no text becomes a team that does not exist: such a room is its members', not everybody's.
     pub team: Option<String>,
     /// `prid`: the room this discussion belongs to.
     pub parent: Option<String>,
@@ -23,7 +24,7 @@ pub struct Room {
     pub visitor_token: Option<String>,
     /// Name; direct rooms have none.
     pub name: Option<String>,
-    /// Whether `abacAttributes` is a list that is not empty.
+    /// Whether attributes decide who may enter: `abacAttributes` is there, and no empty list.
     pub has_abac: bool,
 }
 
@@ -47,6 +48,14 @@ impl Store {
             .find_one(Lookup::Id(Collection::Rooms, id), RULE_FIELDS)
             .await?
             .map(|room| Room::of(&room)))
+    }
+
+    /// The rooms with these ids, as far as access rules need them, in no particular order; missing ones are left out.
+    pub async fn rooms_by_ids(&self, ids: &[String]) -> Result<Vec<Room>, Error> {
+        let rooms = self
+            .find(Lookup::Ids(Collection::Rooms, ids), RULE_FIELDS)
+            .await?;
+        Ok(rooms.iter().map(|room| Room::of(room)).collect())
     }
 
     /// All rooms.
@@ -73,7 +82,19 @@ impl Store {
         room.map(|room| ejson::raw_to_text(&room)).transpose()
     }
 
-    /// The ids of the rooms a user is in; pending invitations do not count.
+    /// The room whole, as EJSON object text, with its type (`t`); for other services of the workspace, never for clients.
+    pub async fn stored_room(&self, id: &str) -> Result<Option<(String, String)>, Error> {
+        let Some(room) = self
+            .find_one(Lookup::Id(Collection::Rooms, id), &[])
+            .await?
+        else {
+            return Ok(None);
+        };
+        let kind = raw::text(&room, "t").unwrap_or_default();
+        Ok(Some((kind, ejson::raw_to_text(&room)?)))
+    }
+
+    /// The ids of the rooms a user is in: those of subscriptions without a `status` (services.md 3.8).
     pub async fn rooms_of_user(&self, user: &str) -> Result<Vec<String>, Error> {
         let subscriptions = self
             .find(
@@ -83,7 +104,7 @@ impl Store {
             .await?;
         let joined = subscriptions
             .iter()
-            .filter(|subscription| !is_invitation(subscription));
+            .filter(|subscription| is_member(subscription));
         Ok(joined
             .filter_map(|subscription| raw::text(subscription, "rid"))
             .collect())
@@ -98,7 +119,75 @@ impl Store {
         rooms.iter().map(|room| ejson::raw_to_text(room)).collect()
     }
 
-    /// The subscription of a user in a room; a pending invitation is none (services.md 3.8).
+    /// Which of these rooms a user is in.
+    pub async fn rooms_of_user_among(
+        &self,
+        user: &str,
+        rooms: &[String],
+    ) -> Result<Vec<String>, Error> {
+        let lookup = Lookup::SubscriptionsOfUserIn { user, rooms };
+        let found = self.find(lookup, &["rid", "invited", "status"]).await?;
+        let joined = found.iter().filter(|subscription| is_member(subscription));
+        Ok(joined
+            .filter_map(|subscription| raw::text(subscription, "rid"))
+            .collect())
+    }
+
+    /// Whether a user has been invited to a room and has not answered.
+    pub async fn is_invited(&self, room: &str, user: &str) -> Result<bool, Error> {
+        let found = self
+            .find_one(
+                Lookup::SubscriptionOf { room, user },
+                &["invited", "status"],
+            )
+            .await?;
+        Ok(
+            found.is_some_and(|subscription| match subscription.get("status") {
+                Ok(None) => !is_member(&subscription),
+                status => matches!(status, Ok(Some(RawBsonRef::String("INVITED")))),
+            }),
+        )
+    }
+
+    /// When attributes were last found to let this member into a room (`abacLastTimeChecked`), in ms since 1970: `None`
+    /// for who is no member, `Some(None)` if that never happened.
+    pub async fn attributes_checked(
+        &self,
+        room: &str,
+        user: &str,
+    ) -> Result<Option<Option<i64>>, Error> {
+        let fields = &["invited", "status", CHECKED];
+        let found = self
+            .find_one(Lookup::SubscriptionOf { room, user }, fields)
+            .await?
+            .filter(|subscription| is_member(subscription));
+        Ok(found.map(|subscription| {
+            let checked = subscription.get_datetime(CHECKED);
+            checked.ok().map(DateTime::timestamp_millis)
+        }))
+    }
+
+    /// Notes that attributes let this member into a room at `ms` since 1970.
+    pub async fn set_attributes_checked(
+        &self,
+        room: &str,
+        user: &str,
+        ms: i64,
+    ) -> Result<(), Error> {
+        let update = Update::set(doc! { CHECKED: DateTime::from_millis(ms) });
+        self.update_subscription(room, user, update).await.map(drop)
+    }
+
+    /// The attributes that a user needs for a room; `None` if there is no such room.
+    pub async fn room_attributes(&self, id: &str) -> Result<Option<Attributes>, Error> {
+        let room = self
+            .find_one(Lookup::Id(Collection::Rooms, id), &[ATTRIBUTES])
+            .await?;
+        Ok(room.map(|room| Attributes::of(&room)))
+    }
+
+    /// The subscription of a user in a room; one with a `status` is none (services.md 3.8): an invitation, a ban, and
+    /// whatever comes next.
     pub async fn subscription(
         &self,
         room: &str,
@@ -109,7 +198,7 @@ impl Store {
             .find_one(Lookup::SubscriptionOf { room, user }, fields)
             .await?;
         Ok(found
-            .filter(|subscription| !is_invitation(subscription))
+            .filter(|subscription| is_member(subscription))
             .map(|subscription| Subscription {
                 id: raw::text(&subscription, "_id").unwrap_or_default(),
                 room: room.into(),
@@ -118,8 +207,8 @@ impl Store {
             }))
     }
 
-    /// A user's subscription in a room as its user may see it ([`SUBSCRIPTION_FIELDS`]), as EJSON object text; a
-    /// pending invitation too.
+    /// A user's subscription in a room as its user may see it ([`SUBSCRIPTION_FIELDS`]), as EJSON object text; one
+    /// with a `status` too.
     pub async fn subscription_document(
         &self,
         room: &str,
@@ -133,7 +222,7 @@ impl Store {
             .transpose()
     }
 
-    /// All subscriptions of a user, pending invitations too, as they may see them, as EJSON object texts.
+    /// All subscriptions of a user, those with a `status` too, as they may see them, as EJSON object texts.
     pub async fn subscription_documents_of(&self, user: &str) -> Result<Vec<String>, Error> {
         let subscriptions = self
             .find(Lookup::SubscriptionsOfUser(user), SUBSCRIPTION_FIELDS)
@@ -144,7 +233,7 @@ impl Store {
             .collect()
     }
 
-    /// The ids of the users in a room; pending invitations do not count.
+    /// The ids of the users in a room: those whose subscription has no `status`.
     pub async fn members(&self, room: &str) -> Result<Vec<String>, Error> {
         let subscriptions = self
             .find(
@@ -154,7 +243,7 @@ impl Store {
             .await?;
         let joined = subscriptions
             .iter()
-            .filter(|subscription| !is_invitation(subscription));
+            .filter(|subscription| is_member(subscription));
         Ok(joined
             .filter_map(|joined| raw::text(joined.get_document("u").ok()?, "_id"))
             .collect())
@@ -215,26 +304,38 @@ impl Room {
         Self {
             id: raw::text(document, "_id").unwrap_or_default(),
             kind: raw::text(document, "t").unwrap_or_default(),
-            team: raw::text(document, "teamId"),
+            team: match document.get("teamId") {
+                Ok(None | Some(RawBsonRef::Null | RawBsonRef::String(""))) => None,
+                Ok(Some(RawBsonRef::String(team))) => Some(team.to_owned()),
+                _ => Some(NO_TEAM.to_owned()),
+            },
             parent: raw::text(document, "prid"),
             visitor_token: document
                 .get_document("v")
                 .ok()
                 .and_then(|visitor| raw::text(visitor, "token")),
             name: raw::text(document, "name"),
-            has_abac: document
-                .get_array("abacAttributes")
-                .is_ok_and(|attributes| !attributes.is_empty()),
+            has_abac: match document.get(ATTRIBUTES) {
+                Ok(None | Some(RawBsonRef::Null)) => false,
+                Ok(Some(RawBsonRef::Array(attributes))) => !attributes.is_empty(),
+                _ => true,
+            },
         }
     }
 }
 
-const RULE_FIELDS: &[&str] = &["t", "teamId", "prid", "v.token", "name", "abacAttributes"];
+const RULE_FIELDS: &[&str] = &["t", "teamId", "prid", "v.token", "name", ATTRIBUTES];
 
-/// Whether the user has not accepted yet. Releases mark this by either field (services.md 3.8).
-fn is_invitation(subscription: &RawDocument) -> bool {
-    matches!(subscription.get("invited"), Ok(Some(_)))
-        || subscription
-            .get_str("status")
-            .is_ok_and(|status| status == "INVITED")
+/// A member is who has a subscription without a `status` (services.md 3.8). Before there was that field, an invitation
+/// was marked by `invited`.
+fn is_member(subscription: &RawDocument) -> bool {
+    ["status", "invited"]
+        .into_iter()
+        .all(|field| matches!(subscription.get(field), Ok(None)))
 }
+
+/// A subscription's time of the last decision by attributes.
+const CHECKED: &str = "abacLastTimeChecked";
+
+/// What stands in the place of a `teamId` that is no text.
+const NO_TEAM: &str = "(no text)";

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use bson::{DateTime, Document, RawBsonRef, RawDocument};
 
+use crate::attributes::{ATTRIBUTES, Attributes};
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
 use crate::fields::USER_DOCUMENT_FIELDS;
 use crate::lookup::Lookup;
-use crate::{Error, Store, ejson, raw};
+use crate::{Error, Store, date, ejson, raw};
 
 /// What rules and presence need to know of a user.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,8 +86,12 @@ impl Store {
                 .get_str("hashedToken")
                 .is_ok_and(|found| found == hashed)
         });
-        Ok(token.map(|token| TokenOwner {
-            user: raw::text(&user, "_id").unwrap_or_default(),
+        // Somebody without a usable id is nobody.
+        let Some((token, id)) = token.zip(raw::name(&user, "_id")) else {
+            return Ok(None);
+        };
+        Ok(Some(TokenOwner {
+            user: id,
             active: is_active(&user),
             token: LoginToken {
                 hashed: hashed.into(),
@@ -102,6 +107,22 @@ impl Store {
             .find_one(Lookup::Id(Collection::Users, id), USER_FIELDS)
             .await?
             .map(|user| User::of(&user)))
+    }
+
+    /// The roles of a user; `None` if there is no such user.
+    pub async fn user_roles(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
+        let user = self
+            .find_one(Lookup::Id(Collection::Users, id), &["roles"])
+            .await?;
+        Ok(user.map(|user| raw::texts(&user, "roles")))
+    }
+
+    /// The attributes of a user; `None` if there is no such user.
+    pub async fn user_attributes(&self, id: &str) -> Result<Option<Attributes>, Error> {
+        let user = self
+            .find_one(Lookup::Id(Collection::Users, id), &[ATTRIBUTES])
+            .await?;
+        Ok(user.map(|user| Attributes::of(&user)))
     }
 
     /// The user with exactly this username, case-sensitive.
@@ -148,8 +169,9 @@ impl Store {
         };
         Ok(service("password")
             .and_then(|password| raw::text(password, "bcrypt"))
-            .map(|bcrypt| PasswordHash {
-                user: raw::text(&user, "_id").unwrap_or_default(),
+            .zip(raw::name(&user, "_id"))
+            .map(|(bcrypt, id)| PasswordHash {
+                user: id,
                 active: is_active(&user),
                 bcrypt,
                 has_second_factor: is_enabled("totp") || is_enabled("email2fa"),
@@ -304,14 +326,15 @@ pub(crate) fn login_tokens(user: &RawDocument) -> impl Iterator<Item = &RawDocum
         .filter_map(|token| token.ok()?.as_document())
 }
 
-/// When a token was issued, in ms: a date, or in very old data a number or a text.
+/// When a token was issued, in ms: a date, or in very old data a number or a text, as JavaScript's `Date` reads them.
 fn issued(when: RawBsonRef<'_>) -> i64 {
-    match when {
-        RawBsonRef::DateTime(date) => date.timestamp_millis(),
-        RawBsonRef::Int32(ms) => ms.into(),
-        RawBsonRef::Int64(ms) => ms,
-        RawBsonRef::Double(ms) => ms as i64,
-        RawBsonRef::String(text) => ejson::parse_date(text).unwrap_or(0),
-        _ => 0,
-    }
+    let ms = match when {
+        RawBsonRef::DateTime(date) => Some(date.timestamp_millis()),
+        RawBsonRef::Int32(ms) => Some(ms.into()),
+        RawBsonRef::Int64(ms) => Some(ms),
+        RawBsonRef::Double(ms) if ms.is_finite() => Some(ms as i64),
+        RawBsonRef::String(text) => date::parse(text),
+        _ => None,
+    };
+    ms.filter(|ms| ms.abs() <= date::MAX_MS).unwrap_or(0)
 }

@@ -1,6 +1,6 @@
 //! Settings, permissions, roles and teams.
 
-use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
@@ -72,14 +72,17 @@ impl Store {
     /// All roles.
     pub async fn roles(&self) -> Result<Vec<Role>, Error> {
         let roles = self
-            .find(Lookup::All(Collection::Roles), &["scope", "description"])
+            .find(Lookup::All(Collection::Roles), ROLE_FIELDS)
             .await?;
-        let role = |role: &RawDocumentBuf| Role {
-            id: raw::text(role, "_id").unwrap_or_default(),
-            scope: raw::text(role, "scope").unwrap_or_default(),
-            description: raw::text(role, "description").unwrap_or_default(),
-        };
-        Ok(roles.iter().map(role).collect())
+        Ok(roles.iter().map(|role| Role::of(role)).collect())
+    }
+
+    /// The roles with these ids, in no particular order; missing ones are left out.
+    pub async fn roles_by_ids(&self, ids: &[String]) -> Result<Vec<Role>, Error> {
+        let roles = self
+            .find(Lookup::Ids(Collection::Roles, ids), ROLE_FIELDS)
+            .await?;
+        Ok(roles.iter().map(|role| Role::of(role)).collect())
     }
 
     /// The `type` of a team: 0 public, 1 private; `None` if there is no such team.
@@ -137,3 +140,15 @@ impl Store {
         self.insert(Collection::TeamMembers, document).await
     }
 }
+
+impl Role {
+    fn of(role: &RawDocument) -> Self {
+        Self {
+            id: raw::text(role, "_id").unwrap_or_default(),
+            scope: raw::text(role, "scope").unwrap_or_default(),
+            description: raw::text(role, "description").unwrap_or_default(),
+        }
+    }
+}
+
+const ROLE_FIELDS: &[&str] = &["scope", "description"];

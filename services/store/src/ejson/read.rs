@@ -9,6 +9,8 @@ use bson::spec::BinarySubtype;
 use bson::{Binary, Bson, DateTime, Document, Regex};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::date;
+
 pub(super) fn value(text: &str) -> Result<Bson, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Ejson::Value.deserialize(&mut deserializer)?;
@@ -101,7 +103,7 @@ impl<'de> Visitor<'de> for Ejson {
 fn marker(mut document: Document) -> Result<Bson, &'static str> {
     let mut keys = document.keys().map(String::as_str);
     match [keys.next(), keys.next(), keys.next()] {
-        [Some("$date"), None, None] => Ok(date(&document["$date"])),
+        [Some("$date"), None, None] => Ok(read_date(&document["$date"])),
         [Some("$InfNaN"), None, None] => Ok(Bson::Double(match document["$InfNaN"] {
             Bson::Int32(sign) if sign != 0 => f64::INFINITY.copysign(f64::from(sign)),
             _ => f64::NAN,
@@ -146,22 +148,14 @@ fn marker(mut document: Document) -> Result<Bson, &'static str> {
     }
 }
 
-/// JavaScript's `new Date(value)`, as far as clients use it.
-fn date(value: &Bson) -> Bson {
+/// JavaScript's `new Date(value)`.
+fn read_date(value: &Bson) -> Bson {
     let ms = match value {
         Bson::Int32(ms) => Some(i64::from(*ms)),
         Bson::Int64(ms) => Some(*ms),
-        Bson::Double(ms) if ms.abs() <= 8.64e15 => Some(*ms as i64),
-        Bson::String(text) => parse_date(text),
+        Bson::Double(ms) if ms.abs() <= date::MAX_MS as f64 => Some(*ms as i64),
+        Bson::String(text) => date::parse(text),
         _ => None,
     };
     ms.map_or(Bson::Null, |ms| Bson::DateTime(DateTime::from_millis(ms)))
-}
-
-/// Milliseconds since 1970 of an ISO date with or without a time.
-pub(crate) fn parse_date(text: &str) -> Option<i64> {
-    let date = DateTime::parse_rfc3339_str(text)
-        .or_else(|_| DateTime::parse_rfc3339_str(format!("{text}T00:00:00Z")))
-        .ok()?;
-    Some(date.timestamp_millis())
 }

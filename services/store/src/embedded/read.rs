@@ -63,6 +63,15 @@ impl Reader {
                 self.by_ids(collection, id.as_ref().map(|id| id.value()))?
             }
             Lookup::SubscriptionsOfUser(user) => self.by_pairs(JOINED, user, None)?,
+            Lookup::SubscriptionsOfUserIn { user, rooms } => {
+                let members = self.read.open_table(MEMBERS).map_err(failed)?;
+                let mut ids = Vec::new();
+                for room in rooms {
+                    let id = members.get((room.as_str(), user)).map_err(failed)?;
+                    ids.extend(id.map(|id| id.value().to_owned()));
+                }
+                self.by_ids(collection, ids.iter().map(String::as_str))?
+            }
             Lookup::SubscriptionsOfRoom(room) => self.by_pairs(MEMBERS, room, None)?,
             Lookup::SubscriptionsOfRoomExcept { room, user } => {
                 self.by_pairs(MEMBERS, room, Some(user))?

@@ -49,6 +49,9 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
         Lookup::RoomByName(name) => one(doc! { "name": name }),
         Lookup::SubscriptionOf { room, user } => one(doc! { "rid": room, "u._id": user }),
         Lookup::SubscriptionsOfUser(user) => all(doc! { "u._id": user }),
+        Lookup::SubscriptionsOfUserIn { user, rooms } => {
+            all(doc! { "rid": { "$in": rooms }, "u._id": user })
+        }
         Lookup::SubscriptionsOfRoom(room) => all(doc! { "rid": room }),
         Lookup::SubscriptionsOfRoomExcept { room, user } => {
             all(doc! { "rid": room, "u._id": { "$ne": user } })
@@ -178,6 +181,10 @@ mod tests {
             (Lookup::RoomByName("r"), Planner::Any),
             (Lookup::SubscriptionOf { room, user }, Planner::Any),
             (Lookup::SubscriptionsOfUser(user), Planner::Any),
+            (
+                Lookup::SubscriptionsOfUserIn { user, rooms: &ids },
+                Planner::Mongod,
+            ),
             (Lookup::SubscriptionsOfRoom(room), Planner::Any),
             (
                 Lookup::SubscriptionsOfRoomExcept { room, user },

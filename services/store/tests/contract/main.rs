@@ -47,6 +47,8 @@ contract! {
         an_unknown_token_hash_has_no_owner
         a_token_is_as_old_as_its_date_number_or_text
         only_a_false_active_deactivates
+        somebody_without_a_usable_id_is_nobody
+        roles_of_an_odd_type_are_none
         a_username_is_matched_exactly
         a_taken_username_is_a_conflict_and_writes_nothing
         a_taken_id_is_a_conflict
@@ -66,7 +68,12 @@ contract! {
         a_room_tells_what_access_rules_need
         a_room_document_holds_only_what_clients_may_see
         a_member_is_listed_on_both_sides
-        an_invitation_is_no_membership
+        whoever_has_a_status_is_no_member
+        rooms_are_found_in_one_go
+        a_stored_room_comes_whole_with_its_type
+        a_team_that_is_no_text_is_a_team_of_nobody
+        attributes_are_read_as_far_as_they_can_be
+        a_member_keeps_the_time_of_the_last_decision
         a_second_subscription_of_the_same_user_is_a_conflict
         a_message_marks_the_subscriptions_of_everybody_but_its_writer
         a_removed_subscription_is_gone_from_both_sides
@@ -96,6 +103,7 @@ contract! {
         a_setting_has_a_value_or_none
         a_setting_that_does_not_exist_cannot_be_set
         permissions_and_roles_are_listed
+        roles_are_found_by_their_ids
         teams_know_their_kind_and_members
         without_a_monolith_there_is_no_version
     }

@@ -1,5 +1,5 @@
-use store::bson::{DateTime, Document, doc};
-use store::{ErrorKind, Room, Store, Subscription, Update};
+use store::bson::{Bson, DateTime, Document, doc};
+use store::{Attributes, ErrorKind, Room, Store, Subscription, Update};
 
 use super::{parsed, sorted};
 
@@ -107,30 +107,50 @@ pub(crate) async fn a_member_is_listed_on_both_sides(store: &Store) {
     );
 }
 
-pub(crate) async fn an_invitation_is_no_membership(store: &Store) {
+pub(crate) async fn whoever_has_a_status_is_no_member(store: &Store) {
     store
         .insert_room(doc! { "_id": "r", "t": "p" })
         .await
         .unwrap();
-    for (user, field) in [
-        ("a", doc! { "invited": true }),
-        ("b", doc! { "status": "INVITED" }),
+    for (user, field, is_invited) in [
+        ("a", doc! { "invited": true }, true),
+        ("b", doc! { "status": "INVITED" }, true),
+        ("c", doc! { "status": "BANNED" }, false),
+        ("d", doc! { "status": "what comes next" }, false),
+        ("e", doc! { "status": 7 }, false),
+        ("f", doc! { "status": Bson::Null }, false),
+        ("g", doc! { "status": "BANNED", "invited": true }, false),
     ] {
-        let mut invitation = subscription("r", user);
-        invitation.extend(field);
-        store.insert_subscription(invitation).await.unwrap();
+        let mut pending = subscription("r", user);
+        pending.extend(field);
+        store.insert_subscription(pending).await.unwrap();
         assert_eq!(store.subscription("r", user).await.unwrap(), None, "{user}");
         assert_eq!(
-            store.rooms_of_user(user).await.unwrap(),
-            Vec::<String>::new(),
+            store.is_invited("r", user).await.unwrap(),
+            is_invited,
+            "{user}"
+        );
+        let nothing = Vec::<String>::new();
+        assert_eq!(store.rooms_of_user(user).await.unwrap(), nothing, "{user}");
+        assert_eq!(
+            store
+                .rooms_of_user_among(user, &["r".into()])
+                .await
+                .unwrap(),
+            nothing,
             "{user}"
         );
         assert_eq!(
             store.room_documents_of(user).await.unwrap(),
-            Vec::<String>::new(),
+            nothing,
             "{user}"
         );
-        // Its user sees the invitation itself.
+        assert_eq!(
+            store.attributes_checked("r", user).await.unwrap(),
+            None,
+            "{user}"
+        );
+        // Its user sees the subscription itself.
         assert!(
             store
                 .subscription_document("r", user)
@@ -141,12 +161,150 @@ pub(crate) async fn an_invitation_is_no_membership(store: &Store) {
         );
     }
     assert_eq!(store.members("r").await.unwrap(), Vec::<String>::new());
-    let accept = Update {
-        unset: vec!["invited".into()],
-        ..Update::default()
+    for (user, field) in [("a", "invited"), ("b", "status")] {
+        let accept = Update {
+            unset: vec![field.into()],
+            ..Update::default()
+        };
+        assert!(store.update_subscription("r", user, accept).await.unwrap());
+        assert!(!store.is_invited("r", user).await.unwrap(), "{user}");
+    }
+    assert_eq!(sorted(store.members("r").await.unwrap()), ["a", "b"]);
+    let ban = Update::set(doc! { "status": "BANNED" });
+    assert!(store.update_subscription("r", "a", ban).await.unwrap());
+    assert_eq!(store.members("r").await.unwrap(), ["b"]);
+    assert!(!store.is_invited("r", "nobody").await.unwrap());
+}
+
+pub(crate) async fn rooms_are_found_in_one_go(store: &Store) {
+    two_rooms(store).await;
+    let ids = ["r2", "none", "r1"].map(str::to_owned);
+    let rooms = store.rooms_by_ids(&ids).await.unwrap();
+    assert_eq!(
+        sorted(rooms.into_iter().map(|room| room.id).collect()),
+        ["r1", "r2"]
+    );
+    let among = async |user| sorted(store.rooms_of_user_among(user, &ids).await.unwrap());
+    assert_eq!(among("a").await, ["r1", "r2"]);
+    assert_eq!(among("b").await, ["r1"]);
+    assert_eq!(among("nobody").await, Vec::<String>::new());
+    let none = store.rooms_of_user_among("a", &[]).await.unwrap();
+    assert_eq!(none, Vec::<String>::new());
+    assert_eq!(store.rooms_by_ids(&[]).await.unwrap(), []);
+}
+
+pub(crate) async fn a_stored_room_comes_whole_with_its_type(store: &Store) {
+    let room = doc! { "_id": "r", "t": "l", "contactId": "c1", "own": { "field": 1 }, "v": { "token": "s" } };
+    store.insert_room(room.clone()).await.unwrap();
+    let (kind, text) = store.stored_room("r").await.unwrap().unwrap();
+    let mut whole = parsed(&text);
+    whole.remove("_updatedAt");
+    assert_eq!((kind.as_str(), whole), ("l", room));
+    let odd = doc! { "_id": "odd", "t": 7 };
+    store.insert_room(odd).await.unwrap();
+    assert_eq!(store.stored_room("odd").await.unwrap().unwrap().0, "");
+    assert_eq!(store.stored_room("none").await.unwrap(), None);
+}
+
+pub(crate) async fn a_team_that_is_no_text_is_a_team_of_nobody(store: &Store) {
+    for (id, team, expected) in [
+        ("none", None, None),
+        ("null", Some(Bson::Null), None),
+        ("empty", Some("".into()), None),
+        ("text", Some("tm1".into()), Some("tm1")),
+        ("number", Some(5.into()), Some("(no text)")),
+        ("false", Some(false.into()), Some("(no text)")),
+        ("object", Some(doc! { "$ne": 1 }.into()), Some("(no text)")),
+    ] {
+        let mut room = doc! { "_id": id, "t": "c" };
+        room.extend(team.map(|team| ("teamId".to_owned(), team)));
+        store.insert_room(room).await.unwrap();
+        let found = store.room(id).await.unwrap().unwrap();
+        assert_eq!(found.team.as_deref(), expected, "{id}");
+    }
+}
+
+pub(crate) async fn attributes_are_read_as_far_as_they_can_be(store: &Store) {
+    let list = |key: &str, values: &[&str]| Attributes {
+        list: vec![(
+            key.into(),
+            values.iter().map(|value| (*value).to_owned()).collect(),
+        )],
+        is_odd: false,
     };
-    assert!(store.update_subscription("r", "a", accept).await.unwrap());
-    assert_eq!(store.members("r").await.unwrap(), ["a"]);
+    let odd = Attributes {
+        is_odd: true,
+        ..Attributes::default()
+    };
+    for (id, stored, decides, expected) in [
+        ("none", None, false, Attributes::default()),
+        ("null", Some(Bson::Null), false, Attributes::default()),
+        (
+            "empty",
+            Some(Bson::Array(vec![])),
+            false,
+            Attributes::default(),
+        ),
+        (
+            "one",
+            Some(Bson::Array(vec![
+                doc! { "key": "k", "values": ["a", "b"] }.into(),
+            ])),
+            true,
+            list("k", &["a", "b"]),
+        ),
+        ("text", Some("secret".into()), true, odd.clone()),
+        (
+            "mixed",
+            Some(Bson::Array(vec![
+                doc! { "key": "k", "values": ["a"] }.into(),
+                doc! { "key": "l", "values": [1] }.into(),
+            ])),
+            true,
+            Attributes {
+                is_odd: true,
+                ..list("k", &["a"])
+            },
+        ),
+    ] {
+        for attributes in [&stored] {
+            let mut document = doc! { "_id": id, "t": "p", "username": id };
+            document.extend(
+                attributes
+                    .clone()
+                    .map(|of| ("abacAttributes".to_owned(), of)),
+            );
+            store.insert_room(document.clone()).await.unwrap();
+            store.insert_user(document).await.unwrap();
+        }
+        let room = store.room(id).await.unwrap().unwrap();
+        assert_eq!(room.has_abac, decides, "{id}");
+        let of_room = store.room_attributes(id).await.unwrap();
+        assert_eq!(of_room.as_ref(), Some(&expected), "{id}");
+        assert_eq!(
+            store.user_attributes(id).await.unwrap(),
+            Some(expected),
+            "{id}"
+        );
+    }
+    assert_eq!(store.room_attributes("nothing").await.unwrap(), None);
+    assert_eq!(store.user_attributes("nobody").await.unwrap(), None);
+
+    let asks = list("k", &["a", "b"]);
+    assert!(list("k", &["b", "x", "a"]).cover(&asks));
+    assert!(!list("k", &["a"]).cover(&asks));
+    assert!(!list("l", &["a", "b"]).cover(&asks));
+    assert!(list("k", &[]).cover(&Attributes::default()));
+    assert!(!list("k", &["a"]).cover(&odd), "nobody knows what it asks");
+}
+
+pub(crate) async fn a_member_keeps_the_time_of_the_last_decision(store: &Store) {
+    two_rooms(store).await;
+    let checked = async || store.attributes_checked("r1", "a").await.unwrap();
+    assert_eq!(checked().await, Some(None));
+    store.set_attributes_checked("r1", "a", 5).await.unwrap();
+    assert_eq!(checked().await, Some(Some(5)));
+    assert_eq!(store.attributes_checked("r2", "b").await.unwrap(), None);
 }
 
 pub(crate) async fn a_second_subscription_of_the_same_user_is_a_conflict(store: &Store) {

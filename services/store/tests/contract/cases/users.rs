@@ -72,7 +72,12 @@ pub(crate) async fn a_token_is_as_old_as_its_date_number_or_text(store: &Store) 
         when(Bson::Double(1_000.0), "double"),
         when(Bson::Int64(2_000), "int"),
         when(Bson::String("1970-01-01T00:00:03Z".into()), "text"),
+        when(Bson::String("Thu, 01 Jan 1970 00:00:04 GMT".into()), "mail"),
+        when(Bson::String("1970-01-01 00:01".into()), "blank"),
         when(Bson::String("a while ago".into()), "nonsense"),
+        when(Bson::Double(f64::NAN), "nan"),
+        when(Bson::Boolean(true), "boolean"),
+        when(doc! { "$date": 7 }.into(), "object"),
     ];
     store
         .insert_user(doc! { "services": { "resume": { "loginTokens": tokens } } })
@@ -82,7 +87,12 @@ pub(crate) async fn a_token_is_as_old_as_its_date_number_or_text(store: &Store) 
         ("double", 1_000),
         ("int", 2_000),
         ("text", 3_000),
+        ("mail", 4_000),
+        ("blank", 60_000),
         ("nonsense", 0),
+        ("nan", 0),
+        ("boolean", 0),
+        ("object", 0),
     ] {
         let owner = store.user_by_token_hash(hashed).await.unwrap().unwrap();
         assert_eq!(owner.token.when, Some(ms), "{hashed}");
@@ -117,6 +127,36 @@ pub(crate) async fn only_a_false_active_deactivates(store: &Store) {
             "{id}"
         );
     }
+}
+
+pub(crate) async fn somebody_without_a_usable_id_is_nobody(store: &Store) {
+    let services = doc! {
+        "resume": { "loginTokens": [{ "hashedToken": HASH }] },
+        "password": { "bcrypt": "$2b$10$N9qo8uLOickgx2ZMRZoMye9ziAGq7vck5tvJgDvwdigaC3VYxmYaC" },
+    };
+    let user = doc! { "_id": "", "username": "odd", "services": services };
+    store.insert_user(user).await.unwrap();
+    assert_eq!(store.user_by_token_hash(HASH).await.unwrap(), None);
+    assert_eq!(store.password_hash("odd").await.unwrap(), None);
+}
+
+pub(crate) async fn roles_of_an_odd_type_are_none(store: &Store) {
+    for (id, roles, expected) in [
+        ("a", Some(Bson::Null), vec![]),
+        ("b", Some("admin".into()), vec![]),
+        (
+            "c",
+            Some(Bson::Array(vec![1.into(), "user".into()])),
+            vec!["user".to_owned()],
+        ),
+        ("d", None, vec![]),
+    ] {
+        let mut user = doc! { "_id": id, "username": id };
+        user.extend(roles.map(|roles| ("roles".to_owned(), roles)));
+        store.insert_user(user).await.unwrap();
+        assert_eq!(store.user_roles(id).await.unwrap(), Some(expected), "{id}");
+    }
+    assert_eq!(store.user_roles("nobody").await.unwrap(), None);
 }
 
 pub(crate) async fn a_username_is_matched_exactly(store: &Store) {

@@ -82,6 +82,23 @@ pub(crate) async fn permissions_and_roles_are_listed(store: &Store) {
     assert_eq!(store.roles().await.unwrap(), [auditor]);
 }
 
+pub(crate) async fn roles_are_found_by_their_ids(store: &Store) {
+    for (id, scope) in [("a", "Users"), ("b", "Subscriptions"), ("c", "Users")] {
+        let role = doc! { "_id": id, "name": id, "scope": scope };
+        store.insert_role(role).await.unwrap();
+    }
+    let ids = ["b", "none", "a"].map(str::to_owned);
+    let mut found = store.roles_by_ids(&ids).await.unwrap();
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    let role = |id: &str, scope: &str| Role {
+        id: id.into(),
+        scope: scope.into(),
+        description: String::new(),
+    };
+    assert_eq!(found, [role("a", "Users"), role("b", "Subscriptions")]);
+    assert_eq!(store.roles_by_ids(&[]).await.unwrap(), []);
+}
+
 pub(crate) async fn teams_know_their_kind_and_members(store: &Store) {
     store
         .insert_team(doc! { "_id": "open", "type": 0, "roomId": "r0" })
