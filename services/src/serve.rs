@@ -11,7 +11,7 @@ use metrics::{counter, describe_counter};
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ pub(crate) type Outcome = Result<Option<Bytes>, ServiceError>;
 /// in the futures that they return.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Begins to answer. The future is dropped unpolled if its turn comes after the caller's deadline; once begun it runs
-    /// to its end, also when the caller has got a timeout meanwhile: a write is never cut in two.
+    /// to its end, also when the bus has told the caller meanwhile that time is up: a write is never cut in two.
     fn handle_call(self: Arc<Self>, call: Call) -> impl Future<Output = Outcome> + Send + 'static;
 
     /// Hears everything else; what follows from it is in the future, which nothing waits for.
@@ -124,33 +124,15 @@ fn begin<H: Handler>(handler: &Arc<H>, request: Request, bounds: &Bounds, tasks:
     let running = bounds.running.clone();
     tasks.spawn(async move {
         let _place = place;
-        let deadline = request.context.deadline;
-        let turn = running.acquire_owned();
-        let turn = match deadline {
-            Some(deadline) => timeout_at(deadline.into(), turn).await.ok(),
-            None => Some(turn.await),
-        };
         // The semaphore is never closed.
-        let Some(Ok(_turn)) = turn.filter(|_| !is_late(&request)) else {
-            return request.respond(Err(too_late(service)));
+        let Ok(_turn) = running.acquire_owned().await else {
+            return;
         };
-        finish(request, answer, service).await;
+        if is_late(&request) {
+            return request.respond(Err(too_late(service)));
+        }
+        request.respond(answer.await);
     });
-}
-
-/// Answers when the work is done, or with an error when the caller's time is up; the work goes on all the same.
-async fn finish(request: Request, answer: impl Future<Output = Outcome>, service: &'static str) {
-    let mut answer = std::pin::pin!(answer);
-    let Some(deadline) = request.context.deadline else {
-        return request.respond(answer.await);
-    };
-    if let Ok(outcome) = timeout_at(deadline.into(), &mut answer).await {
-        return request.respond(outcome);
-    }
-    request.respond(Err(too_late(service)));
-    if answer.await.is_err() {
-        tracing::debug!(service, "a request failed after its deadline");
-    }
 }
 
 fn is_late(request: &Request) -> bool {
