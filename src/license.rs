@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use backplane::{Bus, CallOptions, NodeInfo};
+use backplane::{Bus, NodeInfo};
+use services::license::is_valid;
 
 /// The services that the original counts: those outside the monolith.
 const EXTERNAL: [&str; 8] = [
@@ -27,16 +28,9 @@ pub(crate) async fn refused(bus: &Bus, every: Duration, fails: u32) -> String {
         if !bus.has_service("license") {
             continue;
         }
-        match bus
-            .call(
-                "license.hasValidLicense",
-                r#"["scalability"]"#,
-                CallOptions::default(),
-            )
-            .await
-        {
-            Ok(Some(answer)) if answer == "true" => refusals = 0,
-            Ok(_) => refusals += 1,
+        match is_valid(bus, Some("scalability")).await {
+            Ok(true) => refusals = 0,
+            Ok(false) => refusals += 1,
             // The original counts errors too; here only a licence service that was heard may end a node.
             Err(error) => {
                 tracing::warn!(%error, "the licence could not be checked");

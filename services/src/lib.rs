@@ -2,8 +2,10 @@
 //! into strict types first, and its rules are plain functions. They never import the gateway; they meet on the bus.
 
 pub mod accounts;
+mod answers;
 pub mod authorization;
 mod errors;
+pub mod license;
 mod params;
 pub mod presence;
 pub mod sandbox;
