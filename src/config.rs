@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) gateway: gateway::config::Config,
     pub(crate) license_check: Duration,
     pub(crate) license_fails: u32,
+    pub(crate) hosts_abac: bool,
     /// The sandbox's folder; `None` keeps nothing.
     pub(crate) data: Option<PathBuf>,
 }
@@ -55,6 +56,7 @@ impl Settings {
                 0.1..=86_400.0,
             ),
             license_fails: r.number("MAX_FAILS", 2, 1..=1_000),
+            hosts_abac: !r.flag("USE_EXTERNAL_ABAC_SERVICE", false),
             data: (!r.flag("DDP_EDGE_EPHEMERAL", false))
                 .then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
             bus,

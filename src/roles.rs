@@ -190,7 +190,14 @@ fn start_services(
     }
     if role == Role::Authorization || everything {
         let (bus, store, shutdown) = parts();
-        services.spawn(services::authorization::run(bus, store, shutdown));
+        services.spawn(services::authorization::run(
+            bus,
+            store,
+            services::authorization::Config {
+                hosts_abac: settings.hosts_abac,
+            },
+            shutdown,
+        ));
     }
     if role == Role::Presence || everything {
         let (bus, store, shutdown) = parts();

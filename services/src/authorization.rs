@@ -1,6 +1,15 @@
 //! Permissions and room access (services.md 3). Unknown means no; a store that does not answer is an error, never a no.
+//!
+//! What is remembered is what events keep true: the permissions (`permissions`) and the guests' limits (`restrictions`).
+//! Roles, memberships, teams, rooms and settings are read for every question (`person`), so no answer rests on what
+//! somebody has lost.
 
+mod abac;
+mod omnichannel;
 mod permissions;
+mod person;
+mod question;
+mod restrictions;
 mod roles;
 mod rooms;
 
@@ -8,33 +17,46 @@ use std::{sync::Arc, time::Duration};
 
 use backplane::{Bus, Context, Incoming, Service, ServiceError};
 use bytes::Bytes;
-use serde_json::json;
 use store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::{permissions::Permissions, roles::Roles};
+use self::{
+    abac::Abac,
+    permissions::Permissions,
+    question::{Asker, Need, Question},
+    restrictions::Restrictions,
+};
 use crate::{
-    errors::{plain, unavailable},
-    params::Params,
+    errors::unavailable,
     serve::{Call, Handler, Outcome, serve},
 };
 
-/// Requests judged at the same time; more wait on the bus.
-const CONCURRENT: usize = 256;
-/// How often the permissions are read again, in case an event was missed.
-const REREAD_EVERY: Duration = Duration::from_secs(60);
-/// How long until the next try of what could not be read at the start.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Settings of the authorization service.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Offers the service `abac` too, as the original does; without it the one of another node is asked.
+    pub hosts_abac: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { hosts_abac: true }
+    }
+}
 
 struct Authorization {
     bus: Bus,
     store: Store,
+    abac: Arc<Abac>,
     permissions: Permissions,
-    roles: Roles,
+    restrictions: Restrictions,
+    /// The licence may have changed.
+    license_changed: Notify,
 }
 
-/// Serves `authorization` until the shutdown.
-pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
+/// Serves `authorization` until the shutdown, and `abac` if the configuration says so.
+pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationToken) {
     let inbox = bus.announce(Service {
         name: "authorization",
         actions: vec![
@@ -45,6 +67,7 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
             "authorization.canReadRoom",
             "authorization.canAccessRoomId",
             "authorization.canAccessRoomIds",
+            "authorization.canAccessConference",
             "authorization.addRoleRestrictions",
             "authorization.getUsersFromPublicRoles",
             "authorization.hasAnyRole",
@@ -53,138 +76,114 @@ pub async fn run(bus: Bus, store: Store, shutdown: CancellationToken) {
             "watch.roles",
             "permission.changed",
             "authorization.guestPermissions",
+            "license.module",
         ],
     });
-    let service = Arc::new(Authorization {
+    let abac_inbox = config.hosts_abac.then(|| {
+        bus.announce(Service {
+            name: "abac",
+            actions: abac::ACTIONS.to_vec(),
+            events: vec![],
+        })
+    });
+    let abac = Arc::new(Abac {
+        bus: bus.clone(),
+        store: store.clone(),
+        is_hosted: config.hosts_abac,
+    });
+    let authorization = Arc::new(Authorization {
         bus,
         store,
+        abac: abac.clone(),
         permissions: Permissions::default(),
-        roles: Roles::default(),
+        restrictions: Restrictions::default(),
+        license_changed: Notify::new(),
     });
+    let serving = async {
+        let abac = async {
+            if let Some(inbox) = abac_inbox {
+                serve(abac, inbox, "abac", CONCURRENT, &shutdown).await;
+            }
+        };
+        let us = authorization.clone();
+        tokio::join!(
+            serve(us, inbox, "authorization", CONCURRENT, &shutdown),
+            abac
+        );
+    };
     tokio::select! {
-        () = serve(service.clone(), inbox, "authorization", CONCURRENT, &shutdown) => {}
-        () = service.keep_fresh() => {}
+        () = serving => {}
+        () = authorization.keep_permissions_fresh() => {}
+        () = authorization.keep_restrictions_fresh() => {}
     }
 }
 
 impl Handler for Authorization {
     async fn handle_call(self: Arc<Self>, call: Call) -> Outcome {
-        self.dispatch(call.action, &call.params, &call.context)
-            .await
+        let question = Question::parse(call.action, &call.params)?;
+        self.answer(question, &call.context).await
     }
 
-    async fn handle_news(self: Arc<Self>, news: Incoming) {
+    fn handle_news(self: Arc<Self>, news: Incoming) -> impl Future<Output = ()> + Send + 'static {
         match news {
-            Incoming::Event(event) => self.handle_event(event.name, &event.args).await,
+            Incoming::Event(event) => match event.name {
+                "permission.changed" => self.permissions.handle_changed(&event.args),
+                "watch.roles" => self.permissions.forget(),
+                "authorization.guestPermissions" => self.restrictions.handle_guests(&event.args),
+                _ => self.license_changed.notify_one(),
+            },
             // Whatever changed meanwhile was not heard.
             Incoming::Up | Incoming::Gap(_) => {
-                self.roles.forget();
-                self.permissions.read(&self.store).await;
+                self.permissions.forget();
+                self.license_changed.notify_one();
             }
+            // It may bring the licence service.
+            Incoming::NodeUp(_) => self.license_changed.notify_one(),
             _ => {}
         }
+        std::future::ready(())
     }
 }
 
 impl Authorization {
-    /// Reads the permissions again and again, and until they are known what the start could not read.
-    async fn keep_fresh(&self) {
-        let mut reread = tokio::time::interval(REREAD_EVERY);
-        let mut retry = tokio::time::interval(RETRY_AFTER);
-        loop {
-            tokio::select! {
-                _ = reread.tick() => self.permissions.read(&self.store).await,
-                _ = retry.tick(), if self.is_incomplete() => self.complete().await,
+    async fn answer(&self, question: Question, context: &Context) -> Outcome {
+        let verdict = match question {
+            Question::Permission {
+                user,
+                permissions,
+                scope,
+                need,
+            } => {
+                let Some(user) = user else { return no() };
+                let roles = self.roles_of(user, scope.as_deref()).await?;
+                let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
+                self.has(&roles, &permissions, need).await?
             }
-        }
-    }
-
-    fn is_incomplete(&self) -> bool {
-        !self.permissions.is_known() || !self.permissions.guests_known()
-    }
-
-    /// Reads what is still unknown: permissions from the store, the guests' limits from the licence service.
-    async fn complete(&self) {
-        if !self.permissions.is_known() {
-            self.permissions.read(&self.store).await;
-        }
-        if !self.permissions.guests_known() && self.bus.has_service("license") {
-            self.permissions.read_guests(&self.bus).await;
-        }
-    }
-
-    async fn handle_event(&self, name: &str, args: &[u8]) {
-        match name {
-            "permission.changed" => {
-                self.roles.forget();
-                if !self.permissions.handle_changed(args) {
-                    self.permissions.read(&self.store).await;
-                }
+            Question::Room(asked) => self.can_access(asked, context).await?,
+            Question::ReadRoom(asked) => self.can_read(asked, context).await?,
+            Question::RoomId { room, user } => {
+                let Some(room) = room else { return no() };
+                self.can_access_id(&room, user.as_deref(), context).await?
             }
-            "watch.roles" => self.roles.forget(),
-            _ => self.permissions.handle_guests(args),
-        }
-    }
-
-    async fn dispatch(&self, action: &str, params: &Params, context: &Context) -> Outcome {
-        let scope = params.text(2);
-        let verdict = match action {
-            "authorization.hasPermission" => {
-                self.has(
-                    params.user(0),
-                    &params.text(1).map_or(vec![], |p| vec![p]),
-                    scope,
-                    Need::One,
-                )
-                .await?
+            Question::RoomIds { rooms, user } => {
+                self.can_access_ids(rooms, user.as_deref(), context).await?
             }
-            "authorization.hasAllPermission" => {
-                self.has(
-                    params.user(0),
-                    &params.texts(1).unwrap_or_default(),
-                    scope,
-                    Need::All,
-                )
-                .await?
-            }
-            "authorization.hasAtLeastOnePermission" => {
-                self.has(
-                    params.user(0),
-                    &params.texts(1).unwrap_or_default(),
-                    scope,
-                    Need::One,
-                )
-                .await?
-            }
-            "authorization.canAccessRoom" => self.can_access(params, context).await?,
-            "authorization.canReadRoom" => self.can_read(params, context).await?,
-            "authorization.canAccessRoomId" => {
-                self.can_access_id(params.text(0), params.text(1), context)
+            Question::Conference {
+                rooms,
+                members,
+                user,
+            } => {
+                self.can_access_conference(&rooms, &members, user.as_deref(), context)
                     .await?
             }
-            "authorization.canAccessRoomIds" => {
-                self.can_access_ids(
-                    &params.texts(0).unwrap_or_default(),
-                    params.user(1),
-                    context,
-                )
-                .await?
+            Question::AnyRole { user, roles, scope } => {
+                let Some(user) = user else { return no() };
+                self.has_any_role(user, &roles, scope.as_deref()).await?
             }
-            "authorization.hasAnyRole" => {
-                self.has_any_role(params.text(0), &params.texts(1).unwrap_or_default(), scope)
-                    .await?
+            Question::Restrict { role, permissions } => {
+                return self.restrictions.add(&role, permissions).map(|()| None);
             }
-            "authorization.addRoleRestrictions" => {
-                let (Some(role), Some(list)) = (params.text(0), params.texts(1)) else {
-                    return Err(plain("invalid-param"));
-                };
-                self.permissions.restrict(role, &list);
-                return Ok(None);
-            }
-            "authorization.getUsersFromPublicRoles" => {
-                return self.users_from_public_roles().await.map(Some);
-            }
-            _ => return Err(plain("unknown action")),
+            Question::PublicRoles => return self.users_from_public_roles().await.map(Some),
         };
         Ok(Some(Bytes::from_static(if verdict {
             b"true"
@@ -193,97 +192,84 @@ impl Authorization {
         })))
     }
 
-    /// Whether the user has all, or at least one, of the permissions; nobody has none.
+    /// Whether a list of roles has all, or at least one, of the permissions.
     async fn has(
         &self,
-        user: Option<&str>,
+        roles: &[String],
         permissions: &[&str],
-        scope: Option<&str>,
         need: Need,
     ) -> Result<bool, ServiceError> {
-        let Some(user) = user else { return Ok(false) };
-        let roles = self
-            .roles
-            .of(&self.store, user, scope)
-            .await
-            .map_err(unavailable)?;
-        let mut answers = permissions
-            .iter()
-            .map(|permission| self.permissions.allow(&roles, permission));
-        match need {
-            Need::All => answers.try_fold(true, |all, answer| Ok(all && answer?)),
-            Need::One => answers.try_fold(false, |any, answer| Ok(any || answer?)),
-        }
-    }
-
-    async fn has_any_role(
-        &self,
-        user: Option<&str>,
-        wanted: &[&str],
-        scope: Option<&str>,
-    ) -> Result<bool, ServiceError> {
-        let Some(user) = user else { return Ok(false) };
-        let roles = self.store.roles().await.map_err(unavailable)?;
-        // Unknown roles are held by nobody; where a role counts decides whose list is read.
-        let (scoped, own): (Vec<_>, Vec<_>) = roles
-            .into_iter()
-            .filter(|role| wanted.contains(&role.id.as_str()))
-            .partition(|role| role.scope == "Subscriptions");
-        if !own.is_empty() {
-            let held = self
-                .store
-                .user(user)
-                .await
-                .map_err(unavailable)?
-                .map(|user| user.roles)
-                .unwrap_or_default();
-            if own.iter().any(|role| held.contains(&role.id)) {
-                return Ok(true);
+        let decisive = matches!(need, Need::One);
+        for permission in permissions {
+            let has = !self.restrictions.forbid(roles, permission)
+                && self
+                    .permissions
+                    .allow(&self.store, roles, permission)
+                    .await?;
+            if has == decisive {
+                return Ok(decisive);
             }
         }
-        let Some(room) = scope.filter(|_| !scoped.is_empty()) else {
-            return Ok(false);
-        };
-        let held = self
-            .store
-            .subscription(room, user)
-            .await
-            .map_err(unavailable)?
-            .map(|s| s.roles)
-            .unwrap_or_default();
-        Ok(scoped.iter().any(|role| held.contains(&role.id)))
+        Ok(!decisive)
     }
 
-    async fn users_from_public_roles(&self) -> Result<Bytes, ServiceError> {
-        let roles = self.store.roles().await.map_err(unavailable)?;
-        let public: Vec<String> = roles
-            .into_iter()
-            .filter(|role| role.scope == "Users" && !role.description.is_empty())
-            .map(|role| role.id)
-            .collect();
-        let users = self
-            .store
-            .users_with_roles(&public)
-            .await
-            .map_err(unavailable)?;
-        let list: Vec<_> = users
-            .into_iter()
-            .map(|user| {
-                let roles: Vec<_> = user
-                    .roles
-                    .into_iter()
-                    .filter(|role| public.contains(role))
-                    .collect();
-                json!({ "_id": user.id, "username": user.username, "roles": roles })
-            })
-            .collect();
-        Ok(serde_json::Value::from(list).to_string().into())
+    /// A user's roles, and those of the subscription where a room is given.
+    async fn roles_of(
+        &self,
+        user: Asker,
+        scope: Option<&str>,
+    ) -> Result<Vec<String>, ServiceError> {
+        let (own, scoped) = tokio::join!(
+            async {
+                match user.roles {
+                    Some(roles) => Ok(Some(roles)),
+                    None => self.store.user_roles(&user.id).await,
+                }
+            },
+            async {
+                match scope {
+                    Some(room) => self.store.subscription(room, &user.id).await,
+                    None => Ok(None),
+                }
+            }
+        );
+        let mut roles = own.map_err(unavailable)?.unwrap_or_default();
+        roles.extend(
+            scoped
+                .map_err(unavailable)?
+                .into_iter()
+                .flat_map(|of| of.roles),
+        );
+        Ok(roles)
+    }
+
+    /// Reads the permissions now and then, in case an event was missed.
+    async fn keep_permissions_fresh(&self) {
+        loop {
+            self.permissions.refresh(&self.store).await;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Asks for the guests' limits until they are known, and again whenever the licence may have become valid.
+    async fn keep_restrictions_fresh(&self) {
+        loop {
+            let changed = self.license_changed.notified();
+            let answered =
+                self.bus.has_service("license") && self.restrictions.ask(&self.bus).await;
+            let pause = if answered { AGAIN_AFTER } else { RETRY_AFTER };
+            let _ = tokio::time::timeout(pause, changed).await;
+        }
     }
 }
 
-/// How many of the permissions are needed.
-#[derive(Clone, Copy)]
-enum Need {
-    All,
-    One,
+fn no() -> Outcome {
+    Ok(Some(Bytes::from_static(b"false")))
 }
+
+/// Questions of one service under way at the same time; more wait.
+const CONCURRENT: usize = 256;
+/// How often what events keep true is read again.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How long until the next try of what did not work.
+const RETRY_AFTER: Duration = Duration::from_secs(2);

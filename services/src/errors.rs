@@ -28,6 +28,11 @@ pub(crate) fn plain(message: &str) -> ServiceError {
     }
 }
 
+/// A parameter is missing or of the wrong type.
+pub(crate) fn invalid_param() -> ServiceError {
+    plain("invalid-param")
+}
+
 /// The store did not answer. Unknown means no, but never "no such user": callers tell the two apart.
 pub(crate) fn unavailable(error: store::Error) -> ServiceError {
     tracing::warn!(%error, "the store did not answer");

@@ -5,11 +5,13 @@ pub mod accounts;
 mod answers;
 pub mod authorization;
 mod errors;
+mod known;
 pub mod license;
 mod params;
 pub mod presence;
 pub mod sandbox;
 mod serve;
+mod settings;
 pub mod stream_hub;
 
 use std::time::{SystemTime, UNIX_EPOCH};

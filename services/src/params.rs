@@ -1,12 +1,12 @@
-//! Positional parameters of an action, read into strict types: an object where a string belongs is "not given", so no
-//! query operator of a client ever reaches a filter.
+//! Positional parameters of an action, read into strict types, so that no query operator of a client ever reaches a
+//! filter. `null` and absent count as not given, and so does an empty text (services.md 1.1).
 
 use backplane::ServiceError;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::errors::plain;
+use crate::errors::{invalid_param, plain};
 
-/// The arguments of one call. `null`, absent and (for text) empty all count as not given (services.md 1.1).
+/// The arguments of one call.
 pub(crate) struct Params(Vec<Value>);
 
 impl Params {
@@ -22,33 +22,58 @@ impl Params {
         self.0.get(index).filter(|value| !value.is_null())
     }
 
+    /// A text; anything else counts as not given.
     pub(crate) fn text(&self, index: usize) -> Option<&str> {
-        self.get(index)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-    }
-
-    /// A list of strings; anything else inside makes the whole list not given.
-    pub(crate) fn texts(&self, index: usize) -> Option<Vec<&str>> {
-        self.get(index)?
-            .as_array()?
-            .iter()
-            .map(Value::as_str)
-            .collect()
+        self.get(index).and_then(a_name)
     }
 
     /// A member of an object argument, as text.
     pub(crate) fn member(&self, index: usize, name: &str) -> Option<&str> {
         self.get(index)
             .and_then(|value| value.get(name))
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
+            .and_then(a_name)
     }
 
-    /// A user given as an id or as an object with `_id` (newer callers).
-    pub(crate) fn user(&self, index: usize) -> Option<&str> {
-        self.text(index).or_else(|| self.member(index, "_id"))
+    /// # Errors
+    /// Something is given that is no text.
+    pub(crate) fn optional_text(&self, index: usize) -> Result<Option<&str>, ServiceError> {
+        optional_text(self.get(index))
     }
+
+    /// # Errors
+    /// Something is given that is no object.
+    pub(crate) fn object(&self, index: usize) -> Result<Option<&Map<String, Value>>, ServiceError> {
+        self.get(index)
+            .map(|value| value.as_object().ok_or_else(invalid_param))
+            .transpose()
+    }
+
+    /// A list of texts, none of them empty.
+    ///
+    /// # Errors
+    /// It is not given, or something else is in it.
+    pub(crate) fn names(&self, index: usize) -> Result<Vec<&str>, ServiceError> {
+        self.get(index)
+            .and_then(Value::as_array)
+            .and_then(|list| list.iter().map(a_name).collect())
+            .ok_or_else(invalid_param)
+    }
+}
+
+/// A text, or nothing: absent, `null` or empty.
+///
+/// # Errors
+/// Anything else.
+pub(crate) fn optional_text(value: Option<&Value>) -> Result<Option<&str>, ServiceError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err(invalid_param()),
+    }
+}
+
+fn a_name(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -57,13 +82,21 @@ mod tests {
 
     #[test]
     fn objects_never_pass_for_strings() {
-        let params = Params::parse(br#"[{"$gt":""},null,"",["a",{"$ne":1}],{"_id":{"$ne":1}}]"#)
+        let params = Params::parse(br#"[{"$gt":""},null,"",["a",{"$ne":1}],["a",""],"x",["a"]]"#)
             .expect("an array");
         assert_eq!(params.text(0), None);
         assert_eq!(params.text(1), None);
         assert_eq!(params.text(2), None);
-        assert_eq!(params.texts(3), None);
-        assert_eq!(params.user(4), None);
+        assert!(params.optional_text(0).is_err());
+        for nothing in [1, 2, 9] {
+            assert_eq!(params.optional_text(nothing), Ok(None));
+        }
+        assert_eq!(params.optional_text(5), Ok(Some("x")));
+        for bad in [0, 1, 3, 4, 5, 9] {
+            assert!(params.names(bad).is_err(), "{bad}");
+        }
+        assert_eq!(params.names(6), Ok(vec!["a"]));
+        assert!(params.object(5).is_err() && params.object(1) == Ok(None));
         assert!(Params::parse(b"{}").is_err());
     }
 }

@@ -43,7 +43,12 @@ impl Workspace {
         let (b, s, t) = parts();
         tokio::spawn(accounts::run(b, s, config, t));
         let (b, s, t) = parts();
-        tokio::spawn(authorization::run(b, s, t));
+        tokio::spawn(authorization::run(
+            b,
+            s,
+            authorization::Config::default(),
+            t,
+        ));
         let (b, s, t) = parts();
         tokio::spawn(presence::run(b, s, t));
         let (b, s, t) = parts();

@@ -22,6 +22,10 @@ pub(crate) enum Group {
     Servers,
     /// Whatever runs the gateway.
     Gateway,
+    /// Whatever runs the gateway, and the accounts service.
+    Logins,
+    /// Whatever runs the authorization service on real servers.
+    Authorization,
     /// The sandbox alone.
     Sandbox,
     /// Known from the original and accepted, without an effect here.
@@ -35,6 +39,8 @@ impl Group {
             Self::Process => true,
             Self::Servers | Self::Accepted => role != Role::Sandbox,
             Self::Gateway => gateway,
+            Self::Logins => gateway || role == Role::Accounts,
+            Self::Authorization => matches!(role, Role::Authorization | Role::All),
             Self::Sandbox => role == Role::Sandbox,
         }
     }
@@ -54,7 +60,7 @@ const fn var(
     }
 }
 
-use Group::{Accepted, Gateway, Process, Sandbox, Servers};
+use Group::{Accepted, Authorization, Gateway, Logins, Process, Sandbox, Servers};
 
 pub(crate) const VARIABLES: &[Variable] = &[
     var(
@@ -139,6 +145,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "refused licence checks in a row until the node that the original would end drains and exits",
     ),
     var(
+        "USE_EXTERNAL_ABAC_SERVICE",
+        "false",
+        Authorization,
+        "leave the service abac to another node and ask that; without it authorization offers abac.canAccessObject itself",
+    ),
+    var(
         "MULTIPLE_INSTANCES_PING_INTERVAL",
         "10",
         Gateway,
@@ -201,7 +213,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     var(
         "DDP_EDGE_PASSWORD_LOGIN",
         "false",
-        Gateway,
+        Logins,
         "password logins over the socket (bots of old lines); the sandbox turns it on",
     ),
     var(

@@ -1,81 +1,79 @@
-//! Roles of users (services.md 3.2), remembered for a second: a login storm asks for the same few users again and again.
+//! Who holds a role (services.md 3.11, 3.12).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use backplane::ServiceError;
+use bytes::Bytes;
+use serde_json::{Map, Value};
 
-use store::{Error, Store};
+use super::{Authorization, question::Asker};
+use crate::errors::unavailable;
 
-/// As long as the original; a changed role shows within this time.
-const REMEMBERED_FOR: Duration = Duration::from_secs(1);
-/// Entries held at most; beyond it everything is forgotten, which costs one read each.
-const ENTRIES_MAX: usize = 10_000;
-
-#[derive(Default)]
-pub(super) struct Roles {
-    /// By user and room.
-    cache: Mutex<HashMap<(String, Option<String>), Remembered>>,
-}
-
-struct Remembered {
-    read: Instant,
-    roles: Arc<Vec<String>>,
-}
-
-impl Roles {
-    /// The user's own roles, and those of the subscription when a room is given. Unknown users have none.
-    ///
-    /// # Errors
-    /// The store does not answer; errors are never remembered.
-    pub(super) async fn of(
+impl Authorization {
+    /// Whether somebody holds one of these roles: one query for the roles, one for each place where they count.
+    pub(super) async fn has_any_role(
         &self,
-        store: &Store,
-        user: &str,
-        room: Option<&str>,
-    ) -> Result<Arc<Vec<String>>, Error> {
-        let key = (user.to_owned(), room.map(str::to_owned));
-        let now = Instant::now();
-        if let Some(known) = self.cache().get(&key)
-            && now.duration_since(known.read) < REMEMBERED_FOR
-        {
-            return Ok(known.roles.clone());
-        }
-        let mut roles = store
-            .user(user)
-            .await?
-            .map(|user| user.roles)
-            .unwrap_or_default();
-        if let Some(room) = room {
-            roles.extend(
-                store
-                    .subscription(room, user)
-                    .await?
-                    .map(|s| s.roles)
-                    .unwrap_or_default(),
-            );
-        }
-        let roles = Arc::new(roles);
-        let mut cache = self.cache();
-        if cache.len() >= ENTRIES_MAX {
-            cache.clear();
-        }
-        cache.insert(
-            key,
-            Remembered {
-                read: now,
-                roles: roles.clone(),
+        user: Asker,
+        wanted: &[String],
+        scope: Option<&str>,
+    ) -> Result<bool, ServiceError> {
+        let roles = self.store.roles_by_ids(wanted).await.map_err(unavailable)?;
+        // Unknown roles are held by nobody; where a role counts decides whose list is read.
+        let (scoped, own): (Vec<_>, Vec<_>) = roles
+            .into_iter()
+            .partition(|role| role.scope == "Subscriptions");
+        let id = user.id.clone();
+        let (held, held_here) = tokio::join!(
+            async {
+                if own.is_empty() {
+                    return Ok(Vec::new());
+                }
+                self.roles_of(user, None).await
             },
+            async {
+                match scope.filter(|_| !scoped.is_empty()) {
+                    Some(room) => self.store.subscription(room, &id).await,
+                    None => Ok(None),
+                }
+            }
         );
-        Ok(roles)
+        let held = held?;
+        if own.iter().any(|role| held.contains(&role.id)) {
+            return Ok(true);
+        }
+        let held = held_here
+            .map_err(unavailable)?
+            .map(|of| of.roles)
+            .unwrap_or_default();
+        Ok(scoped.iter().any(|role| held.contains(&role.id)))
     }
 
-    pub(super) fn forget(&self) {
-        self.cache().clear();
-    }
-
-    fn cache(&self) -> MutexGuard<'_, HashMap<(String, Option<String>), Remembered>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `[{_id, username, roles}]` of everybody with a role that is shown to users, cut to these roles.
+    pub(super) async fn users_from_public_roles(&self) -> Result<Bytes, ServiceError> {
+        let roles = self.store.roles().await.map_err(unavailable)?;
+        let public: Vec<String> = roles
+            .into_iter()
+            .filter(|role| role.scope == "Users" && !role.description.is_empty())
+            .map(|role| role.id)
+            .collect();
+        if public.is_empty() {
+            return Ok(Bytes::from_static(b"[]"));
+        }
+        let users = self
+            .store
+            .users_with_roles(&public)
+            .await
+            .map_err(unavailable)?;
+        let list = users.into_iter().map(|user| {
+            let mut roles = user.roles;
+            roles.retain(|role| public.contains(role));
+            let mut shown = Map::new();
+            shown.insert("_id".to_owned(), user.id.into());
+            shown.extend(
+                user.username
+                    .map(|name| ("username".to_owned(), name.into())),
+            );
+            shown.insert("roles".to_owned(), roles.into());
+            Value::Object(shown)
+        });
+        Ok(Value::from_iter(list).to_string().into())
     }
 }

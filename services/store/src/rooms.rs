@@ -300,6 +300,9 @@ impl Store {
 }
 
 impl Room {
+    /// The team in the place of a `teamId` that is no text: nobody's.
+    pub const NO_TEAM: &str = "(no text)";
+
     fn of(document: &RawDocument) -> Self {
         Self {
             id: raw::text(document, "_id").unwrap_or_default(),
@@ -307,7 +310,7 @@ impl Room {
             team: match document.get("teamId") {
                 Ok(None | Some(RawBsonRef::Null | RawBsonRef::String(""))) => None,
                 Ok(Some(RawBsonRef::String(team))) => Some(team.to_owned()),
-                _ => Some(NO_TEAM.to_owned()),
+                _ => Some(Self::NO_TEAM.to_owned()),
             },
             parent: raw::text(document, "prid"),
             visitor_token: document
@@ -336,6 +339,3 @@ fn is_member(subscription: &RawDocument) -> bool {
 
 /// A subscription's time of the last decision by attributes.
 const CHECKED: &str = "abacLastTimeChecked";
-
-/// What stands in the place of a `teamId` that is no text.
-const NO_TEAM: &str = "(no text)";
