@@ -1,20 +1,22 @@
 //! Logins (services.md 2): who a token belongs to, whether it is still good, and its end.
 
 mod expiration;
+mod hashing;
+mod lockout;
 mod login;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, Incoming, Service};
-use store::Store;
-use tokio::sync::Semaphore;
+use backplane::{Bus, Incoming, Service, ServiceError};
+use serde_json::json;
+use store::{Store, bson::doc, ejson};
 use tokio_util::sync::CancellationToken;
 
-use self::expiration::Expiration;
 pub(crate) use self::login::hashed;
+use self::{expiration::Expiration, hashing::Hashing, lockout::Lockout};
 use crate::{
     errors::{plain, unavailable},
-    params::Params,
+    params::{Params, optional_text},
     serve::{Call, Handler, Outcome, serve},
 };
 
@@ -23,7 +25,7 @@ use crate::{
 pub struct Config {
     /// Answers `{user, password}` logins; without it only `resume` is a login.
     pub password_login: bool,
-    /// Logins judged at the same time; more wait on the bus.
+    /// Logins judged at the same time; more wait.
     pub concurrent_logins: usize,
 }
 
@@ -36,17 +38,13 @@ impl Default for Config {
     }
 }
 
-/// How often the expiry setting is read again, in case its event was missed.
-const REREAD_EVERY: Duration = Duration::from_secs(60);
-/// How long until the next try when it could not be read.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
 struct Accounts {
+    bus: Bus,
     store: Store,
     config: Config,
     expiration: Expiration,
-    /// bcrypt costs tens of milliseconds of CPU: as many at once as there are cores.
-    hashing: Semaphore,
+    hashing: Hashing,
+    lockout: Lockout,
 }
 
 /// Serves `accounts` until the shutdown.
@@ -56,13 +54,14 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
         actions: vec!["accounts.login", "accounts.logout"],
         events: vec!["watch.settings"],
     });
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let concurrent = config.concurrent_logins;
     let accounts = Arc::new(Accounts {
+        bus,
         store,
         config,
         expiration: Expiration::default(),
-        hashing: Semaphore::new(cores),
+        hashing: Hashing::default(),
+        lockout: Lockout::default(),
     });
     tokio::select! {
         () = serve(accounts.clone(), inbox, "accounts", concurrent, &shutdown) => {}
@@ -72,41 +71,60 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
 
 impl Handler for Accounts {
     async fn handle_call(self: Arc<Self>, call: Call) -> Outcome {
-        self.dispatch(call.action, &call.params).await
+        match call.action {
+            "accounts.login" => self.login(&call.params).await.map(Some),
+            "accounts.logout" => self.logout(&call.params).await.map(|()| None),
+            _ => Err(plain("unknown action")),
+        }
     }
 
-    async fn handle_news(self: Arc<Self>, news: Incoming) {
-        if let Incoming::Event(event) = news {
-            self.expiration.handle_setting(&event.args);
+    fn handle_news(self: Arc<Self>, news: Incoming) -> impl Future<Output = ()> + Send + 'static {
+        match news {
+            Incoming::Event(event) => self.expiration.handle_setting(&event.args),
+            // It may have changed unheard.
+            Incoming::Up | Incoming::Gap(_) => self.expiration.forget(),
+            _ => {}
         }
+        std::future::ready(())
     }
 }
 
 impl Accounts {
-    /// Reads the expiry setting until it is known, and again and again after that.
+    /// Reads the expiry setting now and then, in case its event was missed.
     async fn keep_fresh(&self) {
         loop {
-            self.expiration.read(&self.store).await;
-            let known = self.expiration.is_known();
-            tokio::time::sleep(if known { REREAD_EVERY } else { RETRY_AFTER }).await;
+            self.expiration.refresh(&self.store).await;
+            tokio::time::sleep(REREAD_EVERY).await;
         }
     }
 
-    async fn dispatch(&self, action: &str, params: &Params) -> Outcome {
-        match action {
-            "accounts.login" => self.login(params).await.map(Some),
-            "accounts.logout" => {
-                if let (Some(user), Some(token)) =
-                    (params.member(0, "userId"), params.member(0, "token"))
-                {
-                    self.store
-                        .pull_login_token(user, token)
-                        .await
-                        .map_err(unavailable)?;
-                }
-                Ok(None)
-            }
-            _ => Err(plain("unknown action")),
+    /// `[{userId, token}]` with the hashed token. Without either nothing is removed.
+    async fn logout(&self, params: &Params) -> Result<(), ServiceError> {
+        let member = |name| optional_text(params.object(0)?.and_then(|logout| logout.get(name)));
+        let (Some(user), Some(token)) = (member("userId")?, member("token")?) else {
+            return Ok(());
+        };
+        let pulled = self.store.pull_login_token(user, token).await;
+        if pulled.map_err(unavailable)? {
+            self.announce_logout(user).await;
         }
+        Ok(())
+    }
+
+    /// Nobody else does so where no hub watches the database, and other sockets with the same token stay open for as
+    /// long as nobody knows.
+    async fn announce_logout(&self, user: &str) {
+        let left = match self.store.login_tokens(user).await {
+            Ok(left) => left,
+            Err(error) => return tracing::warn!(%error, "a logout is not announced"),
+        };
+        let diff = ejson::to_text(&doc! { "services.resume.loginTokens": left });
+        let id = json!(user);
+        let event =
+            format!(r#"[{{"clientAction":"updated","id":{id},"diff":{diff},"unset":{{}}}}]"#);
+        self.bus.broadcast("watch.users", &event);
     }
 }
+
+/// How often the expiry setting is read again.
+const REREAD_EVERY: Duration = Duration::from_secs(60);

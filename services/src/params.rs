@@ -27,13 +27,6 @@ impl Params {
         self.get(index).and_then(a_name)
     }
 
-    /// A member of an object argument, as text.
-    pub(crate) fn member(&self, index: usize, name: &str) -> Option<&str> {
-        self.get(index)
-            .and_then(|value| value.get(name))
-            .and_then(a_name)
-    }
-
     /// # Errors
     /// Something is given that is no text.
     pub(crate) fn optional_text(&self, index: usize) -> Result<Option<&str>, ServiceError> {

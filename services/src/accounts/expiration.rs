@@ -1,33 +1,36 @@
 //! `Accounts_LoginExpiration`: how long a resume token lives (services.md 2.4).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
+use backplane::ServiceError;
 use serde_json::Value;
-use store::{Store, bson::Bson};
+use store::{Error, Store};
 
-const SETTING: &str = "Accounts_LoginExpiration";
-const DEFAULT_DAYS: f64 = 90.0;
-const DAY_MS: f64 = 86_400_000.0;
+use crate::{known::Known, settings::number};
 
-/// The setting's value in days; unknown until it was read once, and no login is judged before that.
+/// The setting's value in days. No token with a date is judged before it is known.
 #[derive(Default)]
 pub(super) struct Expiration {
-    known: AtomicBool,
-    /// Bits of an f64.
-    days: AtomicU64,
+    days: Known<f64>,
 }
 
 impl Expiration {
-    pub(super) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
+    /// When a token made at `when` ends, both in ms since 1970.
+    ///
+    /// # Errors
+    /// The setting cannot be read.
+    pub(super) async fn ends_at(&self, when: i64, store: &Store) -> Result<i64, ServiceError> {
+        let days = self.days.get_or_read(|| read(store)).await?;
+        // Days that overflow a date mean "never" just as well at the end of time.
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, as wanted")]
+        let span = (*days * DAY_MS) as i64;
+        Ok(when.saturating_add(span))
     }
 
-    /// Reads the setting; an unreachable store leaves what was known.
-    pub(super) async fn read(&self, store: &Store) {
-        match store.setting(SETTING).await {
-            Ok(value) => self.set(value.and_then(|value| number(&value))),
-            Err(error) => tracing::warn!(%error, "cannot read {SETTING}"),
-        }
+    pub(super) async fn refresh(&self, store: &Store) {
+        self.days.refresh(read(store)).await;
+    }
+
+    pub(super) fn forget(&self) {
+        self.days.forget();
     }
 
     /// Takes the value out of a `watch.settings` event; a removal brings the default back.
@@ -37,78 +40,94 @@ impl Expiration {
         };
         let setting = &args[0]["setting"];
         if setting["_id"] == SETTING {
-            self.set(setting["value"].as_f64());
+            let value = setting["value"].as_f64();
+            self.days.set(usable(value));
         }
     }
-
-    /// When a token made at `when` (ms since the epoch) ends; `None` while the setting is unknown.
-    pub(super) fn ends_at(&self, when: i64) -> Option<i64> {
-        self.is_known().then(|| {
-            let days = f64::from_bits(self.days.load(Ordering::Acquire));
-            // Days that overflow a date mean "never" just as well at the end of time.
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, as wanted")]
-            let span = (days * DAY_MS) as i64;
-            when.saturating_add(span)
-        })
-    }
-
-    fn set(&self, days: Option<f64>) {
-        let days = days.filter(|days| *days > 0.0).unwrap_or(DEFAULT_DAYS);
-        self.days.store(days.to_bits(), Ordering::Release);
-        self.known.store(true, Ordering::Release);
-    }
 }
 
-/// A number of any BSON kind.
-fn number(value: &Bson) -> Option<f64> {
-    match value {
-        Bson::Double(number) => Some(*number),
-        Bson::Int32(number) => Some((*number).into()),
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "days beyond 2^53 are all the same"
-        )]
-        Bson::Int64(number) => Some(*number as f64),
-        _ => None,
-    }
+async fn read(store: &Store) -> Result<f64, Error> {
+    let value = store.setting(SETTING).await?;
+    Ok(usable(value.as_ref().and_then(number)))
 }
+
+/// What is no number above 0 is the default.
+fn usable(days: Option<f64>) -> f64 {
+    days.filter(|days| *days > 0.0).unwrap_or(DEFAULT_DAYS)
+}
+
+const SETTING: &str = "Accounts_LoginExpiration";
+const DEFAULT_DAYS: f64 = 90.0;
+const DAY_MS: f64 = 86_400_000.0;
 
 #[cfg(test)]
 mod tests {
+    use store::bson::{Bson, doc};
+
     use super::*;
 
-    #[test]
-    fn the_setting_is_normalised_as_the_original_does() {
-        let when = 1_768_032_000_000; // 2026-01-10T08:00:00Z
-        for (value, days) in [
-            ("90", 90.0),
-            ("1", 1.0),
-            ("0.5", 0.5),
-            ("0", 90.0),
-            ("-1", 90.0),
-            ("\"30\"", 90.0),
-            ("null", 90.0),
+    const WHEN: i64 = 1_768_032_000_000; // 2026-01-10T08:00:00Z
+
+    async fn store_with(value: Option<Bson>) -> Store {
+        let store = Store::embedded(None).unwrap();
+        if let Some(value) = value {
+            let setting = doc! { "_id": SETTING, "value": value };
+            store.insert_setting(setting).await.unwrap();
+        }
+        store
+    }
+
+    #[tokio::test]
+    async fn the_setting_is_normalised_as_the_contract_says() {
+        for (stored, announced, end) in [
+            (Some(Bson::Int32(90)), "90", 1_775_808_000_000), // 2026-04-10T08:00:00Z
+            (Some(Bson::Int64(1)), "1", 1_768_118_400_000),   // 2026-01-11T08:00:00Z
+            (Some(Bson::Double(0.5)), "0.5", 1_768_075_200_000), // 2026-01-10T20:00:00Z
+            (Some(Bson::Int32(0)), "0", 1_775_808_000_000),
+            (Some(Bson::Int32(-1)), "-1", 1_775_808_000_000),
+            (Some(Bson::Double(f64::NAN)), "\"NaN\"", 1_775_808_000_000),
+            (Some("30".into()), "\"30\"", 1_775_808_000_000),
+            (Some(Bson::Null), "null", 1_775_808_000_000),
+            (None, "{\"$gt\":1}", 1_775_808_000_000),
         ] {
-            let expiration = Expiration::default();
-            assert_eq!(expiration.ends_at(when), None);
+            let (expiration, store) = (Expiration::default(), store_with(stored).await);
+            assert_eq!(
+                expiration.ends_at(WHEN, &store).await,
+                Ok(end),
+                "{announced}"
+            );
+
+            let (expiration, store) = (Expiration::default(), store_with(Some(7.into())).await);
             let event = format!(
-                r#"[{{"clientAction":"updated","setting":{{"_id":"Accounts_LoginExpiration","value":{value}}}}}]"#
+                r#"[{{"clientAction":"updated","setting":{{"_id":"Accounts_LoginExpiration","value":{announced}}}}}]"#
             );
             expiration.handle_setting(event.as_bytes());
             assert_eq!(
-                expiration.ends_at(when),
-                Some(when + (days * DAY_MS) as i64),
-                "value {value}"
+                expiration.ends_at(WHEN, &store).await,
+                Ok(end),
+                "{announced}"
             );
         }
     }
 
-    #[test]
-    fn other_settings_and_garbage_change_nothing() {
-        let expiration = Expiration::default();
-        expiration.handle_setting(br#"[{"setting":{"_id":"Site_Name","value":1}}]"#);
-        expiration.handle_setting(b"[");
-        expiration.handle_setting(b"[]");
-        assert!(!expiration.is_known());
+    #[tokio::test]
+    async fn a_removed_setting_is_the_default_and_other_events_change_nothing() {
+        let (expiration, store) = (Expiration::default(), store_with(Some(1.into())).await);
+        let days = async || (expiration.ends_at(WHEN, &store).await.unwrap() - WHEN) / 86_400_000;
+        for event in [
+            &br#"[{"setting":{"_id":"Site_Name","value":5}}]"#[..],
+            b"[",
+            b"[]",
+            b"[null]",
+        ] {
+            expiration.handle_setting(event);
+            assert_eq!(days().await, 1);
+        }
+        let removed =
+            br#"[{"clientAction":"removed","setting":{"_id":"Accounts_LoginExpiration"}}]"#;
+        expiration.handle_setting(removed);
+        assert_eq!(days().await, 90);
+        expiration.forget();
+        assert_eq!(days().await, 1, "after a gap the database counts");
     }
 }

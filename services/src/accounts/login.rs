@@ -1,15 +1,17 @@
 //! One verdict per login: resume (services.md 2.3) or, where it is switched on, password (2.5, with its defects mended).
 
+use std::time::Instant;
+
 use backplane::ServiceError;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use store::LoginToken;
 
-use super::Accounts;
+use super::{Accounts, lockout::Limits};
 use crate::{
-    errors::{forbidden, plain, unavailable},
+    errors::{forbidden, meteor, unavailable},
     now_ms,
     params::Params,
 };
@@ -46,22 +48,28 @@ fn refused() -> Bytes {
 
 impl Accounts {
     pub(super) async fn login(&self, params: &Params) -> Result<Bytes, ServiceError> {
-        match params.get(0).and_then(|login| login.get("resume")) {
-            // A value that is not a string must not fall through to the password branch.
+        let Some(login) = params.get(0).and_then(Value::as_object) else {
+            return Ok(refused());
+        };
+        match login.get("resume") {
             Some(Value::String(token)) if !token.is_empty() => self.resume(token).await,
-            None | Some(Value::Null) if self.config.password_login => self.password(params).await,
+            // A value that is not a string must not fall through to the password branch.
+            None | Some(Value::Null) if login.contains_key("password") => {
+                if !self.config.password_login {
+                    return Err(forbidden(
+                        "Password logins are off here: log in at the workspace, then resume with its token",
+                    ));
+                }
+                self.password(login).await
+            }
             _ => Ok(refused()),
         }
     }
 
     async fn resume(&self, token: &str) -> Result<Bytes, ServiceError> {
         let hashed = hashed(token);
-        let Some(owner) = self
-            .store
-            .user_by_token_hash(&hashed)
-            .await
-            .map_err(unavailable)?
-        else {
+        let owner = self.store.user_by_token_hash(&hashed).await;
+        let Some(owner) = owner.map_err(unavailable)? else {
             return Ok(refused());
         };
         if !owner.active {
@@ -70,11 +78,7 @@ impl Accounts {
         let expires = match owner.token.when {
             // A personal access token has no date and no end.
             None => None,
-            Some(when) => Some(
-                self.expiration
-                    .ends_at(when)
-                    .ok_or_else(|| plain("login settings are not known yet"))?,
-            ),
+            Some(when) => Some(self.expiration.ends_at(when, &self.store).await?),
         };
         if expires.is_some_and(|end| now_ms() >= end) {
             return Err(forbidden("Your session has expired. Please log in again."));
@@ -89,51 +93,67 @@ impl Accounts {
         .text())
     }
 
-    async fn password(&self, params: &Params) -> Result<Bytes, ServiceError> {
-        let login = params.get(0);
-        let Some(username) = login.and_then(|login| login["user"]["username"].as_str()) else {
+    /// Whatever is wrong, the answer and the time it takes are the same: they do not tell which names exist.
+    async fn password(&self, login: &Map<String, Value>) -> Result<Bytes, ServiceError> {
+        let username = login.get("user").and_then(|user| user.get("username"));
+        let username = username
+            .and_then(Value::as_str)
+            .filter(|name| (1..=USERNAME_MAX).contains(&name.len()));
+        let digest = login.get("password").and_then(digest);
+        let (Some(username), Some(digest)) = (username, digest) else {
             return Ok(refused());
         };
-        let Some(digest) = login.and_then(|login| digest(&login["password"])) else {
+        let limits = Limits::read(&self.store).await.map_err(unavailable)?;
+        if limits.is_some_and(|limits| !self.lockout.begin(username, limits, Instant::now())) {
+            return Err(meteor(
+                "error-login-blocked-for-user",
+                "Too many logins of this user have failed; try again later",
+            ));
+        }
+        let judged = self.judge(username, digest).await;
+        match &judged {
+            Ok(Some(_)) => self.lockout.succeeded(username),
+            Ok(None) => {}
+            Err(_) => self.lockout.withdraw(username),
+        }
+        let Some(user) = judged? else {
             return Ok(refused());
         };
-        let Some(stored) = self
+        self.start_session(&user).await
+    }
+
+    /// The id of the user with this name, if the password is theirs and enough to log in.
+    async fn judge(&self, username: &str, digest: String) -> Result<Option<String>, ServiceError> {
+        let stored = self
             .store
             .password_hash(username)
             .await
-            .map_err(unavailable)?
-        else {
-            return Ok(refused());
-        };
-        let Ok(_permit) = self.hashing.acquire().await else {
-            return Ok(refused());
-        };
-        let bcrypt = stored.bcrypt.clone();
-        let verified = tokio::task::spawn_blocking(move || bcrypt::verify(digest, &bcrypt)).await;
-        if !matches!(verified, Ok(Ok(true))) {
-            return Ok(refused());
-        }
-        // After the comparison, so that the answer's time does not tell which of the three it was.
-        if !stored.active || stored.has_second_factor {
-            return Ok(refused());
-        }
+            .map_err(unavailable)?;
+        let hash = stored.as_ref().map(|stored| stored.bcrypt.as_str());
+        let is_theirs = self.hashing.verify(digest, hash).await?;
+        // The second factor is the monolith's to ask for.
+        let stored = stored.filter(|of| is_theirs && of.active && !of.has_second_factor);
+        Ok(stored.map(|stored| stored.user))
+    }
+
+    async fn start_session(&self, user: &str) -> Result<Bytes, ServiceError> {
         let token = uuid::Uuid::new_v4().to_string();
         let (hashed, when) = (hashed(&token), now_ms());
-        let expires = self.expiration.ends_at(when);
-        let stored_token = LoginToken {
+        let expires = self.expiration.ends_at(when, &self.store).await?;
+        let stored = LoginToken {
             hashed: hashed.clone(),
             when: Some(when),
             kind: None,
         };
-        self.store
-            .push_login_token(&stored.user, &stored_token)
-            .await
-            .map_err(unavailable)?;
+        let pushed = self.store.push_login_token(user, &stored).await;
+        if !pushed.map_err(unavailable)? {
+            return Ok(refused());
+        }
         Ok(Granted {
-            user: &stored.user,
+            user,
             token: &token,
             hashed: &hashed,
-            expires,
+            expires: Some(expires),
             kind: "password",
         }
         .text())
@@ -160,6 +180,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Bytes of a name; longer ones nobody has.
+const USERNAME_MAX: usize = 1_024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +206,10 @@ mod tests {
         assert_eq!(
             digest(&json!({ "digest": expected, "algorithm": "sha-256" })).as_deref(),
             Some(expected)
+        );
+        assert_eq!(
+            hashed("Zq0_Y8mC3vJt1xLwN5uRkPdHsBfGaEiOyT7cXnMbVhQ"),
+            "dziiPOFiZ4ih7EzFTKdSPipczBUttZvMzyL3tN8dnt4="
         );
         for bad in [
             json!({ "digest": { "$ne": 1 }, "algorithm": "sha-256" }),
