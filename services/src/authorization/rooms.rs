@@ -177,8 +177,8 @@ impl Authorization {
                 return Ok(true);
             }
             let Some(parent) = &room.parent else { break };
-            // A loop in the data must not become one here.
-            if chain.len() > PARENTS_MAX || chain.iter().any(|room| room.id == *parent) {
+            // A loop in the data must not become one here. The first room may be stored otherwise than it is described.
+            if chain.len() > PARENTS_MAX || chain[1..].iter().any(|room| room.id == *parent) {
                 break;
             }
             match self.store.room(parent).await.map_err(unavailable)? {

@@ -25,7 +25,14 @@ impl World {
     }
 
     pub(crate) async fn start_with(logins: accounts::Config, rules: authorization::Config) -> Self {
-        let store = Store::embedded(None).unwrap();
+        Self::start_on(Store::embedded(None).unwrap(), logins, rules).await
+    }
+
+    pub(crate) async fn start_on(
+        store: Store,
+        logins: accounts::Config,
+        rules: authorization::Config,
+    ) -> Self {
         let (bus, stop) = (Bus::in_process("node".into()), CancellationToken::new());
         let parts = || (bus.clone(), store.clone(), stop.clone());
         let (b, s, t) = parts();
