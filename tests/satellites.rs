@@ -2,7 +2,11 @@
 //! processes, and all in one.
 
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
-use serde_json::json;
+use serde_json::{Value, json};
+use store::{
+    MongoConfig, Store,
+    bson::{DateTime, Document, doc},
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 const ALICE_TOKEN: &str = "resume-token-of-alice";
@@ -49,18 +53,55 @@ impl Network {
 
     /// Starts a role and waits until it can serve.
     fn role(&self, role: &str) -> (Edge, u16) {
+        self.role_with(role, &[])
+    }
+
+    fn role_with(&self, role: &str, variables: &[(&str, &str)]) -> (Edge, u16) {
+        let (mut edge, port) = self.role_alone(role, variables);
+        edge.wait_for_ok(port, "/readyz");
+        (edge, port)
+    }
+
+    /// Starts a role and waits for nothing.
+    fn role_alone(&self, role: &str, variables: &[(&str, &str)]) -> (Edge, u16) {
         let port = free_port();
         let (number, transporter) = (port.to_string(), self.nats.url());
-        let environment = [
+        let mut environment = vec![
             ("PORT", number.as_str()),
             ("TRANSPORTER", &transporter),
             ("MONGO_URL", &self.mongo_url),
             HEARTBEATS[0],
             HEARTBEATS[1],
         ];
-        let mut edge = Edge::start(BINARY, &[role], &environment);
-        edge.wait_for_ok(port, "/readyz");
-        (edge, port)
+        environment.extend(variables);
+        (Edge::start(BINARY, &[role], &environment), port)
+    }
+
+    /// Calls an action from the monolith: the result, or what the error says.
+    fn call(&mut self, action: &str, params: &Value) -> Result<Value, String> {
+        let command = json!({ "cmd": "call", "action": action, "params": params });
+        let reply = self.monolith.ask(&command);
+        match reply["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(reply["result"].clone()),
+        }
+    }
+
+    fn may(&mut self, action: &str, params: &Value) -> Result<bool, String> {
+        let answer = self.call(&format!("authorization.{action}"), params)?;
+        Ok(answer.as_bool().expect("yes or no"))
+    }
+
+    /// Writes to the database, which nobody announces.
+    fn write<T>(&self, write: impl AsyncFnOnce(&Store) -> T) -> T {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let config = MongoConfig {
+                url: self.mongo_url.clone(),
+                ..MongoConfig::default()
+            };
+            write(&Store::mongo(config).await.expect("the database")).await
+        })
     }
 
     /// Waits until the monolith sees these services.
@@ -130,4 +171,252 @@ fn presence_follows_the_sockets_even_when_their_gateway_is_killed() {
     gateway.kill9();
     network.wait_for_status("offline");
     drop(satellites);
+}
+
+/// services.md 11.
+const HASHES: [(&str, &str); 3] = [
+    ("abc", "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="),
+    (
+        "1f2e3d4c-5b6a-4798-8899-aabbccddeeff",
+        "OfwIBw0O7wKjvzIm70YMi5OGVwNtC84f096e9VdM+ec=",
+    ),
+    (
+        "Zq0_Y8mC3vJt1xLwN5uRkPdHsBfGaEiOyT7cXnMbVhQ",
+        "dziiPOFiZ4ih7EzFTKdSPipczBUttZvMzyL3tN8dnt4=",
+    ),
+];
+const DIGEST: &str = "4104d36f8da2c254349f85836793ebe029e0c957063a34c91c2e9203187b5631";
+const BCRYPT: [&str; 2] = [
+    "$2b$10$N9qo8uLOickgx2ZMRZoMye9ziAGq7vck5tvJgDvwdigaC3VYxmYaC",
+    "$2b$10$N9qo8uLOickgx2ZMRZoMyeJO/0Iv0xkdctmXziw7z5HqVYx6andwW",
+];
+
+#[test]
+fn accounts_gives_the_answers_of_the_contract() {
+    let mut network = Network::start();
+    let (accounts, _) = network.role_with("accounts", &[("DDP_EDGE_PASSWORD_LOGIN", "true")]);
+    network.wait_for(&["accounts"]);
+    let when = 1_000 * (DateTime::now().timestamp_millis() / 1_000);
+    network.write(async |store| {
+        let token =
+            |hashed: &str| doc! { "hashedToken": hashed, "when": DateTime::from_millis(when) };
+        let holder =
+            |id: &str, services: Document| doc! { "_id": id, "username": id, "services": services };
+        let tokens: Vec<_> = HASHES.iter().map(|(_, hashed)| token(hashed)).collect();
+        let users = [
+            holder("holder", doc! { "resume": { "loginTokens": tokens } }),
+            holder("right", doc! { "password": { "bcrypt": BCRYPT[0] } }),
+            holder("wrong", doc! { "password": { "bcrypt": BCRYPT[1] } }),
+        ];
+        for user in users {
+            store.insert_user(user).await.unwrap();
+        }
+    });
+    let resume = |network: &mut Network, token: &str| {
+        network.call("accounts.login", &json!([{ "resume": token }]))
+    };
+    for (token, hashed) in HASHES {
+        let granted = resume(&mut network, token).unwrap();
+        let expected = json!({
+            "uid": "holder", "token": token, "hashedToken": hashed, "type": "resume",
+            "tokenExpires": { "$date": when + 90 * 86_400_000 },
+        });
+        assert_eq!(granted, expected);
+    }
+    for (value, days) in [
+        (json!(1), 1.0),
+        (json!(0.5), 0.5),
+        (json!(0), 90.0),
+        (json!("30"), 90.0),
+    ] {
+        network.monolith.ask(
+            &json!({ "cmd": "setSetting", "setting": "Accounts_LoginExpiration", "value": value }),
+        );
+        let end = when + (days * 86_400_000.0) as i64;
+        // The event and the question take different ways.
+        eventually("the setting applies", || {
+            let granted = resume(&mut network, "abc").unwrap();
+            (granted["tokenExpires"]["$date"] == end).then_some(())
+        });
+    }
+    for (name, is_right) in [("right", true), ("wrong", false), ("nobody", false)] {
+        let login = json!([{ "user": { "username": name }, "password": { "digest": DIGEST, "algorithm": "sha-256" } }]);
+        let granted = network.call("accounts.login", &login).unwrap();
+        assert_eq!(granted["uid"] == name, is_right, "{name}: {granted}");
+    }
+    let logout = json!([{ "userId": "holder", "token": HASHES[0].1 }]);
+    network.call("accounts.logout", &logout).unwrap();
+    assert_eq!(resume(&mut network, "abc"), Ok(json!(false)));
+    drop(accounts);
+}
+
+#[test]
+fn authorization_gives_the_answers_of_the_contract() {
+    let mut network = Network::start();
+    let (authorization, _) = network.role("authorization");
+    network.wait_for(&["authorization", "abac"]);
+    network.write(async |store| {
+        let user = |id: &str, roles: &[&str]| doc! { "_id": id, "username": id, "roles": roles };
+        store
+            .insert_user(user("guest-admin", &["guest", "admin"]))
+            .await
+            .unwrap();
+        store.insert_user(user("user", &["user"])).await.unwrap();
+        store.insert_user(user("bot", &["bot"])).await.unwrap();
+        store
+            .insert_team(doc! { "_id": "private-team", "type": 1 })
+            .await
+            .unwrap();
+        let rooms = [
+            doc! { "_id": "of-team", "t": "c", "teamId": "private-team" },
+            doc! { "_id": "discussion", "t": "p", "prid": "lounge" },
+        ];
+        for room in rooms {
+            store.insert_room(room).await.unwrap();
+        }
+    });
+    network.monolith.ask(
+        &json!({ "cmd": "setPermission", "permission": "create-c", "roles": ["admin", "user"] }),
+    );
+    eventually("the guests' list is known", || {
+        let answer = network.may("hasPermission", &json!(["guest-admin", "create-c"]));
+        (answer == Ok(false)
+            && network.may("hasPermission", &json!(["user", "create-c"])) == Ok(true))
+        .then_some(())
+    });
+    for (action, params, expected) in [
+        ("hasAllPermission", json!(["user", []]), Ok(true)),
+        ("hasAtLeastOnePermission", json!(["user", []]), Ok(false)),
+        (
+            "hasPermission",
+            json!(["user", "no-such-permission"]),
+            Ok(false),
+        ),
+        (
+            "hasAllPermission",
+            json!(["user", null]),
+            Err("invalid-param"),
+        ),
+        (
+            "hasAllPermission",
+            json!(["user", ["create-c", null]]),
+            Err("invalid-param"),
+        ),
+        (
+            "hasAllPermission",
+            json!(["user", { "$ne": 1 }]),
+            Err("invalid-param"),
+        ),
+        ("canAccessRoomId", json!(["of-team", "user"]), Ok(false)),
+        ("canAccessRoomId", json!(["discussion", "user"]), Ok(true)),
+        ("canAccessRoomId", json!(["lounge"]), Ok(false)),
+        (
+            "canAccessRoom",
+            json!([{ "_id": "secret", "t": "l" }, { "_id": "user" }]),
+            Ok(false),
+        ),
+        (
+            "canAccessRoom",
+            json!([null, null, { "rid": "secret" }]),
+            Ok(false),
+        ),
+        // A bot may see public rooms, but not look into those it is not in.
+        (
+            "canAccessRoom",
+            json!([{ "_id": "lounge", "t": "c" }, { "_id": "bot" }]),
+            Ok(true),
+        ),
+        (
+            "canReadRoom",
+            json!([{ "_id": "lounge", "t": "c" }, { "_id": "bot" }]),
+            Ok(false),
+        ),
+        (
+            "canReadRoom",
+            json!([{ "_id": "lounge", "t": "c" }, { "_id": "user" }]),
+            Ok(true),
+        ),
+    ] {
+        let expected = expected.map_err(str::to_owned);
+        assert_eq!(network.may(action, &params), expected, "{action} {params}");
+    }
+    drop(authorization);
+}
+
+#[test]
+fn what_somebody_loses_is_lost_for_the_next_question() {
+    let mut network = Network::start();
+    let (authorization, _) = network.role("authorization");
+    network.wait_for(&["authorization"]);
+    let privileged = json!(["bobbbbbbbbbbbbbbb", "view-privileged-setting"]);
+    let secret = json!(["secret", "bobbbbbbbbbbbbbbb"]);
+    for _ in 0..5 {
+        network.monolith.ask(
+            &json!({ "cmd": "setUser", "username": "bob", "set": { "roles": ["user", "admin"] } }),
+        );
+        assert_eq!(network.may("hasPermission", &privileged), Ok(true));
+        network
+            .monolith
+            .ask(&json!({ "cmd": "setUser", "username": "bob", "set": { "roles": ["user"] } }));
+        assert_eq!(network.may("hasPermission", &privileged), Ok(false));
+    }
+    assert_eq!(network.may("canAccessRoomId", &secret), Ok(true));
+    network.write(async |store| {
+        let ban = store::Update::set(doc! { "status": "BANNED" });
+        store
+            .update_subscription("secret", "bobbbbbbbbbbbbbbb", ban)
+            .await
+            .unwrap();
+    });
+    assert_eq!(network.may("canAccessRoomId", &secret), Ok(false));
+    drop(authorization);
+}
+
+#[test]
+fn two_refusals_of_the_licence_end_the_node_in_every_role() {
+    let mut network = Network::start();
+    network
+        .monolith
+        .ask(&json!({ "cmd": "license", "valid": false }));
+    // On MongoDB stream-hub offers nothing that the licence could end.
+    for role in ["gateway", "accounts", "authorization", "presence"] {
+        let variables = [
+            ("LICENSE_CHECK_INTERVAL", "0.1"),
+            // With a second service in its process it would not be the only one there is.
+            ("USE_EXTERNAL_ABAC_SERVICE", "true"),
+        ];
+        let (mut edge, _) = network.role_alone(role, &variables);
+        edge.wait_for_line("no licence for more than one instance");
+        assert_eq!(edge.wait_for_end().code(), Some(1), "{role}");
+        // The next one must be alone.
+        eventually("the node has left", || {
+            let nodes = network.monolith.ask(&json!({ "cmd": "nodes" }));
+            let known = nodes["nodes"].as_array()?;
+            let others = known
+                .iter()
+                .filter(|node| node["available"] == true)
+                .count();
+            (others == 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn of_two_nodes_with_all_roles_one_ends_without_a_licence() {
+    let mut network = Network::start();
+    network
+        .monolith
+        .ask(&json!({ "cmd": "license", "valid": false }));
+    let variables = [("LICENSE_CHECK_INTERVAL", "0.5")];
+    let mut pair = [
+        network.role_alone("all", &variables).0,
+        network.role_alone("all", &variables).0,
+    ];
+    let node = |edge: &Edge| {
+        let line: Value = serde_json::from_str(&edge.wait_for_line("\"started\"")).expect("JSON");
+        line["node"].as_str().expect("the node's id").to_owned()
+    };
+    let first = usize::from(node(&pair[1]) < node(&pair[0]));
+    pair[first].wait_for_line("no licence for more than one instance");
+    assert_eq!(pair[first].wait_for_end().code(), Some(1));
 }
