@@ -82,6 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn a_role_shows_the_switches_that_it_reads() {
+        let shows = |role, name| flags(role).iter().any(|flag| flag.get_id() == name);
+        for role in [Role::Accounts, Role::Gateway, Role::All, Role::Sandbox] {
+            assert!(shows(role, "DDP_EDGE_PASSWORD_LOGIN"), "{}", role.name());
+        }
+        assert!(!shows(Role::Presence, "DDP_EDGE_PASSWORD_LOGIN"));
+        for role in [Role::Authorization, Role::All] {
+            assert!(shows(role, "USE_EXTERNAL_ABAC_SERVICE"), "{}", role.name());
+        }
+    }
+
+    #[test]
     fn every_flag_name_is_unique() {
         let mut names: Vec<_> = VARIABLES
             .iter()
