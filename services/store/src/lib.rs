@@ -51,7 +51,7 @@ pub use crate::edit::Update;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind, Feed};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
-pub use crate::mongo::{MongoConfig, unsupported_options};
+pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
 pub use crate::presence::{Connection, Instance};
 pub use crate::rooms::{Room, Subscription};
 pub use crate::users::{LoginToken, PasswordHash, TokenOwner, User};

@@ -23,7 +23,7 @@ use crate::mongo::deadline::Deadline;
 use crate::mongo::write::Write;
 use crate::{Edited, Error};
 
-pub use options::unsupported_options;
+pub use options::{masked, unsupported_options, url_mistake};
 
 /// How to reach MongoDB.
 #[derive(Clone)]
