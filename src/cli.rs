@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, Command};
+use clap::{
+    Arg, Command,
+    error::{ContextKind, ContextValue},
+};
 
 use crate::{
     config::{Group, VARIABLES},
@@ -11,7 +14,9 @@ use crate::{
 
 /// The role and all values: the environment, overridden by flags. Ends the process on `--help` and on bad usage.
 pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
-    let mut matches = command().get_matches();
+    let mut matches = command()
+        .try_get_matches()
+        .unwrap_or_else(|error| refuse(&error));
     let (role, flags) = match matches.remove_subcommand() {
         Some((name, flags)) => (
             Role::ALL
@@ -22,7 +27,14 @@ pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
         ),
         None => (Role::Sandbox, matches),
     };
-    let mut values: BTreeMap<String, String> = std::env::vars().collect();
+    // What is not UTF-8 is no good value of ours, and for the parsers to refuse.
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
+    });
+    let mut values: BTreeMap<String, String> = environment.collect();
     for variable in VARIABLES {
         // A flag that this role does not have is no mistake here: clap has judged the usage.
         if let Ok(Some(value)) = flags.try_get_one::<String>(variable.name) {
@@ -30,6 +42,27 @@ pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
         }
     }
     (role, values)
+}
+
+/// Help and version as they are; of bad usage the kind and the flag, but no value: it may be a URL with a password.
+fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => text.split(['=', ' ']).next(),
+        _ => None,
+    };
+    let is_flag = |text: &&str| {
+        text.strip_prefix("--").is_some_and(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        })
+    };
+    let flag = flag.filter(is_flag).map(|flag| format!(": {flag}"));
+    let kind = error.kind().as_str().unwrap_or("bad usage");
+    eprintln!("ddp-edge: {kind}{}; see --help", flag.unwrap_or_default());
+    std::process::exit(EXIT_USAGE.into());
 }
 
 fn command() -> Command {
@@ -71,6 +104,9 @@ fn flag_name(variable: &str) -> String {
     let name = variable.strip_prefix("DDP_EDGE_").unwrap_or(variable);
     name.to_ascii_lowercase().replace('_', "-")
 }
+
+/// Exit code of a bad command line or a bad configuration, before anything was bound.
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,12 @@ mod table;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use backplane::{Access, AccessPart, Server, Strategy};
 use protocol::limits::Limits;
 
 use self::reader::Reader;
 pub(crate) use self::{
-    reader::{effective, mask, unknown},
+    reader::{effective, unknown},
     table::{Group, VARIABLES},
 };
 use crate::role::Role;
@@ -66,6 +67,15 @@ impl Settings {
             mistakes => Err(mistakes),
         }
     }
+
+    /// What was understood of the variables that may hold credentials, without them.
+    pub(crate) fn masked(&self) -> [(&'static str, String); 2] {
+        let servers: Vec<_> = self.bus.servers.iter().map(Server::masked).collect();
+        [
+            ("TRANSPORTER", servers.join(",")),
+            ("MONGO_URL", store::masked(&self.mongo_url)),
+        ]
+    }
 }
 
 fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
@@ -103,26 +113,42 @@ fn log_level(r: &mut Reader) -> String {
 
 fn mongo_url(r: &mut Reader) -> String {
     let url = r.text_or("MONGO_URL", "mongodb://localhost:27017/rocketchat");
-    if !(url.starts_with("mongodb://") || url.starts_with("mongodb+srv://")) {
-        r.mistake(
-            "MONGO_URL",
-            "expected mongodb://host/database or mongodb+srv://host/database",
-        );
+    if let Some(mistake) = store::url_mistake(&url) {
+        r.mistake("MONGO_URL", mistake);
     }
     url
 }
 
-fn bus(r: &mut Reader) -> backplane::Config {
-    let transporter = r.text_or("TRANSPORTER", "nats://localhost:4222");
-    if transporter
-        .split(',')
-        .any(|server| !server.trim().starts_with("nats://"))
-    {
-        r.mistake(
-            "TRANSPORTER",
-            "expected nats://[user:password@]host[:port], comma separated; nothing else is spoken",
-        );
+/// The servers and what they ask for, judged as the driver will judge them.
+fn servers(r: &mut Reader) -> (Vec<Server>, Access) {
+    let servers = Server::list(&r.text_or("TRANSPORTER", "nats://localhost:4222"));
+    let servers = servers.unwrap_or_else(|mistake| {
+        r.mistake("TRANSPORTER", mistake);
+        Vec::new()
+    });
+    let file = |name| r.text(name).map(Into::into);
+    let access = Access {
+        nkey: file("DDP_EDGE_NATS_NKEY"),
+        credentials: file("DDP_EDGE_NATS_CREDS"),
+        ca: file("DDP_EDGE_NATS_CA"),
+        certificate: file("DDP_EDGE_NATS_CERT"),
+        key: file("DDP_EDGE_NATS_KEY"),
+    };
+    for (part, why) in access.mistakes() {
+        let name = match part {
+            AccessPart::Nkey => "DDP_EDGE_NATS_NKEY",
+            AccessPart::Credentials => "DDP_EDGE_NATS_CREDS",
+            AccessPart::Ca => "DDP_EDGE_NATS_CA",
+            AccessPart::Certificate => "DDP_EDGE_NATS_CERT",
+            AccessPart::Key => "DDP_EDGE_NATS_KEY",
+        };
+        r.mistake(name, why);
     }
+    (servers, access)
+}
+
+fn bus(r: &mut Reader) -> backplane::Config {
+    let (servers, access) = servers(r);
     for (name, only) in [("SERIALIZER", "EJSON"), ("BROKER", "moleculer")] {
         if r.text(name)
             .is_some_and(|value| !value.eq_ignore_ascii_case(only))
@@ -139,10 +165,8 @@ fn bus(r: &mut Reader) -> backplane::Config {
     }
     let hostname = hostname();
     backplane::Config {
-        servers: transporter
-            .split(',')
-            .map(|server| server.trim().to_owned())
-            .collect(),
+        servers,
+        access,
         namespace,
         node_id: format!("{}-{}", hostname.to_ascii_lowercase(), uuid::Uuid::new_v4()),
         hostname,
@@ -150,7 +174,29 @@ fn bus(r: &mut Reader) -> backplane::Config {
         heartbeat_interval: r.seconds("HEARTBEAT_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0),
         heartbeat_timeout: r.seconds("HEARTBEAT_TIMEOUT", Duration::from_secs(30), 0.3..=3_600.0),
         prefer_local: r.flag("BALANCE_PREFER_LOCAL", true),
+        strategy: strategy(r),
         ..backplane::Config::default()
+    }
+}
+
+fn strategy(r: &mut Reader) -> Strategy {
+    match r
+        .text_or("BALANCE_STRATEGY", "RoundRobin")
+        .to_ascii_lowercase()
+        .as_str()
+    {
+        "roundrobin" => Strategy::RoundRobin,
+        // Without a key, which Rocket.Chat never names, the original's shards are chosen at random as well.
+        "random" | "shard" => Strategy::Random,
+        "cpuusage" => Strategy::CpuUsage,
+        "latency" => Strategy::Latency,
+        _ => {
+            r.mistake(
+                "BALANCE_STRATEGY",
+                "expected RoundRobin, Random, CpuUsage, Latency or Shard",
+            );
+            Strategy::RoundRobin
+        }
     }
 }
 

@@ -16,9 +16,6 @@ use role::Role;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code of a bad command line or a bad configuration, before anything was bound.
-const EXIT_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
     let (role, values) = cli::parse();
     let settings = match config::Settings::read(role, &values) {
@@ -31,7 +28,7 @@ fn main() -> ExitCode {
             for mistake in mistakes {
                 eprintln!("  {mistake}");
             }
-            return ExitCode::from(EXIT_USAGE);
+            return ExitCode::from(cli::EXIT_USAGE);
         }
     };
     // A newcomer in a terminal reads the welcome, not twenty lines of configuration.
@@ -43,7 +40,7 @@ fn main() -> ExitCode {
     } else {
         &settings.log_level
     });
-    for line in config::effective(role, &values) {
+    for line in config::effective(role, &values, &settings.masked()) {
         tracing::info!(target: "ddp_edge::config", "{line}");
     }
     for name in config::unknown(values.keys().map(String::as_str)) {

@@ -57,7 +57,7 @@ pub(crate) type Listeners = HashMap<&'static str, Vec<(&'static str, Arc<Waiting
 impl Core {
     pub(crate) fn new(config: &Config, seq: u64) -> Self {
         Self {
-            registry: Registry::new(config.heartbeat_timeout),
+            registry: Registry::new(config.heartbeat_timeout, config.strategy),
             calls: Calls::default(),
             locals: Vec::new(),
             listeners: Arc::default(),

@@ -41,6 +41,6 @@ pub use core::Service;
 pub use error::{Code, Error, ErrorKind, MeteorError, RemoteError, ServiceError};
 pub use inbox::Inbox;
 pub use incoming::{Event, Gap, GapCause, GapScope, Incoming, Request};
-pub use nats::Driver;
-pub use registry::NodeInfo;
+pub use nats::{Access, AccessPart, Driver, Server};
+pub use registry::{NodeInfo, Strategy};
 pub use stats::Stats;

@@ -1,5 +1,7 @@
 //! Who is on the network and offers what; time comes in as an argument.
 
+mod balance;
+mod node;
 mod offers;
 
 use std::{
@@ -9,44 +11,18 @@ use std::{
 };
 
 use protocol::moleculer::Info;
+use uuid::Uuid;
 
+pub use balance::Strategy;
+pub(crate) use node::Change;
+use node::Node;
+pub use node::NodeInfo;
 use offers::{Offers, matches};
-
-/// A member of the network as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeInfo {
-    pub id: Arc<str>,
-    /// UUID of the process start.
-    pub instance: Option<String>,
-    pub hostname: Option<String>,
-    /// This very node.
-    pub local: bool,
-    /// False once it left or was lost; such nodes are forgotten after 10 minutes.
-    pub available: bool,
-    /// Names of the services that it announces (`$node` left out).
-    pub services: Vec<String>,
-}
-
-/// How the network changed.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Change {
-    Up(NodeInfo),
-    /// It offers something else than before.
-    Offers(NodeInfo),
-    Down {
-        node: NodeInfo,
-        unexpected: bool,
-    },
-    /// A node that was lost is back as the same process: it went on sending, and we did not hear it.
-    Returned {
-        node: Arc<str>,
-        since: Instant,
-    },
-}
 
 /// The remote nodes and an index of what the available ones offer.
 pub(crate) struct Registry {
     heartbeat_timeout: Duration,
+    strategy: Strategy,
     nodes: HashMap<Arc<str>, Node>,
     /// Available nodes by full action name, and whose turn it is.
     actions: HashMap<String, Endpoints>,
@@ -62,21 +38,6 @@ pub(crate) struct Registry {
     cut: u64,
 }
 
-struct Node {
-    info: NodeInfo,
-    /// A list of services is read only if its `seq` is greater (backplane.md 6.2).
-    seq: f64,
-    offers: Offers,
-    heartbeat: Instant,
-    offline_since: Option<Instant>,
-    /// It is offline because it fell silent, not because it said so.
-    was_lost: bool,
-    /// When it last sent an event or a request to this node: until then it knew us.
-    sent_to_us: Option<Instant>,
-    /// When it last forgot us.
-    forgot_us: Option<Instant>,
-}
-
 #[derive(Default)]
 struct Endpoints {
     nodes: Vec<Arc<str>>,
@@ -90,9 +51,10 @@ struct Listener {
 }
 
 impl Registry {
-    pub(crate) fn new(heartbeat_timeout: Duration) -> Self {
+    pub(crate) fn new(heartbeat_timeout: Duration, strategy: Strategy) -> Self {
         Self {
             heartbeat_timeout,
+            strategy,
             nodes: HashMap::new(),
             actions: HashMap::new(),
             events: HashMap::new(),
@@ -160,10 +122,16 @@ impl Registry {
     }
 
     /// False if the peer is unknown or thought to be gone: it wants a DISCOVER.
-    pub(crate) fn handle_heartbeat(&mut self, sender: &str, now: Instant) -> bool {
+    pub(crate) fn handle_heartbeat(
+        &mut self,
+        sender: &str,
+        cpu: Option<f64>,
+        now: Instant,
+    ) -> bool {
         match self.nodes.get_mut(sender) {
             Some(node) if node.info.available => {
                 node.heartbeat = now;
+                node.cpu = cpu;
                 true
             }
             _ => false,
@@ -241,15 +209,43 @@ impl Registry {
         Some(since)
     }
 
-    /// The next node in turn that offers an action.
+    /// One of the nodes that offer an action.
     pub(crate) fn next_node(&mut self, action: &str) -> Option<Arc<str>> {
         let endpoints = self.actions.get_mut(action)?;
-        let node = endpoints
-            .nodes
-            .get(endpoints.turn % endpoints.nodes.len().max(1))?
-            .clone();
-        endpoints.turn = endpoints.turn.wrapping_add(1);
-        Some(node)
+        let random = match self.strategy {
+            Strategy::RoundRobin => 0,
+            _ => Uuid::new_v4().as_u128() as usize,
+        };
+        let nodes = &self.nodes;
+        let load = |node: &str| match self.strategy {
+            Strategy::CpuUsage => nodes.get(node)?.cpu,
+            _ => nodes
+                .get(node)?
+                .latency
+                .map(|latency| latency.as_secs_f64()),
+        };
+        let Endpoints { nodes, turn } = endpoints;
+        self.strategy.choose(nodes, turn, random, load).cloned()
+    }
+
+    /// The available nodes, which are to be pinged now.
+    pub(crate) fn ping(&mut self, now: Instant) -> Vec<Arc<str>> {
+        let available = self.nodes.values_mut().filter(|node| node.info.available);
+        available
+            .map(|node| {
+                node.pinged = Some(now);
+                node.info.id.clone()
+            })
+            .collect()
+    }
+
+    /// A node answers a ping.
+    pub(crate) fn handle_pong(&mut self, sender: &str, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(sender)
+            && let Some(pinged) = node.pinged.take()
+        {
+            node.latency = Some(now.duration_since(pinged));
+        }
     }
 
     /// How many available nodes offer an action.
@@ -335,23 +331,7 @@ impl Registry {
             return None;
         }
         let id: Arc<str> = info.sender.as_ref().into();
-        let node = Node {
-            info: NodeInfo {
-                id: id.clone(),
-                instance: None,
-                hostname: None,
-                local: false,
-                available: true,
-                services: Vec::new(),
-            },
-            seq,
-            offers: Offers::default(),
-            heartbeat: now,
-            offline_since: None,
-            was_lost: false,
-            sent_to_us: None,
-            forgot_us: None,
-        };
+        let node = Node::new(id.clone(), seq, now);
         self.nodes.insert(id.clone(), node);
         self.list(&id, info, seq);
         self.nodes.get(&id).map(|node| node.info.clone())
@@ -470,7 +450,7 @@ mod tests {
     impl Net {
         fn new() -> Self {
             Self {
-                registry: Registry::new(TIMEOUT),
+                registry: Registry::new(TIMEOUT, Strategy::RoundRobin),
                 now: Instant::now(),
             }
         }
@@ -537,6 +517,28 @@ mod tests {
     }
 
     #[test]
+    fn the_least_busy_and_the_nearest_node_are_known_from_heartbeats_and_pongs() {
+        for strategy in [Strategy::CpuUsage, Strategy::Latency] {
+            let mut net = Net::new();
+            net.registry.strategy = strategy;
+            for (node, cpu) in [("a", 80.0), ("b", 10.0), ("c", 40.0)] {
+                net.info(node, "1", 1, &["s.x"]);
+                net.registry.handle_heartbeat(node, Some(cpu), net.now);
+            }
+            assert_eq!(net.registry.ping(net.now).len(), 3);
+            for node in ["b", "a", "c"] {
+                net.after(1);
+                net.registry.handle_pong(node, net.now);
+            }
+            let mut chosen = (0..20).map(|_| net.registry.next_node("s.x"));
+            assert!(
+                chosen.all(|node| node.as_deref() == Some("b")),
+                "{strategy:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_list_of_services_counts_only_with_a_greater_seq() {
         let mut net = Net::new();
         net.info("a", "1", 2, &["s.x"]);
@@ -590,14 +592,14 @@ mod tests {
         let mut net = Net::new();
         net.info("a", "1", 1, &["s.x"]);
         net.after(20);
-        assert!(net.registry.handle_heartbeat("a", net.now));
+        assert!(net.registry.handle_heartbeat("a", None, net.now));
         net.after(30);
         assert_eq!(net.timeout(), "");
         net.after(1);
         assert_eq!(net.timeout(), "!a");
         assert!(!net.registry.has_service("s") && net.registry.next_node("s.x").is_none());
         assert!(
-            !net.registry.handle_heartbeat("a", net.now),
+            !net.registry.handle_heartbeat("a", None, net.now),
             "a lost node wants a DISCOVER"
         );
         assert_eq!(net.info("a", "1", 1, &["s.x"]), "+a ~a");

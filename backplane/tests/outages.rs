@@ -157,10 +157,10 @@ async fn a_driver_that_starts_before_its_server_connects_when_it_can() {
 async fn a_second_server_is_tried_when_the_first_is_gone() {
     let mut first = NatsServer::start();
     let second = NatsServer::start();
-    let servers = vec![first.url(), second.url()];
+    let servers = backplane::Server::list(&format!("{},{}", first.url(), second.url())).unwrap();
     let bus = NatsBus::start(backplane::Config {
         servers,
-        ..config("", "edge-1")
+        ..config(&first.url(), "edge-1")
     });
     let mut inbox = bus.announce(echo());
     find(&mut inbox, "up", |incoming| {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 fn config(server: &NatsServer, node: &str) -> backplane::Config {
     backplane::Config {
-        servers: vec![server.url()],
+        servers: backplane::Server::list(&server.url()).unwrap(),
         node_id: node.to_owned(),
         hostname: node.to_owned(),
         dependencies: Vec::new(),

@@ -99,8 +99,13 @@ impl Reader {
     }
 }
 
-/// Lines of `NAME=value` for the start of the log: what is set, secrets masked.
-pub(crate) fn effective(role: Role, values: &BTreeMap<String, String>) -> Vec<String> {
+/// Lines of `NAME=value` for the start of the log: what is set. Of what may hold a credential, `masked` shows what was
+/// understood: no text of the operator's own, in which a mask could end too early.
+pub(crate) fn effective(
+    role: Role,
+    values: &BTreeMap<String, String>,
+    masked: &[(&str, String)],
+) -> Vec<String> {
     VARIABLES
         .iter()
         .filter(|variable| variable.group.concerns(role) && variable.group != Group::Accepted)
@@ -109,32 +114,15 @@ pub(crate) fn effective(role: Role, values: &BTreeMap<String, String>) -> Vec<St
                 .get(variable.name)
                 .map(|v| v.trim())
                 .filter(|v| !v.is_empty());
-            match value {
-                Some(value) => Some(format!("{}={}", variable.name, mask(value))),
-                None if variable.default.is_empty() => None,
-                None => Some(format!("{}={} (default)", variable.name, variable.default)),
+            let masked = masked.iter().find(|(name, _)| *name == variable.name);
+            match (value, masked) {
+                (Some(_), Some((name, value))) => Some(format!("{name}={value}")),
+                (Some(value), None) => Some(format!("{}={value}", variable.name)),
+                (None, _) if variable.default.is_empty() => None,
+                (None, _) => Some(format!("{}={} (default)", variable.name, variable.default)),
             }
         })
         .collect()
-}
-
-/// User names and passwords inside URLs become `***`: from each `://` to the last `@` before the next one, so that no
-/// odd character in a password can end the mask early.
-pub(crate) fn mask(value: &str) -> String {
-    let mut masked = String::new();
-    for (index, piece) in value.split("://").enumerate() {
-        if index > 0 {
-            masked.push_str("://");
-        }
-        match piece.rfind('@') {
-            Some(at) if index > 0 => {
-                masked.push_str("***");
-                masked.push_str(&piece[at..]);
-            }
-            _ => masked.push_str(piece),
-        }
-    }
-    masked
 }
 
 /// Variables of our prefix that nothing reads: probably a typing mistake. Kubernetes injects `<SERVICE>_PORT` and
@@ -190,19 +178,6 @@ mod tests {
         assert!(!reader.flag("DDP_EDGE_RATE_LIMITS", true));
         assert!(reader.flag("DDP_EDGE_EPHEMERAL", true), "empty is unset");
         assert!(reader.mistakes().is_empty());
-    }
-
-    #[test]
-    fn credentials_in_urls_are_masked_in_every_host_of_a_list() {
-        assert_eq!(
-            mask("nats://u:p@a:4222,nats://u:p@b"),
-            "nats://***@a:4222,nats://***@b"
-        );
-        assert_eq!(
-            mask("mongodb://u:p@s,s@a,b/rocketchat"),
-            "mongodb://***@a,b/rocketchat"
-        );
-        assert_eq!(mask("nats://localhost:4222"), "nats://localhost:4222");
     }
 
     #[test]

@@ -89,10 +89,46 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "fatal, error, warn, info, debug or trace; RUST_LOG refines it",
     ),
     var(
+        "DDP_EDGE_DRAIN_SECONDS",
+        "25",
+        Process,
+        "time a graceful stop may take",
+    ),
+    var(
         "TRANSPORTER",
         "nats://localhost:4222",
         Servers,
-        "NATS servers, comma separated: nats://[user:password@]host[:port]",
+        "NATS servers, comma separated: nats://[user:password@]host[:port]; a name without a password is a token, tls:// insists on TLS",
+    ),
+    var(
+        "DDP_EDGE_NATS_NKEY",
+        "",
+        Servers,
+        "file with the nkey seed of our NATS user",
+    ),
+    var(
+        "DDP_EDGE_NATS_CREDS",
+        "",
+        Servers,
+        "credentials file (JWT and seed) of our NATS user",
+    ),
+    var(
+        "DDP_EDGE_NATS_CA",
+        "",
+        Servers,
+        "file with the certificate authorities (PEM) of NATS, instead of the system's; makes TLS a must",
+    ),
+    var(
+        "DDP_EDGE_NATS_CERT",
+        "",
+        Servers,
+        "file with our certificate (PEM) for NATS; makes TLS a must",
+    ),
+    var(
+        "DDP_EDGE_NATS_KEY",
+        "",
+        Servers,
+        "file with the private key (PEM) of DDP_EDGE_NATS_CERT",
     ),
     var(
         "MS_NAMESPACE",
@@ -129,6 +165,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "true",
         Servers,
         "a service in the same process always gets the call",
+    ),
+    var(
+        "BALANCE_STRATEGY",
+        "RoundRobin",
+        Servers,
+        "which of several nodes gets a call: RoundRobin, Random, CpuUsage, Latency or Shard",
     ),
     var("SERIALIZER", "EJSON", Servers, "only EJSON is spoken"),
     var("BROKER", "moleculer", Servers, "only moleculer is spoken"),
@@ -241,12 +283,6 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "time over which sockets are closed after events may have been missed",
     ),
     var(
-        "DDP_EDGE_DRAIN_SECONDS",
-        "25",
-        Gateway,
-        "time a graceful stop may take",
-    ),
-    var(
         "DDP_EDGE_DATA",
         "ddp-edge-data",
         Sandbox,
@@ -269,12 +305,6 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "",
         Accepted,
         "the original's action cache, which nothing uses",
-    ),
-    var(
-        "BALANCE_STRATEGY",
-        "RoundRobin",
-        Accepted,
-        "calls are balanced round robin",
     ),
     var(
         "RETRY_ENABLED",

@@ -1,6 +1,7 @@
 //! One connection to one NATS server, from connect to loss.
 
 use std::{
+    error::Error as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -8,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{
-    Auth, AuthError, Client, ConnectOptions, Event, Message, ServerAddr, Statistics, Subscriber,
-};
+use async_nats::{AuthError, Client, ConnectOptions, Event, Message, Statistics, Subscriber};
 use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt,
@@ -19,6 +18,8 @@ use futures_util::{
 use protocol::moleculer::{Kind, Subjects};
 use tokio::task::unconstrained;
 use tokio_util::sync::CancellationToken;
+
+use super::access::{Access, Server};
 
 /// A client, its twelve subscriptions, and what is known about its loss and its losses.
 pub(super) struct Connection {
@@ -53,22 +54,23 @@ impl Connection {
     /// Connects to one server and subscribes.
     ///
     /// # Errors
-    /// A text without the address, which may hold a password.
+    /// A text for logs.
     pub(super) async fn new(
-        server: &str,
+        server: &Server,
+        access: &Access,
         node_id: &str,
         subjects: &Subjects,
     ) -> Result<Self, String> {
-        let address: ServerAddr = server
-            .parse()
-            .map_err(|_| "not an address of a NATS server".to_owned())?;
         let lost = CancellationToken::new();
         let is_slow = Arc::new(AtomicBool::new(false));
-        let options = options(&address, node_id, lost.clone(), is_slow.clone());
+        let options = options(server, access, node_id, lost.clone(), is_slow.clone());
         let client = options
-            .connect(address)
+            .connect(server.address.clone())
             .await
-            .map_err(|error| error.kind().to_string())?;
+            .map_err(|error| match error.source() {
+                Some(cause) => format!("{}: {cause}", error.kind()),
+                None => error.kind().to_string(),
+            })?;
 
         let mut events = None;
         let mut others = Vec::new();
@@ -188,40 +190,36 @@ impl Connection {
 
 /// A client that connects once: its second attempt is refused by ourselves, before it could send what it has buffered.
 fn options(
-    address: &ServerAddr,
+    server: &Server,
+    access: &Access,
     node_id: &str,
     lost: CancellationToken,
     is_slow: Arc<AtomicBool>,
 ) -> ConnectOptions {
-    let username = address.username().map(str::to_owned);
-    let password = address.password().map(str::to_owned);
+    let (account, tls) = (server.account.clone(), access.clone());
+    let access = access.clone();
     let was_used = AtomicBool::new(false);
-    ConnectOptions::with_auth_callback(move |_| {
-        let mut auth = Auth::new();
-        auth.username.clone_from(&username);
-        auth.password.clone_from(&password);
-        let is_first = !was_used.swap(true, Relaxed);
-        async move {
-            if is_first {
-                Ok(auth)
-            } else {
-                Err(AuthError::new("this client connects once"))
+    let options = ConnectOptions::with_auth_callback(move |nonce| {
+        let auth = match was_used.swap(true, Relaxed) {
+            false => access.auth(&account, &nonce),
+            true => Err(AuthError::new("this client connects once")),
+        };
+        std::future::ready(auth)
+    });
+    tls.tls(options)
+        .name(node_id)
+        .max_reconnects(1)
+        .reconnect_delay_callback(|_| Duration::ZERO)
+        .ignore_discovered_servers()
+        .ping_interval(PING_INTERVAL)
+        .event_callback(move |event| {
+            match event {
+                Event::Disconnected | Event::Closed => lost.cancel(),
+                Event::SlowConsumer(_) => is_slow.store(true, Relaxed),
+                _ => {}
             }
-        }
-    })
-    .name(node_id)
-    .max_reconnects(1)
-    .reconnect_delay_callback(|_| Duration::ZERO)
-    .ignore_discovered_servers()
-    .ping_interval(PING_INTERVAL)
-    .event_callback(move |event| {
-        match event {
-            Event::Disconnected | Event::Closed => lost.cancel(),
-            Event::SlowConsumer(_) => is_slow.store(true, Relaxed),
-            _ => {}
-        }
-        std::future::ready(())
-    })
+            std::future::ready(())
+        })
 }
 
 /// One batch is one turn of the bus thread (design.md 3.5).
@@ -241,7 +239,8 @@ mod tests {
         const SENT: usize = 70_000;
         let nats = NatsServer::start();
         let subjects = Subjects::new(None);
-        let mut connection = Connection::new(&nats.url(), "edge-1", &subjects)
+        let server = &Server::list(&nats.url()).unwrap()[0];
+        let mut connection = Connection::new(server, &Access::default(), "edge-1", &subjects)
             .await
             .unwrap();
         let sender = async_nats::connect(nats.url()).await.unwrap();

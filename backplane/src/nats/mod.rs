@@ -4,6 +4,7 @@
 //! has buffered, and a new one is made: its own reconnect would send what waited, so that a call that has failed long
 //! ago is executed after all. This also makes every loss visible, whatever becomes of the library's event queue.
 
+mod access;
 mod connection;
 mod receive;
 
@@ -24,8 +25,10 @@ use crate::{
     config::Config,
     incoming::{GapCause, GapScope, Incoming},
     outgoing::Item,
+    registry::Strategy,
     uplink::{Network, Uplink},
 };
+pub use access::{Access, AccessPart, Server};
 use connection::{Connection, Taken};
 
 /// The NATS side of a [`Bus`]: spawn `run` on the runtime that shall own the connection.
@@ -87,21 +90,22 @@ impl Driver {
 
     /// Tries one server after the other, with a growing pause after each round.
     async fn connect(&self) -> Connection {
+        let config = self.bus.config();
         let mut pause = PAUSE_MIN;
         let mut attempts: u64 = 0;
         loop {
-            for (index, server) in self.bus.config().servers.iter().enumerate() {
-                match Connection::new(server, self.bus.node_id(), &self.network.subjects).await {
+            for server in &config.servers {
+                let subjects = &self.network.subjects;
+                let connection =
+                    Connection::new(server, &config.access, self.bus.node_id(), subjects);
+                match connection.await {
                     Ok(connection) => return connection,
                     Err(error) => {
                         attempts += 1;
-                        // By its number: an address may hold a password. Ever more rarely: an outage may be long.
+                        // Ever more rarely: an outage may be long.
                         if attempts.is_power_of_two() {
-                            tracing::warn!(
-                                server = index,
-                                attempts,
-                                "cannot connect to NATS: {error}"
-                            );
+                            let server = server.place();
+                            tracing::warn!(server, attempts, "cannot connect to NATS: {error}");
                         }
                     }
                 }
@@ -218,6 +222,7 @@ async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
     let entered = Instant::now();
     let mut last_tick = entered;
     let mut last_beat = entered;
+    let mut last_ping: Option<Instant> = None;
     let mut tick = interval(TICK_MAX.min(config.heartbeat_interval / 4).max(TICK_MIN));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -251,6 +256,12 @@ async fn read(bus: &Bus, connection: &mut Connection) -> Exit {
                 }
                 drop(core);
                 ping_unsettled(bus);
+                let is_due = last_ping.is_none_or(|last| now.duration_since(last) >= PING_EVERY);
+                if config.strategy == Strategy::Latency && is_due {
+                    last_ping = Some(now);
+                    let peers = bus.core().registry.ping(now);
+                    ping(bus, &peers);
+                }
                 last_tick = now;
             }
         }
@@ -299,6 +310,10 @@ fn beat(bus: &Bus) {
 /// Asks again and again those who have not answered since the reconnect: they may not be back yet themselves.
 fn ping_unsettled(bus: &Bus) {
     let peers = bus.core().unsettled();
+    ping(bus, &peers);
+}
+
+fn ping(bus: &Bus, peers: &[Arc<str>]) {
     for peer in peers {
         let ping = Ping {
             time: Some(receive::unix_ms()),
@@ -306,7 +321,7 @@ fn ping_unsettled(bus: &Bus) {
             ver: Version,
             sender: bus.node_id().into(),
         };
-        let _ = bus.uplink().send(Kind::Ping, Some(&peer), encode(&ping));
+        let _ = bus.uplink().send(Kind::Ping, Some(peer), encode(&ping));
     }
 }
 
@@ -323,6 +338,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Pings that nobody answers are given up (design.md 3.8).
 const SETTLE_MAX: Duration = Duration::from_secs(5);
+/// How often distances are measured, where the balancing strategy looks at them.
+const PING_EVERY: Duration = Duration::from_secs(10);
 const TICK_MIN: Duration = Duration::from_millis(10);
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// Bounds one sweep at a tick; what is left is taken as usual.

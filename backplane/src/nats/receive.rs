@@ -167,7 +167,10 @@ fn heartbeat(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError>
     let packet: Heartbeat<'_> = decode(payload)?;
     let is_stranger = packet.sender != bus.node_id() && {
         let mut core = bus.core();
-        !core.registry.handle_heartbeat(&packet.sender, now) && core.registry.may_ask(now)
+        !core
+            .registry
+            .handle_heartbeat(&packet.sender, packet.cpu, now)
+            && core.registry.may_ask(now)
     };
     if is_stranger {
         let ask = encode(&Discover {
@@ -206,7 +209,9 @@ fn ping(bus: &Bus, payload: &[u8]) -> Result<(), DecodeError> {
 
 fn pong(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
     let packet: Pong<'_> = decode(payload)?;
-    bus.core().settle(&packet.sender, now);
+    let mut core = bus.core();
+    core.registry.handle_pong(&packet.sender, now);
+    core.settle(&packet.sender, now);
     Ok(())
 }
 

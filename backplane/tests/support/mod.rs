@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane::{Bus, Config, Event, Inbox, Incoming, Request, Service};
+use backplane::{Bus, Config, Event, Inbox, Incoming, Request, Server, Service};
 use tokio_util::sync::CancellationToken;
 
 /// A bus on NATS; its driver ends with it.
@@ -66,7 +66,7 @@ impl Drop for NatsBus {
 /// A node of this id that waits for nobody.
 pub fn config(url: &str, node_id: &str) -> Config {
     Config {
-        servers: vec![url.to_owned()],
+        servers: Server::list(url).unwrap(),
         node_id: node_id.to_owned(),
         hostname: "test".to_owned(),
         dependencies: Vec::new(),

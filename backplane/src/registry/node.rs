@@ -1,0 +1,87 @@
+//! What is known about one node.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::offers::Offers;
+
+/// A member of the network as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeInfo {
+    pub id: Arc<str>,
+    /// UUID of the process start.
+    pub instance: Option<String>,
+    pub hostname: Option<String>,
+    /// This very node.
+    pub local: bool,
+    /// False once it left or was lost; such nodes are forgotten after 10 minutes.
+    pub available: bool,
+    /// Names of the services that it announces (`$node` left out).
+    pub services: Vec<String>,
+}
+
+/// How the network changed.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Change {
+    Up(NodeInfo),
+    /// It offers something else than before.
+    Offers(NodeInfo),
+    Down {
+        node: NodeInfo,
+        unexpected: bool,
+    },
+    /// A node that was lost is back as the same process: it went on sending, and we did not hear it.
+    Returned {
+        node: Arc<str>,
+        since: Instant,
+    },
+}
+
+/// A node, and how it has behaved.
+pub(super) struct Node {
+    pub(super) info: NodeInfo,
+    /// A list of services is read only if its `seq` is greater (backplane.md 6.2).
+    pub(super) seq: f64,
+    pub(super) offers: Offers,
+    pub(super) heartbeat: Instant,
+    pub(super) offline_since: Option<Instant>,
+    /// It is offline because it fell silent, not because it said so.
+    pub(super) was_lost: bool,
+    /// When it last sent an event or a request to this node: until then it knew us.
+    pub(super) sent_to_us: Option<Instant>,
+    /// When it last forgot us.
+    pub(super) forgot_us: Option<Instant>,
+    /// Percent, as its last heartbeat said.
+    pub(super) cpu: Option<f64>,
+    /// When the ping was sent that it has not answered, and how long the one before took.
+    pub(super) pinged: Option<Instant>,
+    pub(super) latency: Option<Duration>,
+}
+
+impl Node {
+    /// One that has just said its first word.
+    pub(super) fn new(id: Arc<str>, seq: f64, now: Instant) -> Self {
+        Self {
+            info: NodeInfo {
+                id,
+                instance: None,
+                hostname: None,
+                local: false,
+                available: true,
+                services: Vec::new(),
+            },
+            seq,
+            offers: Offers::default(),
+            heartbeat: now,
+            offline_since: None,
+            was_lost: false,
+            sent_to_us: None,
+            forgot_us: None,
+            cpu: None,
+            pinged: None,
+            latency: None,
+        }
+    }
+}
