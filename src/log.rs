@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn, fmt, prelude::*, registry};
 
-/// Starts logging to standard error; `RUST_LOG` refines the level.
+/// Starts logging to standard error; `RUST_LOG` refines the level of our own crates.
 pub(crate) fn start(level: &str) {
     let filter = std::env::var("RUST_LOG")
         .ok()
@@ -13,17 +14,39 @@ pub(crate) fn start(level: &str) {
             // The drivers repeat what ours say better; the NATS client logs every loss as an error.
             EnvFilter::new(format!("{level},async_nats=off,mongodb=warn,hyper=warn"))
         });
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
+    let (text, json) = if std::io::stderr().is_terminal() {
+        let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
+        (Some(text), None)
     } else {
-        builder
-            .json()
+        let json = fmt::layer().with_writer(std::io::stderr).json();
+        let json = json
             .flatten_event(true)
             .with_current_span(false)
-            .with_span_list(false)
-            .init();
-    }
+            .with_span_list(false);
+        (None, Some(json))
+    };
+    let logs = text
+        .map(|text| text.boxed())
+        .or_else(|| json.map(|json| json.boxed()));
+    registry()
+        .with(filter)
+        .with(logs.with_filter(filter_fn(may_speak)))
+        .init();
 }
+
+/// Others say more than they should from `info` on (the NATS client its password): whatever `RUST_LOG` asks for, they may
+/// only warn.
+fn may_speak(event: &Metadata<'_>) -> bool {
+    let name = event.target().split("::").next().unwrap_or_default();
+    OURS.contains(&name) || *event.level() <= Level::WARN
+}
+
+/// The crates that keep secrets out of their logs.
+const OURS: [&str; 6] = [
+    "ddp_edge",
+    "gateway",
+    "backplane",
+    "protocol",
+    "store",
+    "services",
+];

@@ -16,14 +16,11 @@ use store::{MongoConfig, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::{Settings, mask},
-    http, license,
-    role::Role,
-};
+use crate::{config::Settings, http, license, role::Role};
 
 /// Runs the role until a signal (or a refused licence) ends it.
 ///
@@ -42,8 +39,6 @@ pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
 
 /// The text format that Prometheus reads.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
-/// What requests under way get to be answered when a satellite stops.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How often histograms fold what was recorded, so that nothing grows while nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -60,10 +55,16 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
             .context("the metrics (MS_METRICS_PORT)")?;
     }
 
-    let (store, bus, driver) = if role == Role::Sandbox {
-        sandbox_parts(&settings).await?
-    } else {
-        server_parts(&settings).await?
+    let parts = async {
+        match role {
+            Role::Sandbox => sandbox_parts(&settings).await,
+            _ => server_parts(&settings).await,
+        }
+    };
+    // A name server that does not answer must not keep a signal waiting.
+    let (store, bus, driver) = tokio::select! {
+        parts = parts => parts?,
+        () = stop.signalled() => return Ok(()),
     };
     let shutdown = CancellationToken::new();
     let mut services = JoinSet::new();
@@ -98,7 +99,10 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         serve_health(&settings, &bus, &store).await?;
         announce_start(role, settings.port, &settings);
         let ended = stop.wait(role, &bus, &settings).await;
-        bus.leave(ANSWER_WITHIN).await;
+        tokio::select! {
+            () = bus.leave(settings.gateway.drain_within / 2) => {}
+            () = stop.signalled() => anyhow::bail!("a second signal: requests were left unanswered"),
+        }
         shutdown.cancel();
         if let Some(driving) = driving {
             driving.await.context("the bus")?;
@@ -106,7 +110,14 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         ended
     };
     shutdown.cancel();
-    while services.join_next().await.is_some() {}
+    // A service that waits for a database which is away does not see the end; nobody waits for its answer any more.
+    let joined = async { while services.join_next().await.is_some() {} };
+    if timeout(settings.gateway.drain_within / 4, joined)
+        .await
+        .is_err()
+    {
+        tracing::warn!("a service did not end in time");
+    }
     ended
 }
 
@@ -163,9 +174,12 @@ async fn server_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option
         url: settings.mongo_url.clone(),
         ..MongoConfig::default()
     };
-    let store = Store::mongo(config)
-        .await
-        .with_context(|| format!("cannot use MONGO_URL {}", mask(&settings.mongo_url)))?;
+    let store = Store::mongo(config).await.with_context(|| {
+        format!(
+            "cannot use MONGO_URL {}",
+            store::masked(&settings.mongo_url)
+        )
+    })?;
     let (bus, driver) = Bus::nats(settings.bus.clone());
     Ok((store, bus, Some(driver)))
 }

@@ -146,6 +146,134 @@ fn the_effective_configuration_is_printed_without_credentials() {
 }
 
 #[test]
+fn no_part_of_a_password_is_printed_however_odd_the_value() {
+    let urls = [
+        "s3cret@h",
+        "nats:u:s3cret@h",
+        "nats://u:s3/cret@h",
+        "nats://u:1/s3cret@h",
+        "nats://u:1?s3cret@h",
+        "nats://u:a://s3cret@h",
+        "mongodb:/u:s3cret@h/db",
+        "mongodb://u:s3@cret@h/db",
+        "mongodb://u:1?s3=cret@h",
+        "mongodb://u:s3#cret@h/db",
+        "mongodb://u:s3%cret@h",
+    ];
+    for url in urls {
+        let environment = [("TRANSPORTER", url), ("MONGO_URL", url)];
+        let flags = ["gateway", "--transporter", url, "--mongo-url", url];
+        for (arguments, environment) in [
+            (&["gateway"][..], &environment[..]),
+            (&flags[..], &[][..]),
+            (&["gateway", url][..], &[][..]),
+            (&[url][..], &[][..]),
+        ] {
+            let (code, text) = run(arguments, environment);
+            assert_eq!(code, 2, "{url}: {text}");
+            assert!(
+                !text.contains("s3") && !text.contains("cret"),
+                "{url}: {text}"
+            );
+        }
+    }
+    let (_, text) = run(&["gateway", "--prot=s3cret"], &[]);
+    assert!(
+        text.contains("--prot") && !text.contains("s3cret"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_a_driver_would_refuse_later_is_in_the_one_list() {
+    let wrong = [
+        ("TRANSPORTER", "nats://a:4222,nats://b:70000"),
+        ("MONGO_URL", "mongodb://h/db?maxPoolSize=many"),
+        ("DDP_EDGE_NATS_NKEY", "/nowhere"),
+        ("DDP_EDGE_NATS_CERT", "Cargo.toml"),
+        ("BALANCE_STRATEGY", "Best"),
+    ];
+    let (code, text) = run(&["presence"], &wrong);
+    assert_eq!(code, 2, "{text}");
+    for (name, _) in wrong {
+        assert!(
+            text.contains(&format!("{name}: ")),
+            "{name} is missing in: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_a_mistake_and_no_panic() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let output = Command::new(BINARY)
+        .arg("gateway")
+        .env_clear()
+        .env("ODD", std::ffi::OsStr::from_bytes(b"\xff"))
+        .env("PORT", std::ffi::OsStr::from_bytes(b"30\xff00"))
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PORT: "));
+}
+
+#[test]
+fn no_log_level_makes_a_driver_tell_a_password() {
+    let nats = harness::NatsServer::start_with(&["--user", "someone", "--pass", "hunter2"]);
+    let url = format!("nats://someone:hunter2@127.0.0.1:{}", nats.port());
+    let port = harness::free_port().to_string();
+    let environment = [
+        ("PORT", &*port),
+        ("TRANSPORTER", &url),
+        ("MONGO_URL", "mongodb://someone:hunter2@127.0.0.1:1/x"),
+        ("RUST_LOG", "trace"),
+    ];
+    let edge = Edge::start(BINARY, &["accounts"], &environment);
+    let _ = edge.wait_for_line("connected to NATS");
+    // The database is looked for as well.
+    let _ = edge.wait_for_line("started");
+    let text = edge.output().join("\n");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn every_role_ends_in_time_whichever_server_does_not_answer() {
+    // They accept and are silent, as a frozen server is.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent = silent.local_addr().expect("an address").to_string();
+    let nats = harness::NatsServer::start();
+    let frozen = harness::NatsServer::start();
+    let deaf = format!("nats://{silent}");
+    for (role, transporter, is_frozen) in [
+        ("accounts", frozen.url(), true),
+        ("authorization", deaf.clone(), false),
+        ("presence", nats.url(), false),
+        ("gateway", frozen.url(), true),
+        ("all", deaf, false),
+    ] {
+        let port = harness::free_port().to_string();
+        let mongo = format!("mongodb://{silent}/x");
+        let environment = [
+            ("PORT", &*port),
+            ("TRANSPORTER", &transporter),
+            ("MONGO_URL", &mongo),
+            ("DDP_EDGE_DRAIN_SECONDS", "2"),
+            ("DDP_EDGE_SHARDS", "1"),
+        ];
+        let mut edge = Edge::start(BINARY, &[role], &environment);
+        let _ = edge.wait_for_line("started");
+        if is_frozen {
+            let _ = edge.wait_for_line("connected to NATS");
+            frozen.freeze();
+        }
+        edge.signal("TERM");
+        let status = edge.wait_for_end();
+        frozen.thaw();
+        assert_eq!(status.code(), Some(0), "{role} {transporter}");
+    }
+}
+
+#[test]
 fn an_unknown_variable_of_our_prefix_is_mentioned() {
     let edge = Edge::start(
         BINARY,
