@@ -6,6 +6,7 @@ mod config;
 mod http;
 mod license;
 mod log;
+mod metrics;
 mod role;
 mod roles;
 

@@ -9,9 +9,8 @@ use gateway::Gateway;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{self, HeaderValue},
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use store::{MongoConfig, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,7 +19,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Settings, http, license, role::Role};
+use crate::{
+    config::Settings,
+    http, license,
+    metrics::{CONTENT_TYPE, Metrics},
+    role::Role,
+};
 
 /// Runs the role until a signal (or a refused licence) ends it.
 ///
@@ -37,24 +41,11 @@ pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
     result
 }
 
-/// The text format that Prometheus reads.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4";
-/// How often histograms fold what was recorded, so that nothing grows while nobody scrapes.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
 async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
-    let metrics = install_metrics()?;
-    if let Some(port) = settings.metrics_port {
-        let metrics = metrics.clone();
-        let pages = pages(move |path| {
-            (path == "/metrics").then(|| (StatusCode::OK, METRICS_TYPE, metrics.render()))
-        });
-        http::serve(settings.bind, port, pages)
-            .await
-            .context("the metrics (MS_METRICS_PORT)")?;
-    }
-
+    // The sandbox is alone; its console looks for plain names.
+    let node = (role != Role::Sandbox).then_some(&*settings.bus.node_id);
+    let metrics = Metrics::install(node, settings.bus.namespace.as_deref())?;
     let parts = async {
         match role {
             Role::Sandbox => sandbox_parts(&settings).await,
@@ -66,14 +57,29 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         parts = parts => parts?,
         () = stop.signalled() => return Ok(()),
     };
+    tokio::spawn(metrics.clone().keep(bus.clone()));
+    if let Some(port) = settings.metrics_port {
+        let (metrics, bus) = (metrics.clone(), bus.clone());
+        let pages = pages(move |path| {
+            (path == "/metrics").then(|| (StatusCode::OK, CONTENT_TYPE, metrics.render(&bus)))
+        });
+        http::serve(settings.bind, port, pages)
+            .await
+            .context("the metrics (MS_METRICS_PORT)")?;
+    }
     let shutdown = CancellationToken::new();
     let mut services = JoinSet::new();
     start_services(role, &settings, &bus, &store, &shutdown, &mut services);
 
     let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
     let ended = if has_gateway {
-        let fallback = (role == Role::Sandbox)
-            .then(|| web(services::sandbox::web(bus.clone(), store.clone()), metrics));
+        let fallback = (role == Role::Sandbox).then(|| {
+            web(
+                services::sandbox::web(bus.clone(), store.clone()),
+                metrics,
+                bus.clone(),
+            )
+        });
         let gateway = Gateway::start(
             settings.gateway.clone(),
             bus.clone(),
@@ -121,32 +127,16 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-fn install_metrics() -> anyhow::Result<PrometheusHandle> {
-    let metrics = PrometheusBuilder::new()
-        .install_recorder()
-        .context("cannot install the metrics")?;
-    tokio::spawn({
-        let metrics = metrics.clone();
-        async move {
-            loop {
-                tokio::time::sleep(UPKEEP_EVERY).await;
-                metrics.run_upkeep();
-            }
-        }
-    });
-    Ok(metrics)
-}
-
 /// The sandbox has one port: its console reads the metrics beside everything else.
-fn web(sandbox: services::sandbox::Web, metrics: PrometheusHandle) -> gateway::Fallback {
+fn web(sandbox: services::sandbox::Web, metrics: Metrics, bus: Bus) -> gateway::Fallback {
     Arc::new(move |request| {
         if request.uri().path() != "/metrics" {
             return sandbox(request);
         }
-        let mut response = Response::new(Full::new(Bytes::from(metrics.render())));
+        let mut response = Response::new(Full::new(Bytes::from(metrics.render(&bus))));
         response
             .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         Box::pin(std::future::ready(response))
     })
 }

@@ -11,9 +11,10 @@ use crate::{
     config::Config,
     core::Core,
     incoming::Incoming,
+    meters::Meters,
     outgoing::Item,
     owed::Owed,
-    registry::NodeInfo,
+    registry::{NodeInfo, Offered},
     stats::{Counters, Stats},
     uplink::{Network, Uplink},
     waiting::Waiting,
@@ -30,6 +31,7 @@ struct Shared {
     core: Mutex<Core>,
     uplink: Arc<Uplink>,
     owed: Arc<Owed>,
+    meters: Arc<Meters>,
 }
 
 impl Bus {
@@ -60,6 +62,7 @@ impl Bus {
             shared: Arc::new(Shared {
                 core: Mutex::new(Core::new(&config, seq)),
                 owed: Arc::new(Owed::new(uplink.clone())),
+                meters: Arc::default(),
                 uplink,
                 config,
             }),
@@ -145,6 +148,28 @@ impl Bus {
             offers_cut: cut,
             ..self.counters().read()
         }
+    }
+
+    /// What was counted about calls and events, in the shape that dashboards know.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.shared.meters
+    }
+
+    /// What the network offers, with the number of nodes that offer it: services, actions and events, ourselves included.
+    pub fn offered(&self) -> Offered {
+        let core = self.core();
+        let mut offered = core.registry.offered();
+        for local in core.locals() {
+            let service = &local.service;
+            *offered.services.entry(service.name.to_owned()).or_default() += 1;
+            for action in &service.actions {
+                *offered.actions.entry((*action).to_owned()).or_default() += 1;
+            }
+            for event in &service.events {
+                *offered.events.entry((*event).to_owned()).or_default() += 1;
+            }
+        }
+        offered
     }
 
     /// Fills an inbox and counts what it refuses.

@@ -13,6 +13,7 @@ use crate::{
     calls::{CallOptions, Context, Outcome, Outline},
     error::{Error, ErrorKind},
     incoming::{Incoming, Request},
+    measured::Measured,
     reply::Reply,
     waiting::Waiting,
 };
@@ -38,12 +39,13 @@ impl Bus {
         let node = options.node.clone();
         let id = Uuid::new_v4().to_string();
         let outline = Outline::new(id, options, self.config().request_timeout, Instant::now())?;
-        let patience = outline.timeout;
+        let (patience, caller) = (outline.timeout, outline.caller);
         // Ends with this future, whichever way it ends.
         let _forgotten = Forgotten {
             bus: self,
             id: outline.id.clone(),
         };
+        let mut measured = None;
         let answer = match self.route(action, node.as_deref(), &outline.id)? {
             Route::Local(service, action, waiting) => {
                 let (answer, receiver) = oneshot::channel();
@@ -60,7 +62,10 @@ impl Bus {
                         deadline: now.checked_add(patience),
                         meta: outline.meta,
                     },
-                    reply: Reply::local(answer),
+                    reply: Reply::local(
+                        answer,
+                        Measured::here(self.meters(), action, outline.caller),
+                    ),
                 };
                 self.fill(&waiting, [Incoming::Request(request)], now);
                 receiver
@@ -76,19 +81,28 @@ impl Bus {
                     tracing: None,
                     parent_id: outline.parent_id,
                     request_id: Some(outline.request_id),
-                    caller: outline.caller.map(str::to_owned),
+                    caller: caller.map(str::to_owned),
                     stream: Some(false),
                     ver: Version,
                     sender: self.node_id().into(),
                 });
-                self.uplink().send(Kind::Request, Some(&node), payload)?;
+                let elsewhere = Measured::elsewhere(self.meters(), action, caller);
+                if let Err(error) = self.uplink().send(Kind::Request, Some(&node), payload) {
+                    elsewhere.failed(&error);
+                    return Err(error);
+                }
+                measured = Some(elsewhere);
                 receiver
             }
         };
-        match timeout(patience, answer).await {
+        let outcome = match timeout(patience, answer).await {
             Ok(outcome) => outcome.unwrap_or(Err(ErrorKind::Disconnected)),
             Err(_) => Err(ErrorKind::Timeout),
+        };
+        if let (Some(measured), Err(error)) = (measured, &outcome) {
+            measured.failed(error);
         }
+        outcome
     }
 
     /// Where a call goes; the answer of another node is expected from here on.

@@ -56,6 +56,12 @@ impl Bus {
             });
             self.send_locally(name, args, meant.map(|(_, waiting)| waiting));
         }
+        let named = groups.join(",");
+        let labels = [("event", event), ("groups", &*named)];
+        self.meters()
+            .add("moleculer_event_broadcast_total", &labels, 1.0);
+        self.meters()
+            .add("moleculer_event_broadcast_local_total", &labels, 1.0);
         let request_id = Uuid::new_v4().to_string();
         for node in nodes {
             self.send_event(&node, event, data, groups, true, &request_id);
@@ -67,6 +73,8 @@ impl Bus {
         let Some(data) = self.event_args(event, args) else {
             return;
         };
+        self.meters()
+            .add("moleculer_event_emit_total", &[("event", event)], 1.0);
         let (listeners, groups) = {
             let core = self.core();
             (core.listeners(), core.registry.groups_listening(event))

@@ -17,6 +17,7 @@ pub use balance::Strategy;
 pub(crate) use node::Change;
 use node::Node;
 pub use node::NodeInfo;
+pub use offers::Offered;
 use offers::{Offers, matches};
 
 /// The remote nodes and an index of what the available ones offer.
@@ -301,6 +302,25 @@ impl Registry {
     pub(crate) fn count(&self) -> (usize, usize) {
         let available = self.nodes.values().filter(|node| node.info.available);
         (self.nodes.len(), available.count())
+    }
+
+    /// What the available nodes offer.
+    pub(crate) fn offered(&self) -> Offered {
+        let mut offered = Offered::default();
+        for node in self.nodes.values() {
+            for service in &node.offers.services {
+                *offered.services.entry(service.clone()).or_default() += 1;
+            }
+        }
+        for (action, endpoints) in &self.actions {
+            offered
+                .actions
+                .insert(action.clone(), endpoints.nodes.len());
+        }
+        for (event, listeners) in &self.events {
+            offered.events.insert(event.clone(), listeners.len());
+        }
+        offered
     }
 
     /// How often a node offered more than is remembered.

@@ -9,11 +9,12 @@ use crate::{
     answer::remote_error,
     calls::Outcome,
     error::{ErrorKind, ServiceError},
+    measured::Measured,
     owed::Owed,
 };
 
 /// Answers exactly once: dropped unanswered it answers an error.
-pub(crate) struct Reply(Option<To>);
+pub(crate) struct Reply(Option<(To, Measured)>);
 
 enum To {
     Local(oneshot::Sender<Outcome>),
@@ -21,24 +22,28 @@ enum To {
 }
 
 impl Reply {
-    pub(crate) fn local(answer: oneshot::Sender<Outcome>) -> Self {
-        Self(Some(To::Local(answer)))
+    pub(crate) fn local(answer: oneshot::Sender<Outcome>, measured: Measured) -> Self {
+        Self(Some((To::Local(answer), measured)))
     }
 
-    pub(crate) fn remote(owed: Arc<Owed>, key: u64) -> Self {
-        Self(Some(To::Remote(owed, key)))
+    pub(crate) fn remote(owed: Arc<Owed>, key: u64, measured: Measured) -> Self {
+        Self(Some((To::Remote(owed, key), measured)))
     }
 
     pub(crate) fn send(&mut self, outcome: Result<Option<Bytes>, ServiceError>) {
-        match self.0.take() {
-            None => {}
-            Some(To::Local(answer)) => {
-                // Nobody waits any more if this fails.
-                let _ = answer.send(
-                    outcome.map_err(|error| ErrorKind::Refused(Box::new(remote_error(&error)))),
-                );
-            }
-            Some(To::Remote(owed, key)) => owed.answer(key, &outcome),
+        fn refused(error: &ServiceError) -> ErrorKind {
+            ErrorKind::Refused(Box::new(remote_error(error)))
+        }
+        let Some((to, measured)) = self.0.take() else {
+            return;
+        };
+        if let Err(error) = &outcome {
+            measured.failed(&refused(error));
+        }
+        match to {
+            // Nobody waits any more if this fails.
+            To::Local(answer) => drop(answer.send(outcome.map_err(|error| refused(&error)))),
+            To::Remote(owed, key) => owed.answer(key, &outcome),
         }
     }
 
@@ -46,8 +51,8 @@ impl Reply {
     pub(crate) fn is_awaited(&self) -> bool {
         match &self.0 {
             None => false,
-            Some(To::Local(answer)) => !answer.is_closed(),
-            Some(To::Remote(owed, key)) => owed.is_open(*key),
+            Some((To::Local(answer), _)) => !answer.is_closed(),
+            Some((To::Remote(owed, key), _)) => owed.is_open(*key),
         }
     }
 }

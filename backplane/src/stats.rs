@@ -11,6 +11,9 @@ pub struct Stats {
     pub packets_in: Vec<(&'static str, u64)>,
     /// Packets given to the bus, by kind.
     pub packets_out: Vec<(&'static str, u64)>,
+    /// Payload bytes taken from and given to the bus.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
     /// Packets that are no JSON, lack what their kind needs, or carry args that are no JSON array.
     pub malformed: u64,
     /// Packets of another protocol version.
@@ -42,6 +45,8 @@ pub struct Stats {
 pub(crate) struct Counters {
     packets_in: [AtomicU64; Kind::ALL.len()],
     packets_out: [AtomicU64; Kind::ALL.len()],
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
     malformed: AtomicU64,
     wrong_version: AtomicU64,
     pub(crate) conflicts: AtomicU64,
@@ -54,11 +59,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn packets_in(&self, kind: Kind, count: usize) {
+    pub(crate) fn packets_in(&self, kind: Kind, count: usize, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Relaxed);
         self.packets_in[kind as usize].fetch_add(count as u64, Relaxed);
     }
 
-    pub(crate) fn packet_out(&self, kind: Kind) {
+    pub(crate) fn packet_out(&self, kind: Kind, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Relaxed);
         self.packets_out[kind as usize].fetch_add(1, Relaxed);
     }
 
@@ -87,6 +94,8 @@ impl Counters {
         Stats {
             packets_in: by_kind(&self.packets_in),
             packets_out: by_kind(&self.packets_out),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             wrong_version: self.wrong_version.load(Relaxed),
             conflicts: self.conflicts.load(Relaxed),

@@ -165,6 +165,33 @@ both! {
         assert_eq!(there.stats().requests_stale, 1);
     }
 
+    async fn a_call_is_counted_on_both_sides(here, there) {
+        let mut inbox = there.announce(echo());
+        known(here, "echo").await;
+        let error = ServiceError::Plain { name: "TypeError".to_owned(), message: "no".to_owned() };
+        let serve = async {
+            let request = next_request(&mut inbox).await;
+            let text = there.meters().render(&[], Instant::now());
+            assert!(text.contains("moleculer_request_active{service=\"echo\",action=\"echo.it\",type=\"local\",caller=\"\"} 1"), "{text}");
+            request.respond(Err(error));
+        };
+        let (outcome, ()) = tokio::join!(here.call("echo.it", "[]", CallOptions::default()), serve);
+        refusal(outcome);
+        let sides = if here.node_id() == there.node_id() { vec![(there, "local")] } else { vec![(there, "local"), (here, "remote")] };
+        for (bus, side) in sides {
+            let text = bus.meters().render(&[], Instant::now());
+            let labels = format!("service=\"echo\",action=\"echo.it\",type=\"{side}\",caller=\"\"");
+            for line in [
+                format!("moleculer_request_total{{{labels}}} 1"),
+                format!("moleculer_request_active{{{labels}}} 0"),
+                format!("moleculer_request_time_count{{{labels}}} 1"),
+                format!("moleculer_request_error_total{{{labels},errorName=\"TypeError\",errorCode=\"\",errorType=\"\"}} 1"),
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+            }
+        }
+    }
+
     async fn a_nested_call_inherits_its_context(here, there) {
         let mut inbox = there.announce(echo());
         known(here, "echo").await;

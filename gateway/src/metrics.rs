@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use backplane::Stats;
 use protocol::close::CloseReason;
 
 /// Gives every metric its description.
@@ -16,20 +15,6 @@ pub(crate) fn describe() {
         "rocketchat_subscription",
         "Time to the ready of a subscription that was asked for, in ms"
     );
-    describe_gauge!("moleculer_registry_nodes_total", "Nodes that are known");
-    describe_gauge!(
-        "moleculer_registry_nodes_online_total",
-        "Nodes that are available"
-    );
-    describe_counter!(
-        "moleculer_transit_publish_total",
-        "Packets given to the bus, by type"
-    );
-    describe_counter!(
-        "moleculer_transit_receive_total",
-        "Packets taken from the bus, by type"
-    );
-    describe_gauge!("moleculer_transit_requests_active", "Calls under way");
     describe_counter!(
         "ddp_edge_connect_total",
         "DDP handshakes, and whether they try to resume"
@@ -108,14 +93,6 @@ pub(crate) fn describe() {
     describe_counter!(
         "ddp_edge_stream_writes_total",
         "Writes of clients to streams, by verdict"
-    );
-    describe_counter!(
-        "ddp_edge_bus_malformed_total",
-        "Packets from the bus that make no sense"
-    );
-    describe_counter!(
-        "ddp_edge_bus_lost_total",
-        "Messages that did not arrive or leave, by place"
     );
 }
 
@@ -208,23 +185,6 @@ pub(crate) fn lag(thread: String, lag: Duration) {
 pub(crate) fn subscribed(name: &str, after: Duration) {
     let millis = after.as_secs_f64() * 1_000.0;
     histogram!("rocketchat_subscription", "subscription" => name.to_owned()).record(millis);
-}
-
-/// What the bus counts.
-pub(crate) fn bus(stats: &Stats, nodes: usize, online: usize) {
-    gauge!("moleculer_registry_nodes_total").set(nodes as f64);
-    gauge!("moleculer_registry_nodes_online_total").set(online as f64);
-    for (kind, count) in &stats.packets_out {
-        counter!("moleculer_transit_publish_total", "type" => *kind).absolute(*count);
-    }
-    for (kind, count) in &stats.packets_in {
-        counter!("moleculer_transit_receive_total", "type" => *kind).absolute(*count);
-    }
-    gauge!("moleculer_transit_requests_active").set(stats.calls_pending as f64);
-    counter!("ddp_edge_bus_malformed_total").absolute(stats.malformed + stats.wrong_version);
-    counter!("ddp_edge_bus_lost_total", "place" => "client").absolute(stats.messages_lost);
-    counter!("ddp_edge_bus_lost_total", "place" => "inbox").absolute(stats.inbox_refused);
-    counter!("ddp_edge_bus_lost_total", "place" => "unsent").absolute(stats.unsent);
 }
 
 /// A gap was noted.

@@ -189,12 +189,15 @@ async fn write(bus: &Bus, network: &Network, client: async_nats::Client) -> Exit
                     kind,
                     subject,
                     payload,
-                } => match client.publish(subject, payload.into()).await {
-                    Ok(()) => bus.counters().packet_out(kind),
-                    Err(_) => {
-                        bus.counters().unsent.fetch_add(1, Relaxed);
+                } => {
+                    let bytes = payload.len();
+                    match client.publish(subject, payload.into()).await {
+                        Ok(()) => bus.counters().packet_out(kind, bytes),
+                        Err(_) => {
+                            bus.counters().unsent.fetch_add(1, Relaxed);
+                        }
                     }
-                },
+                }
                 Item::Flush(done) => {
                     let _ = client.flush().await;
                     let _ = done.send(());

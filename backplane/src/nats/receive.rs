@@ -19,6 +19,7 @@ use crate::{
     error::{ErrorKind, ServiceError},
     fault::Fault,
     incoming::{Event, GapCause, GapScope, Incoming, Request},
+    measured::Measured,
     reply::Reply,
     waiting::Waiting,
 };
@@ -27,10 +28,12 @@ use crate::{
 /// name.
 pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let now = Instant::now();
-    bus.counters().packets_in(Kind::Event, batch.len());
+    let bytes = batch.iter().map(Bytes::len).sum();
+    bus.counters().packets_in(Kind::Event, batch.len(), bytes);
     let listeners = bus.core().listeners();
     let mut senders: Vec<Arc<str>> = Vec::new();
     let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
+    let mut received: Vec<(&str, &str, f64)> = Vec::new();
     for payload in batch {
         let Some(name) = event_name(payload) else {
             // Only a full look can tell what is wrong.
@@ -69,6 +72,12 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
             if !packet.groups.is_empty() && !packet.groups.iter().any(|group| group == service) {
                 continue;
             }
+            let same =
+                |(event, group, _): &&mut (&str, &str, f64)| (event, group) == (name, service);
+            match received.iter_mut().find(same) {
+                Some((.., count)) => *count += 1.0,
+                None => received.push((name, service, 1.0)),
+            }
             let incoming = Incoming::Event(event.clone());
             match filled
                 .iter_mut()
@@ -81,6 +90,11 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     }
     for (waiting, batch) in filled {
         bus.fill(waiting, batch, now);
+    }
+    for (event, group, count) in received {
+        let labels = [("service", group), ("group", group), ("event", event)];
+        bus.meters()
+            .add("moleculer_event_received_total", &labels, count);
     }
     let mut core = bus.core();
     for sender in senders {
@@ -104,7 +118,7 @@ fn intern(bus: &Bus, senders: &mut Vec<Arc<str>>, sender: Cow<'_, str>) -> Arc<s
 
 /// Handles any other packet.
 pub(super) fn packet(bus: &Bus, kind: Kind, is_targeted: bool, payload: Bytes) {
-    bus.counters().packets_in(kind, 1);
+    bus.counters().packets_in(kind, 1, payload.len());
     let now = Instant::now();
     let handled = match kind {
         Kind::Discover => discover(bus, is_targeted, &payload, now),
@@ -264,6 +278,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     let Some(key) = bus.owed().begin(to, action, deadline) else {
         return Ok(());
     };
+    let measured = Measured::here(bus.meters(), action, packet.caller.as_deref());
     let request = Request {
         action,
         params: payload.slice_ref(params.as_bytes()),
@@ -277,7 +292,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
             deadline,
             meta,
         },
-        reply: Reply::remote(bus.owed().clone(), key),
+        reply: Reply::remote(bus.owed().clone(), key, measured),
     };
     bus.fill(&waiting, [Incoming::Request(request)], now);
     Ok(())

@@ -1,8 +1,16 @@
 //! What one node offers, as the index needs it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::moleculer::ServiceEntry;
+
+/// Names on the network, and how many nodes (of an event: how many listeners) stand behind each.
+#[derive(Clone, Debug, Default)]
+pub struct Offered {
+    pub services: BTreeMap<String, usize>,
+    pub actions: BTreeMap<String, usize>,
+    pub events: BTreeMap<String, usize>,
+}
 
 /// The services of a node, their callable actions and their events.
 #[derive(Default, PartialEq)]

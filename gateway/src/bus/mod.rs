@@ -134,8 +134,6 @@ async fn watch(core: Rc<Core>, bus: Bus) {
         core.readiness.set_bus(status.connected);
         core.readiness.set_announced(status.announced);
         core.readiness.set_monolith(bus.has_service("meteor"));
-        let (known, online) = bus.node_count();
-        metrics::bus(&bus.stats(), known, online);
         tokio::time::sleep(STATE_EVERY).await;
     }
 }
