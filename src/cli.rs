@@ -12,21 +12,22 @@ use crate::{
     role::Role,
 };
 
-/// The role and all values: the environment, overridden by flags. Ends the process on `--help` and on bad usage.
-pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
+/// What the command line asks for.
+pub(crate) enum Invocation {
+    /// To be this role, with all values: the environment, overridden by flags.
+    Run(Role, BTreeMap<String, String>),
+    /// To ask the process on this port whether it lives.
+    Health(u16),
+}
+
+/// Reads it. Ends the process on `--help` and on bad usage.
+pub(crate) fn parse() -> Invocation {
     let mut matches = command()
         .try_get_matches()
         .unwrap_or_else(|error| refuse(&error));
-    let (role, flags) = match matches.remove_subcommand() {
-        Some((name, flags)) => (
-            Role::ALL
-                .into_iter()
-                .find(|role| role.name() == name)
-                .unwrap_or(Role::Sandbox),
-            flags,
-        ),
-        None => (Role::Sandbox, matches),
-    };
+    let (name, flags) = matches
+        .remove_subcommand()
+        .unwrap_or_else(|| (Role::Sandbox.name().to_owned(), matches));
     // What is not UTF-8 is no good value of ours, and for the parsers to refuse.
     let environment = std::env::vars_os().filter_map(|(name, value)| {
         Some((
@@ -41,7 +42,14 @@ pub(crate) fn parse() -> (Role, BTreeMap<String, String>) {
             values.insert(variable.name.to_owned(), value.clone());
         }
     }
-    (role, values)
+    match Role::ALL.into_iter().find(|role| role.name() == name) {
+        Some(role) => Invocation::Run(role, values),
+        None => {
+            let port = values.get("PORT").map(|port| port.trim().parse());
+            // The port of a gateway, and of every role in an image; without sense nobody listens there.
+            Invocation::Health(port.map_or(3000, |port| port.unwrap_or(0)))
+        }
+    }
 }
 
 /// Help and version as they are; of bad usage the kind and the flag, but no value: it may be a URL with a password.
@@ -71,6 +79,15 @@ fn command() -> Command {
         .about("A DDP gateway and its satellites for Rocket.Chat. Without a command: the sandbox.")
         .disable_help_subcommand(true)
         .args(flags(Role::Sandbox));
+    let command = command.subcommand(
+        Command::new(HEALTH)
+            .about("Exit code 0 if the process on PORT lives (for container engines)")
+            .args(
+                flags(Role::Gateway)
+                    .into_iter()
+                    .filter(|flag| flag.get_id() == "PORT"),
+            ),
+    );
     Role::ALL.into_iter().fold(command, |command, role| {
         command.subcommand(
             Command::new(role.name())
@@ -105,6 +122,7 @@ fn flag_name(variable: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 
+const HEALTH: &str = "health";
 /// Exit code of a bad command line or a bad configuration, before anything was bound.
 pub(crate) const EXIT_USAGE: u8 = 2;
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod config;
+mod health;
 mod http;
 mod license;
 mod log;
@@ -18,7 +19,11 @@ use role::Role;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (role, values) = cli::parse();
+    let (role, values) = match cli::parse() {
+        cli::Invocation::Run(role, values) => (role, values),
+        cli::Invocation::Health(port) if health::is_alive(port) => return ExitCode::SUCCESS,
+        cli::Invocation::Health(_) => return ExitCode::FAILURE,
+    };
     let settings = match config::Settings::read(role, &values) {
         Ok(settings) => settings,
         Err(mistakes) => {

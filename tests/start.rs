@@ -237,6 +237,22 @@ fn no_log_level_makes_a_driver_tell_a_password() {
 }
 
 #[test]
+fn a_container_engine_can_ask_for_health() {
+    let port = harness::free_port().to_string();
+    let ask = || run(&["health", "--port", &port], &[]).0;
+    assert_eq!(ask(), 1, "nobody listens");
+    let environment = [
+        ("PORT", &*port),
+        ("TRANSPORTER", "nats://127.0.0.1:1"),
+        ("MONGO_URL", "mongodb://127.0.0.1:1/x"),
+    ];
+    let edge = Edge::start(BINARY, &["presence"], &environment);
+    let _ = edge.wait_for_line("started");
+    assert_eq!(ask(), 0);
+    assert_eq!(run(&["health"], &[("PORT", &*port)]).0, 0);
+}
+
+#[test]
 fn every_role_ends_in_time_whichever_server_does_not_answer() {
     // They accept and are silent, as a frozen server is.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
