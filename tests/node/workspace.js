@@ -24,8 +24,8 @@ const ROOMS = {
 };
 
 const PERMISSIONS = {
-  "view-c-room": ["admin", "user", "bot", "anonymous"],
-  "preview-c-room": ["admin", "user", "anonymous"],
+  "view-c-room": ["admin", "user", "bot", "anonymous", "joiner"],
+  "preview-c-room": ["admin", "user", "anonymous", "previewer"],
   "view-p-room": ["admin", "user", "guest"],
   "view-d-room": ["admin", "user", "guest"],
   "view-joined-room": ["admin", "user", "guest"],
@@ -34,6 +34,8 @@ const PERMISSIONS = {
   "edit-privileged-setting": ["admin"],
   "manage-selected-settings": ["admin"],
   "view-l-room": ["admin", "livechat-agent"],
+  "view-livechat-rooms": ["admin"],
+  "view-logs": ["admin"],
   "view-canned-responses": ["admin", "livechat-agent"],
   "manage-outgoing-integrations": ["admin"],
   "manage-own-outgoing-integrations": ["admin"],
@@ -52,6 +54,9 @@ const SETTINGS = {
   Accounts_AllowAnonymousRead: false,
   UI_Use_Real_Name: false,
   Presence_broadcast_disabled: false,
+  Canned_Responses_Enable: true,
+  ABAC_Enabled: false,
+  OTR_Enable: true,
   ...rateLimit("IP", 120_000, 60_000),
   ...rateLimit("User", 1_200, 60_000),
   ...rateLimit("Connection", 600, 60_000),
@@ -59,8 +64,8 @@ const SETTINGS = {
   ...rateLimit("Connection_By_Method", 10, 10_000),
 };
 
-/** Empties the database and fills it. */
-async function seed(database) {
+/** Empties the database and fills it, as a workspace of this version. */
+async function seed(database, version = "7.10.0") {
   await database.db.dropDatabase();
   const now = new Date();
   await createIndexes(database);
@@ -70,7 +75,7 @@ async function seed(database) {
   await database.permissions.insertMany(Object.entries(PERMISSIONS).map(([_id, roles]) => ({ _id, roles, _updatedAt: now })));
   await database.roles.insertMany(ROLES.map((role) => ({ ...role, _updatedAt: now })));
   await database.settings.insertMany(Object.entries(SETTINGS).map(([_id, value]) => ({ _id, value, type: typeof value, public: false, _updatedAt: now })));
-  await database.statistics.insertOne({ _id: "statistics1", version: "7.10.0", createdAt: now });
+  await database.statistics.insertOne({ _id: "statistics1", version, createdAt: now });
 }
 
 async function createIndexes(database) {

@@ -198,7 +198,21 @@ impl Client {
     ///
     /// The DDP error of `nosub`.
     pub fn stream(&mut self, stream: &str, event: &str) -> Result<String, Value> {
-        let options = json!({"useCollection": false, "args": []});
+        self.stream_with(stream, event, &json!([]))
+    }
+
+    /// The same with extra data, such as a guest's `[{"token": ..}]`.
+    ///
+    /// # Errors
+    ///
+    /// The DDP error of `nosub`.
+    pub fn stream_with(
+        &mut self,
+        stream: &str,
+        event: &str,
+        extra: &Value,
+    ) -> Result<String, Value> {
+        let options = json!({"useCollection": false, "args": extra});
         self.subscribe(&format!("stream-{stream}"), &json!([event, options]))
     }
 
@@ -217,6 +231,21 @@ impl Client {
             message["collection"] == collection && message["fields"]["eventName"] == event
         });
         changed["fields"]["args"].take()
+    }
+
+    /// Takes every event of this name that is here, and returns the arguments of each.
+    pub fn take_events(&mut self, stream: &str, event: &str) -> Vec<Value> {
+        let collection = format!("stream-{stream}");
+        let is_one = |message: &Value| {
+            message["collection"] == collection && message["fields"]["eventName"] == event
+        };
+        let (taken, kept) = self.received.drain(..).partition(is_one);
+        self.received = kept;
+        let taken: VecDeque<Value> = taken;
+        taken
+            .into_iter()
+            .map(|mut changed| changed["fields"]["args"].take())
+            .collect()
     }
 
     /// Waits until everything that the server has sent so far is here: `ping` is answered in turn.

@@ -14,6 +14,7 @@ mod nats;
 mod node;
 mod place;
 mod process;
+mod product;
 mod workspace;
 
 pub use client::{Client, Closed};
@@ -22,4 +23,5 @@ pub use mongo::{MongoServer, unverified_on_mongod};
 pub use nats::NatsServer;
 pub use node::NodeProcess;
 pub use place::{chromium, free_port, node_script, root, tool};
+pub use product::{Line, Product, Satellites};
 pub use workspace::{Gateway, User, Workspace, eventually};

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -20,6 +21,8 @@ pub struct MongoServer {
 enum Place {
     /// Somebody else's server, by its URL.
     Given(String),
+    /// One for the whole test process.
+    Shared(&'static MongoServer),
     Own(Own),
 }
 
@@ -50,6 +53,15 @@ impl MongoServer {
                 place: Place::Given(url),
             },
         )
+    }
+
+    /// The server that all tests of this process may share, each with a database of its own.
+    #[must_use]
+    pub fn shared() -> Self {
+        static SERVER: OnceLock<MongoServer> = OnceLock::new();
+        Self {
+            place: Place::Shared(SERVER.get_or_init(Self::start)),
+        }
     }
 
     /// Starts a server of its own whatever `MONGO_URL_TEST` says, with further arguments for it: one that a test may
@@ -83,6 +95,7 @@ impl MongoServer {
     pub fn url(&self, database: &str) -> String {
         match &self.place {
             Place::Given(url) => with_database(url, database),
+            Place::Shared(server) => server.url(database),
             Place::Own(own) => {
                 let set = own.kind.replica_set();
                 format!(
@@ -98,6 +111,7 @@ impl MongoServer {
     pub fn is_mongod(&self) -> bool {
         match &self.place {
             Place::Given(_) => true,
+            Place::Shared(server) => server.is_mongod(),
             Place::Own(own) => matches!(own.kind, Kind::Mongod(_)),
         }
     }
@@ -127,9 +141,9 @@ impl MongoServer {
     fn own(&mut self) -> &mut Own {
         match &mut self.place {
             Place::Own(own) => own,
-            Place::Given(_) => panic!(
-                "the server at MONGO_URL_TEST is not ours to end: use MongoServer::start_own"
-            ),
+            Place::Given(_) | Place::Shared(_) => {
+                panic!("a server that others use is not ours to end: use MongoServer::start_own")
+            }
         }
     }
 }

@@ -91,8 +91,13 @@ impl NodeProcess {
 
     /// Sends one command and returns its answer: the next line with `reply` equal to the command's `cmd`.
     pub fn ask(&mut self, command: &Value) -> Value {
-        self.send(command);
         let name = command["cmd"].as_str().unwrap_or_default();
+        self.ask_text(name, &command.to_string())
+    }
+
+    /// The same with the command as text, for when the order of members counts.
+    pub(crate) fn ask_text(&mut self, name: &str, command: &str) -> Value {
+        self.process.write_line(command);
         self.wait_for(name, |line| line["reply"] == name)
     }
 

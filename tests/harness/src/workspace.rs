@@ -1,5 +1,6 @@
 //! The servers of a workspace, and gateways beside them.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::process::PATIENCE;
-use crate::{Edge, MongoServer, NatsServer, NodeProcess, free_port, http};
+use crate::{Client, Edge, MongoServer, NatsServer, NodeProcess, free_port, http};
+
+/// How long a lost right may go on giving data: twice what the slowest way takes (a second judgement after 2 s), and more
+/// for a busy machine.
+const REVOCATION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A nats-server, a MongoDB and a Node process that plays the monolith on them, with the data of
 /// `tests/node/workspace.js`.
@@ -27,7 +32,7 @@ pub struct User {
     pub token: String,
 }
 
-/// A running `ddp-edge gateway` with its metrics.
+/// A running `ddp-edge gateway`, or another role, with its metrics.
 pub struct Gateway {
     pub edge: Edge,
     pub port: u16,
@@ -46,13 +51,23 @@ impl Workspace {
     /// The same on a MongoDB that the test may kill.
     #[must_use]
     pub fn start_on(mongo: MongoServer, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(mongo, &[], environment)
+    }
+
+    /// The same with arguments for `monolith.js`.
+    pub(crate) fn start_with(
+        mongo: MongoServer,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let nats = NatsServer::start();
         // Several test processes may share one MongoDB.
         let database = format!("workspace-{}-{}", std::process::id(), nats.port());
         let (transporter, url) = (nats.url(), mongo_url(&mongo, &database));
         let mut variables = vec![("TRANSPORTER", transporter.as_str()), ("MONGO_URL", &url)];
         variables.extend(environment);
-        let monolith = NodeProcess::start("monolith.js", &["--seed"], &variables);
+        let arguments = [&["--seed"], arguments].concat();
+        let monolith = NodeProcess::start("monolith.js", &arguments, &variables);
         Self {
             monolith: Mutex::new(monolith),
             nats,
@@ -85,6 +100,11 @@ impl Workspace {
     /// When it does not come up.
     #[must_use]
     pub fn gateway_alone(&self, binary: &str, environment: &[(&str, &str)]) -> Gateway {
+        self.role(binary, "gateway", environment)
+    }
+
+    /// Starts a role and waits until it says so.
+    pub(crate) fn role(&self, binary: &str, role: &str, environment: &[(&str, &str)]) -> Gateway {
         let (port, metrics) = (free_port(), free_port());
         let (url, mongo) = (self.nats.url(), mongo_url(&self.mongo, &self.database));
         let ports = (port.to_string(), metrics.to_string());
@@ -99,7 +119,7 @@ impl Workspace {
         let shared = self.environment.iter();
         variables.extend(shared.map(|(name, value)| (name.as_str(), value.as_str())));
         variables.extend(environment);
-        let edge = Edge::start(binary, &["gateway"], &variables);
+        let edge = Edge::start(binary, &[role], &variables);
         let line = edge.wait_for_line("\"started\"");
         let line: Value = serde_json::from_str(&line).expect("logs are JSON");
         Gateway {
@@ -145,6 +165,11 @@ impl Workspace {
         reply
     }
 
+    /// The URL of its database.
+    pub fn mongo_url(&self) -> String {
+        mongo_url(&self.mongo, &self.database)
+    }
+
     /// The process that plays the monolith, to freeze or end it.
     pub fn monolith(&self) -> MutexGuard<'_, NodeProcess> {
         // A failed test must not take the others with it.
@@ -153,7 +178,12 @@ impl Workspace {
 
     /// A new user with these roles.
     pub fn user(&self, roles: &[&str]) -> User {
-        let made = self.ask(&json!({"cmd": "newUser", "roles": roles}));
+        self.user_with(roles, &json!({}))
+    }
+
+    /// The same with further fields in the database.
+    pub fn user_with(&self, roles: &[&str], fields: &Value) -> User {
+        let made = self.ask(&json!({"cmd": "newUser", "roles": roles, "set": fields}));
         let text = |name: &str| made[name].as_str().expect("a text").to_owned();
         User {
             id: text("id"),
@@ -164,8 +194,14 @@ impl Workspace {
 
     /// A new room of this type (`c`, `p`, `d`) with these members; returns its id.
     pub fn room(&self, kind: &str, members: &[&User]) -> String {
+        self.room_with(kind, members, &json!({}))
+    }
+
+    /// The same with further fields in the database, such as `prid` of a discussion.
+    pub fn room_with(&self, kind: &str, members: &[&User], fields: &Value) -> String {
         let members: Vec<_> = members.iter().map(|user| &user.username).collect();
-        let made = self.ask(&json!({"cmd": "newRoom", "t": kind, "members": members}));
+        let made =
+            self.ask(&json!({"cmd": "newRoom", "t": kind, "members": members, "set": fields}));
         made["rid"].as_str().expect("a room id").to_owned()
     }
 
@@ -174,6 +210,84 @@ impl Workspace {
         let args = json!([{"rid": rid, "msg": text}]);
         let command = json!({"cmd": "method", "username": user.username, "method": "sendMessage", "args": args});
         self.ask(&command)["result"].take()
+    }
+
+    /// Has the monolith send an event to everybody who listens to it.
+    pub fn broadcast(&self, event: &str, args: &Value) {
+        self.ask(&json!({"cmd": "broadcast", "event": event, "args": args}));
+    }
+
+    /// The same with the arguments as JSON text, whose members keep their order.
+    pub fn broadcast_text(&self, event: &str, args: &str) {
+        let reply = self.monolith().ask_text(
+            "broadcast",
+            &format!(r#"{{"cmd":"broadcast","event":"{event}","args":{args}}}"#),
+        );
+        assert!(reply.get("error").is_none(), "{event} has failed: {reply}");
+    }
+
+    /// A command that puts a message into a room, without anything else that follows a message.
+    #[must_use]
+    pub fn message_in(rid: &str) -> Value {
+        let message = json!({"_id": "m", "rid": rid, "msg": "for members", "u": {"_id": "x", "username": "x"}});
+        json!({"cmd": "broadcast", "event": "watch.messages", "args": [{"message": message}]})
+    }
+
+    /// Waits until what the monolith has sent so far has reached a client's gateway and gone out to the client.
+    pub fn settle(&self, client: &mut Client) {
+        let sentinel = Sentinel::new(client);
+        sentinel.pass(self, client);
+    }
+
+    /// Has an event emitted until a client gets it: for rights that come with an event that other processes hear too.
+    ///
+    /// # Panics
+    ///
+    /// When it never comes.
+    pub fn assert_flows(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
+        let sentinel = Sentinel::new(client);
+        self.ask(emit);
+        sentinel.pass(self, client);
+        assert!(
+            !client.take_events(stream, event).is_empty(),
+            "{stream} {event} does not arrive"
+        );
+    }
+
+    /// Has an event emitted, and then one that the client may still get, until only the latter arrives.
+    ///
+    /// # Panics
+    ///
+    /// When the first one goes on arriving for longer than a second judgement and a busy machine need. The slow sweep over
+    /// all grants takes minutes: it does not save a test.
+    pub fn assert_ends(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
+        let deadline = Instant::now() + REVOCATION_PATIENCE;
+        let sentinel = Sentinel::new(client);
+        loop {
+            client.take_events(stream, event);
+            self.ask(emit);
+            sentinel.pass(self, client);
+            if client.take_events(stream, event).is_empty() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{stream} {event} goes on arriving"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A subscription that must not last: refused, or ended soon.
+    ///
+    /// # Panics
+    ///
+    /// When it is allowed and [stays](Self::assert_ends).
+    pub fn assert_closed(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
+        match client.stream(stream, event) {
+            Err(error) => assert_eq!(error["error"], "not-allowed", "{stream} {event}: {error}"),
+            Ok(_) => self.assert_ends(client, stream, event, emit),
+        }
     }
 
     /// Waits until the monolith has received such a call or event from another node, and returns its line.
@@ -214,6 +328,27 @@ impl Gateway {
         eventually(&format!("{name} {labels:?} grows"), || {
             (self.metric(name, labels) > before).then_some(())
         });
+    }
+}
+
+/// An event of a name of its own on a stream that everybody may read.
+struct Sentinel {
+    event: String,
+}
+
+impl Sentinel {
+    fn new(client: &mut Client) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let event = format!("sentinel-{number}");
+        client.stream("notify-all", &event).expect("for everybody");
+        Self { event }
+    }
+
+    /// Sends it and waits for it.
+    fn pass(&self, workspace: &Workspace, client: &mut Client) {
+        workspace.ask(&json!({"cmd": "relay", "stream": "notify-all", "event": self.event}));
+        client.event("notify-all", &self.event);
     }
 }
 

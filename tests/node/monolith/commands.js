@@ -4,10 +4,23 @@ const { hashToken, randomId } = require("./database");
 const { MeteorError } = require("./moleculer");
 const { userDocument } = require("../workspace");
 
-function commands({ broker, database, rooms, license, received, broadcast }) {
+function commands({ broker, database, line, rooms, license, received, broadcast }) {
   return {
     /** Any event to every node that lists it. */
     broadcast: ({ event, args = [] }) => broadcast(event, ...args),
+
+    /** The same to one node only, so that others hear of it later or never: {node, event, args}. */
+    async tell({ node, event, args = [] }) {
+      const context = broker.ContextFactory.create(broker, null, args, {});
+      Object.assign(context, { eventName: event, eventType: "broadcast", endpoint: { id: node }, nodeID: node });
+      await broker.transit.sendEvent(context);
+    },
+
+    /** What monolith code says on a stream, in the line's form: {stream, event, args}. */
+    relay({ stream, event, args = [] }) {
+      const object = { stream, eventName: event, args, origin: broker.nodeID };
+      broadcast("stream", line.relay === "array" ? [stream, event, args] : object);
+    },
 
     /** Many events at once, numbered in the message text: {count, rid, size?}. */
     burst({ count, rid, size = 0 }) {
@@ -54,28 +67,46 @@ function commands({ broker, database, rooms, license, received, broadcast }) {
       return { token };
     },
 
-    /** A user of its own for a test: {roles}. */
-    async newUser({ roles }) {
+    /** A user of its own for a test: {roles, set?}. */
+    async newUser({ roles, set = {} }) {
       const username = `user-${randomId().toLowerCase()}`;
       const token = randomId();
-      const document = userDocument(username, { _id: randomId(), token, roles }, new Date());
+      const document = { ...userDocument(username, { _id: randomId(), token, roles }, new Date()), ...set };
       await database.users.insertOne(document);
       return { id: document._id, username, token };
     },
 
-    /** A room of its own for a test: {t, members}. */
-    async newRoom({ t, members = [] }) {
-      const rid = randomId();
+    /** A room of its own for a test, announced: {t, members, rid?, set?}. */
+    async newRoom({ t, members = [], rid = randomId(), set = {} }) {
       const now = new Date();
       const name = `room-${rid.toLowerCase()}`;
-      await database.rooms.insertOne({ _id: rid, t, name, fname: name, msgs: 0, usersCount: 0, default: false, ts: now, _updatedAt: now });
+      const room = { _id: rid, t, name, fname: name, msgs: 0, usersCount: 0, default: false, ts: now, _updatedAt: now, ...set };
+      await database.rooms.insertOne(room);
+      await rooms.roomChanged(rid, "inserted");
       for (const username of members) await rooms.addMember(rid, await user(username));
       return { rid };
     },
 
-    addMember: async ({ rid, username }) => rooms.addMember(rid, await user(username)),
+    /** {rid, username, set?}: `set` makes an invitation of it, for instance. */
+    addMember: async ({ rid, username, set }) => rooms.addMember(rid, await user(username), set),
 
     removeMember: async ({ rid, username }) => rooms.removeMember(rid, (await user(username))._id),
+
+    /** Removes all of them before the first event goes out: {rid, usernames}. */
+    async removeMembers({ rid, usernames }) {
+      const subscriptions = await database.subscriptions.find({ rid, "u.username": { $in: usernames } }).toArray();
+      await database.subscriptions.deleteMany({ rid, "u.username": { $in: usernames } });
+      for (const subscription of subscriptions) broadcast("watch.subscriptions", { clientAction: "removed", subscription });
+    },
+
+    /** Changes what a room is to a user and announces it: {rid, username, set?, unset?}. */
+    async setMember({ rid, username, set = {}, unset = [] }) {
+      const which = { rid, "u.username": username };
+      const $unset = Object.fromEntries(unset.map((name) => [name, 1]));
+      await database.subscriptions.updateOne(which, { $set: { ...set, _updatedAt: new Date() }, ...(unset.length > 0 && { $unset }) });
+      const subscription = await database.subscriptions.findOne(which);
+      broadcast("watch.subscriptions", { clientAction: "updated", subscription });
+    },
 
     /** Changes fields of a room and announces it: {rid, set}. */
     async setRoom({ rid, set }) {
@@ -116,8 +147,16 @@ function commands({ broker, database, rooms, license, received, broadcast }) {
       broadcast("watch.settings", { clientAction: "updated", setting: await database.settings.findOne({ _id: setting }) });
     },
 
-    /** What the license service answers from now on: {valid}. */
-    license: ({ valid }) => void (license.valid = valid),
+    /** What the license service answers from now on, about every module; with `module` that one is announced: {valid, module?}. */
+    license({ valid, module }) {
+      license.valid = valid;
+      if (module) broadcast("license.module", { module, valid });
+    },
+
+    /** Changes the database behind everybody's back, by the collection's name in MongoDB: {collection, filter, update}. */
+    async write({ collection, filter, update }) {
+      await database.db.collection(collection).updateOne(filter, update, { upsert: true });
+    },
 
     /** Reads the database: {collection, filter}, the collection by its name in MongoDB. */
     async find({ collection, filter = {} }) {

@@ -15,6 +15,8 @@ const COLLECTIONS = {
   settings: "rocketchat_settings",
   teams: "rocketchat_team",
   teamMembers: "rocketchat_team_member",
+  departmentAgents: "rocketchat_livechat_department_agents",
+  conferences: "rocketchat_video_conference",
   statistics: "rocketchat_statistics",
   trash: "rocketchat__trash",
 };

@@ -72,11 +72,11 @@ function messages(database, canAccessRoomId, hasPermission, broadcast) {
     }
   }
 
-  async function addMember(rid, user) {
+  async function addMember(rid, user, set = {}) {
     const { t, name, fname } = await database.rooms.findOne({ _id: rid });
     const now = new Date();
     const u = { _id: user._id, username: user.username, name: user.name };
-    const subscription = { _id: randomId(), rid, u, t, name, fname, open: true, alert: false, unread: 0, ts: now, ls: now, _updatedAt: now };
+    const subscription = { _id: randomId(), rid, u, t, name, fname, open: true, alert: false, unread: 0, ts: now, ls: now, _updatedAt: now, ...set };
     await database.subscriptions.insertOne(subscription);
     await database.rooms.updateOne({ _id: rid }, { $inc: { usersCount: 1 }, $set: { _updatedAt: now } });
     broadcast("watch.subscriptions", { clientAction: "inserted", subscription });

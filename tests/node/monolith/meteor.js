@@ -34,14 +34,7 @@ const TEST_METHODS = {
   },
 };
 
-/** Events that a monolith listens to besides those of its other services: all that a gateway sends or reacts to. */
-const EVENTS = [
-  "stream", "watch.messages", "watch.rooms", "watch.subscriptions", "watch.users", "watch.settings", "watch.roles",
-  "permission.changed", "presence.status", "user.forceLogout", "user.activity", "notify.desktop", "notify.deleteMessage",
-  "room.user-activity", "accounts.login", "accounts.logout", "socket.connected", "socket.disconnected",
-];
-
-function meteor(database, forwarded) {
+function meteor(database, forwarded, line) {
   const methods = { ...forwarded, ...TEST_METHODS };
   return {
     methods: {
@@ -60,8 +53,14 @@ function meteor(database, forwarded) {
         return { result: await methods[method](user, ...args) };
       },
     },
-    events: Object.fromEntries(EVENTS.map((event) => [event, null])),
+    events: Object.fromEntries(line.events.map((event) => [event, event === "stream" ? relayed : null])),
   };
+
+  /** Older monoliths take a relay apart as a list, and fail on anything else. */
+  function relayed(relay) {
+    if (line.objectRelay || Array.isArray(relay)) return;
+    throw new Error("not a list");
+  }
 }
 
 module.exports = meteor;

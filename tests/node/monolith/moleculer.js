@@ -86,4 +86,9 @@ function service(name, { methods = {}, events = {}, dependencies = ["settings", 
   return { name, actions, events: handlers, dependencies };
 }
 
-module.exports = { createBroker, service, MeteorError, EjsonSerializer };
+/** The methods that a line has, by their names. */
+function only(names, methods) {
+  return Object.fromEntries(names.map((name) => [name, methods[name]]));
+}
+
+module.exports = { createBroker, only, service, MeteorError, EjsonSerializer };

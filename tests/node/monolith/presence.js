@@ -1,8 +1,10 @@
 // Service `presence` in the form of the lines before the presence engine (services.md 4.1 to 4.5).
 
+const { only } = require("./moleculer");
+
 const STATUSES = ["online", "away", "busy", "offline"];
 
-function presence(database, broadcast) {
+function presence(database, broadcast, line) {
   const methods = {
     async newConnection(uid, session, nodeId) {
       if (!uid || !session) return undefined;
@@ -55,6 +57,10 @@ function presence(database, broadcast) {
       return changed.modifiedCount > 0;
     },
 
+    async updateUserPresence(uid) {
+      await recompute(uid);
+    },
+
     async getConnectionCount() {
       const documents = await database.sessions.find({}).toArray();
       return { current: documents.reduce((sum, { connections }) => sum + connections.length, 0), max: 200 };
@@ -62,7 +68,7 @@ function presence(database, broadcast) {
   };
 
   return {
-    methods,
+    methods: only(line.presence, methods),
     events: {
       "watch.instanceStatus": null,
       "license.module": null,
