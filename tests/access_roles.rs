@@ -39,7 +39,7 @@ fn a_lost_role_survives_a_reconnect(product: &Product) {
     let mut before = product.open(&user);
     before.stream(stream, event).expect("an admin");
     product.assert_flows(&mut before, stream, event, &secret_setting());
-    before.close();
+    product.close(before, &user);
     let mut witness = Client::open(product.gateway.port);
     set_roles(product, &user.username, &["user"]);
     // What happens to a user without a socket is heard all the same.

@@ -112,6 +112,18 @@ impl Product {
         client
     }
 
+    /// Closes a user's socket and waits until the gateway has said goodbye for it.
+    pub fn close(&self, client: Client, user: &User) {
+        let login = self.received("the login", |line| {
+            line["event"] == "accounts.login" && line["args"][0]["userId"] == user.id
+        });
+        let connection = &login["args"][0]["connection"]["id"];
+        client.close();
+        self.received("the goodbye", |line| {
+            line["event"] == "socket.disconnected" && line["args"][0]["id"] == *connection
+        });
+    }
+
     /// The node id of one of the satellites that has a process of its own.
     ///
     /// # Panics
@@ -137,6 +149,7 @@ const SATELLITES: [&str; 3] = ["accounts", "authorization", "presence"];
 
 /// Makes one test of each function for each way to run the product, in a module per way, all on one product per way:
 /// `on_each_product!(Line::V8, &[]; (Theirs theirs, Ours ours); (a_lost_role_stays_lost));`. A function takes `&Product`.
+/// They run one after the other: an event that concerns everybody would make up for one that a test beside it misses.
 #[macro_export]
 macro_rules! on_each_product {
     ($line:expr, $environment:expr; ($($way:ident $module:ident),+); $tests:tt) => {
@@ -146,17 +159,19 @@ macro_rules! on_each_product {
         mod $module {
             use super::*;
 
-            fn product() -> &'static Product {
-                static PRODUCT: std::sync::OnceLock<Product> = std::sync::OnceLock::new();
+            fn with_product(test: impl FnOnce(&Product)) {
+                static PRODUCT: std::sync::Mutex<Option<Product>> = std::sync::Mutex::new(None);
+                // A failed test must not take the others with it.
+                let mut turn = PRODUCT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let binary = env!("CARGO_BIN_EXE_ddp-edge");
-                PRODUCT.get_or_init(|| {
+                test(turn.get_or_insert_with(|| {
                     Product::start(binary, $line, $crate::Satellites::$way, $environment)
-                })
+                }));
             }
 
             $(#[test]
             fn $test() {
-                super::$test(product());
+                with_product(super::$test);
             })+
         }
     };

@@ -239,43 +239,57 @@ impl Workspace {
         sentinel.pass(self, client);
     }
 
-    /// Has an event emitted until a client gets it: for rights that come with an event that other processes hear too.
+    /// Has an event emitted, which a client must get.
     ///
     /// # Panics
     ///
-    /// When it never comes.
+    /// When it does not come.
     pub fn assert_flows(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
         let sentinel = Sentinel::new(client);
-        self.ask(emit);
-        sentinel.pass(self, client);
-        assert!(
-            !client.take_events(stream, event).is_empty(),
-            "{stream} {event} does not arrive"
-        );
+        let arrives = self.arrives(client, stream, event, emit, &sentinel);
+        assert!(arrives, "{stream} {event} does not arrive");
     }
 
-    /// Has an event emitted, and then one that the client may still get, until only the latter arrives.
+    /// Has an event emitted, which a client must not get: what came before it has told so.
     ///
     /// # Panics
     ///
-    /// When the first one goes on arriving for longer than a second judgement and a busy machine need. The slow sweep over
-    /// all grants takes minutes: it does not save a test.
+    /// When it comes.
+    pub fn assert_silent(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
+        let sentinel = Sentinel::new(client);
+        let arrives = self.arrives(client, stream, event, emit, &sentinel);
+        assert!(!arrives, "{stream} {event} arrives");
+    }
+
+    /// Has an event emitted again and again, which a client must soon not get any more: somebody has to be asked first.
+    ///
+    /// # Panics
+    ///
+    /// When it goes on arriving for longer than a second judgement and a busy machine need. The slow sweep over all grants
+    /// takes minutes: it does not save a test.
     pub fn assert_ends(&self, client: &mut Client, stream: &str, event: &str, emit: &Value) {
         let deadline = Instant::now() + REVOCATION_PATIENCE;
         let sentinel = Sentinel::new(client);
-        loop {
-            client.take_events(stream, event);
-            self.ask(emit);
-            sentinel.pass(self, client);
-            if client.take_events(stream, event).is_empty() {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{stream} {event} goes on arriving"
-            );
+        while self.arrives(client, stream, event, emit, &sentinel) {
+            let is_soon = Instant::now() < deadline;
+            assert!(is_soon, "{stream} {event} goes on arriving");
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Whether an event that is emitted now reaches a client, by one behind it that does.
+    fn arrives(
+        &self,
+        client: &mut Client,
+        stream: &str,
+        event: &str,
+        emit: &Value,
+        sentinel: &Sentinel,
+    ) -> bool {
+        client.take_events(stream, event);
+        self.ask(emit);
+        sentinel.pass(self, client);
+        !client.take_events(stream, event).is_empty()
     }
 
     /// A subscription that must not last: refused, or ended soon.
