@@ -1,18 +1,21 @@
 //! Settings and licence decide rules: switching one is an event like any other (design.md 3.9).
 
-use harness::{Client, Line, Product, Workspace, eventually, on_each_product};
+use harness::{Client, Line, Product, User, Workspace, eventually, on_each_product};
 use serde_json::{Value, json};
 
 on_each_product!(
     Line::V8, &[];
     (Theirs theirs, Remembering remembering, Ours ours, All all);
     (
-        anonymous_reading_ends_with_its_setting_and_comes_back_with_it,
+        anonymous_reading_comes_with_its_setting,
+        anonymous_reading_ends_with_its_setting,
         canned_responses_end_with_their_setting_and_come_back_with_it,
-        attributes_close_rooms_with_their_setting_and_with_the_licence,
+        attributes_close_rooms_with_their_setting,
+        attributes_close_rooms_with_the_licence,
     )
 );
 
+/// Tests share settings: each says first what it starts from.
 fn set(product: &Product, setting: &str, value: bool) {
     product.ask(&json!({"cmd": "setSetting", "setting": setting, "value": value}));
 }
@@ -30,8 +33,9 @@ fn agreed(product: &Product, action: &str, params: &Value, expected: bool) {
     });
 }
 
-fn anonymous_reading_ends_with_its_setting_and_comes_back_with_it(product: &Product) {
+fn anonymous_reading_comes_with_its_setting(product: &Product) {
     let setting = "Accounts_AllowAnonymousRead";
+    set(product, setting, false);
     let rid = product.room("c", &[]);
     let discussion = product.room_with("p", &[], &json!({"prid": rid}));
     let mut client = Client::open(product.gateway.port);
@@ -50,6 +54,18 @@ fn anonymous_reading_ends_with_its_setting_and_comes_back_with_it(product: &Prod
         client.stream("room-messages", room).expect("on by now");
     }
     set(product, setting, false);
+}
+
+fn anonymous_reading_ends_with_its_setting(product: &Product) {
+    let setting = "Accounts_AllowAnonymousRead";
+    set(product, setting, true);
+    let rid = product.room("c", &[]);
+    let discussion = product.room_with("p", &[], &json!({"prid": rid}));
+    let mut client = Client::open(product.gateway.port);
+    for room in [&rid, &discussion] {
+        client.stream("room-messages", room).expect("on");
+    }
+    set(product, setting, false);
     for room in [&rid, &discussion] {
         let message = Workspace::message_in(room);
         product.assert_ends(&mut client, "room-messages", room, &message);
@@ -60,6 +76,7 @@ fn anonymous_reading_ends_with_its_setting_and_comes_back_with_it(product: &Prod
 fn canned_responses_end_with_their_setting_and_come_back_with_it(product: &Product) {
     let setting = "Canned_Responses_Enable";
     let (stream, event) = ("canned-responses", "canned-responses");
+    set(product, setting, true);
     let agent = product.user(&["user", "livechat-agent"]);
     let mut client = product.open(&agent);
     client.stream(stream, event).expect("an agent");
@@ -72,31 +89,44 @@ fn canned_responses_end_with_their_setting_and_come_back_with_it(product: &Produ
     client.stream(stream, event).expect("on again");
 }
 
-fn attributes_close_rooms_with_their_setting_and_with_the_licence(product: &Product) {
-    let setting = "ABAC_Enabled";
+/// A member without the attributes that the room wants.
+fn member_without_attributes(product: &Product) -> (User, String) {
     let member = product.user(&["user"]);
     let attributes = json!({"abacAttributes": [{"key": "clearance", "values": ["high"]}]});
     let rid = product.room_with("p", &[&member], &attributes);
+    (member, rid)
+}
+
+fn attributes_close_rooms_with_their_setting(product: &Product) {
+    set(product, "ABAC_Enabled", false);
+    let (member, rid) = member_without_attributes(product);
     let mut client = product.open(&member);
     let (stream, message) = ("room-messages", Workspace::message_in(&rid));
-    let question = json!([rid, member.id]);
     client.stream(stream, &rid).expect("off");
-
-    set(product, setting, true);
+    set(product, "ABAC_Enabled", true);
     product.assert_ends(&mut client, stream, &rid, &message);
     product.assert_closed(&mut client, stream, &rid, &message);
-
-    // Without the module the attributes mean nothing.
-    product.ask(&json!({"cmd": "license", "valid": false, "module": "abac"}));
+    set(product, "ABAC_Enabled", false);
     product.settle(&mut client);
-    agreed(product, "canAccessRoomId", &question, true);
-    client.stream(stream, &rid).expect("no licence for it");
-    product.ask(&json!({"cmd": "license", "valid": true, "module": "abac"}));
-    product.assert_ends(&mut client, stream, &rid, &message);
-
-    set(product, setting, false);
-    product.settle(&mut client);
-    agreed(product, "canAccessRoomId", &question, true);
+    agreed(product, "canAccessRoomId", &json!([rid, member.id]), true);
     client.stream(stream, &rid).expect("off again");
     product.assert_flows(&mut client, stream, &rid, &message);
+}
+
+/// Without the module the attributes mean nothing.
+fn attributes_close_rooms_with_the_licence(product: &Product) {
+    let license = |valid: bool| {
+        product.ask(&json!({"cmd": "license", "valid": valid, "module": "abac"}));
+    };
+    let (member, rid) = member_without_attributes(product);
+    let mut client = product.open(&member);
+    let (stream, message) = ("room-messages", Workspace::message_in(&rid));
+    license(false);
+    set(product, "ABAC_Enabled", true);
+    product.settle(&mut client);
+    agreed(product, "canAccessRoomId", &json!([rid, member.id]), true);
+    client.stream(stream, &rid).expect("no licence for it");
+    license(true);
+    product.assert_ends(&mut client, stream, &rid, &message);
+    set(product, "ABAC_Enabled", false);
 }

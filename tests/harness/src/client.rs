@@ -22,6 +22,8 @@ pub struct Client {
     framing: Framing,
     /// What has come and was not taken yet.
     received: VecDeque<Value>,
+    /// The texts of all stream events so far, for when every byte counts.
+    events: Vec<String>,
     end: Option<Closed>,
     answers_pings: bool,
     ids: u32,
@@ -112,6 +114,7 @@ impl Client {
                 Framing::Raw
             },
             received: VecDeque::new(),
+            events: Vec::new(),
             end: None,
             answers_pings: true,
             ids: 0,
@@ -246,6 +249,11 @@ impl Client {
             .into_iter()
             .map(|mut changed| changed["fields"]["args"].take())
             .collect()
+    }
+
+    /// The texts of the stream events that have come so far, each given out once; what waits to be taken stays.
+    pub fn take_texts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events)
     }
 
     /// Waits until everything that the server has sent so far is here: `ping` is answered in turn.
@@ -441,9 +449,9 @@ impl Client {
                 serde_json::from_str(array).expect("an array of texts")
             }
         };
-        for message in messages {
-            let message: Value = serde_json::from_str(&message)
-                .unwrap_or_else(|_| panic!("not a DDP message: {message}"));
+        for text in messages {
+            let message: Value =
+                serde_json::from_str(&text).unwrap_or_else(|_| panic!("not a DDP message: {text}"));
             if message["msg"] == "ping" {
                 if !self.answers_pings {
                     continue;
@@ -459,6 +467,9 @@ impl Client {
                 // The server may have closed behind its ping.
                 let _ = self.socket.send(Message::text(text));
             } else {
+                if message["msg"] == "changed" {
+                    self.events.push(text);
+                }
                 self.received.push_back(message);
             }
         }

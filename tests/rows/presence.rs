@@ -1,0 +1,152 @@
+//! The stream whose subscriptions are watch sets (streams.md 3, 5.4), with its own frames.
+
+use harness::Client;
+use serde_json::{Value, json};
+
+use crate::cast::{Caller, Cast, Stage};
+
+const STREAM: &str = "stream-user-presence";
+
+/// Subscribes with lists of users; the answer to a further subscription is a `nosub` without error.
+fn watch(client: &mut Client, id: &str, lists: &Value) -> Value {
+    client.send(&json!({"msg": "sub", "id": id, "name": STREAM, "params": ["", lists]}));
+    client.wait_for("an answer", |message| {
+        message["subs"][0] == id || (message["msg"] == "nosub" && message["id"] == id)
+    })
+}
+
+fn status_of(user: &str, username: &str, more: &Value) -> Value {
+    let mut user =
+        json!({"_id": user, "username": username, "status": "busy", "statusText": "lunch"});
+    for (name, value) in more.as_object().expect("an object") {
+        user[name] = value.clone();
+    }
+    json!({"cmd": "broadcast", "event": "presence.status", "args": [{"user": user}]})
+}
+
+/// What arrives of one user's status, as texts.
+fn told(cast: &Cast, client: &mut Client, emit: &Value) -> Vec<String> {
+    client.take_texts();
+    cast.product.ask(emit);
+    cast.product.settle(client);
+    let texts = client.take_texts().into_iter();
+    texts.filter(|text| text.contains(STREAM)).collect()
+}
+
+fn frame(user: &str, tuple: &str) -> String {
+    format!(
+        r#"{{"msg":"changed","collection":"{STREAM}","id":"{user}","fields":{{"uid":"{user}","args":[{tuple}],"eventName":"{user}"}}}}"#
+    )
+}
+
+#[test]
+fn presence_needs_a_login() {
+    Stage::Newest.play(|cast| {
+        for caller in Caller::ALL {
+            for mut client in cast.sockets(caller) {
+                let answer = watch(&mut client, "w", &json!({"added": ["u7"]}));
+                let may = cast.user(caller).is_some();
+                assert_eq!(answer["msg"] == "ready", may, "{caller:?}: {answer}");
+                if !may {
+                    assert_eq!(answer["error"]["error"], "not-allowed", "{answer}");
+                }
+                let arrives =
+                    !told(cast, &mut client, &status_of("u7", "bob", &json!({}))).is_empty();
+                assert_eq!(arrives, may, "{caller:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_status_is_told_to_who_watches_the_user_and_to_no_one_else() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            assert_eq!(
+                watch(&mut client, "w", &json!({"added": ["u7", "u8"]}))["msg"],
+                "ready"
+            );
+            let expected = [frame("u7", r#"["bob",3,"lunch"]"#)];
+            assert_eq!(
+                told(cast, &mut client, &status_of("u7", "bob", &json!({}))),
+                expected
+            );
+            assert!(told(cast, &mut client, &status_of("u9", "eve", &json!({}))).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_status_with_source_and_expiry_has_a_longer_tuple() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            watch(&mut client, "w", &json!({"added": ["u7"]}));
+            let more = json!({"statusSource": "manual", "statusExpiresAt": {"$date": 9}});
+            let expected = [frame("u7", r#"["bob",3,"lunch","manual",{"$date":9}]"#)];
+            assert_eq!(
+                told(cast, &mut client, &status_of("u7", "bob", &more)),
+                expected
+            );
+        }
+    });
+}
+
+#[test]
+fn further_subscriptions_change_the_watch_set_and_end_at_once() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            watch(&mut client, "w", &json!({"added": ["u7"]}));
+            let further = watch(
+                &mut client,
+                "x",
+                &json!({"added": ["u8"], "removed": ["u7"]}),
+            );
+            assert_eq!(further, json!({"msg": "nosub", "id": "x"}));
+            assert!(told(cast, &mut client, &status_of("u7", "bob", &json!({}))).is_empty());
+            assert_eq!(
+                told(cast, &mut client, &status_of("u8", "eve", &json!({}))).len(),
+                1
+            );
+        }
+    });
+}
+
+#[test]
+fn the_end_of_the_first_subscription_clears_the_watch_set() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            watch(&mut client, "w", &json!({"added": ["u7"]}));
+            client.unsubscribe("w");
+            assert!(told(cast, &mut client, &status_of("u7", "bob", &json!({}))).is_empty());
+            // The next one is a first one again.
+            assert_eq!(
+                watch(&mut client, "y", &json!({"added": ["u8"]}))["msg"],
+                "ready"
+            );
+            assert!(told(cast, &mut client, &status_of("u7", "bob", &json!({}))).is_empty());
+            assert_eq!(
+                told(cast, &mut client, &status_of("u8", "eve", &json!({}))).len(),
+                1
+            );
+        }
+    });
+}
+
+#[test]
+fn a_status_without_a_name_or_a_status_is_told_to_nobody() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            watch(&mut client, "w", &json!({"added": ["u7"]}));
+            for more in [
+                json!({"username": ""}),
+                json!({"username": null}),
+                json!({"status": null}),
+            ] {
+                assert!(
+                    told(cast, &mut client, &status_of("u7", "bob", &more)).is_empty(),
+                    "{more}"
+                );
+            }
+        }
+    });
+}
