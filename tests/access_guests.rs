@@ -19,6 +19,8 @@ on_each_product!(
     )
 );
 
+on_each_product!(Line::V8, &[]; (Ours ours_on_8); (the_monoliths_judge_gets_the_stored_room_whole));
+
 on_each_product!(
     Line::V8, &[];
     (Theirs on_8);
@@ -333,4 +335,25 @@ fn an_agent_gets_a_conversation_that_is_given_to_him(product: &Product) {
     );
     product.settle(&mut client);
     assert_served(product, &mut client, &rid);
+}
+
+/// Its rules read what only it knows: our authorization service has no list of fields for them.
+fn the_monoliths_judge_gets_the_stored_room_whole(product: &Product) {
+    let mine = token(product);
+    let own = json!({"contactId": "c", "customFields": {"plan": "gold"}, "fieldOfAnApp": [1]});
+    let rid = conversation(product, &mine, &own);
+    let mut guest = Client::open(product.gateway.port);
+    let stream = "room-messages";
+    guest
+        .stream_with(stream, &rid, &extra(&mine))
+        .expect("his own");
+    let question = product.received("the question", |line| {
+        line["call"] == "authorization-livechat.canAccessRoom"
+            && line["args"][0]["_id"] == rid.as_str()
+    });
+    let room = &question["args"][0];
+    for (name, value) in own.as_object().expect("an object") {
+        assert_eq!(room[name], *value, "{room}");
+    }
+    assert_eq!(room["v"]["token"], mine.as_str());
 }

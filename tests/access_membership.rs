@@ -99,7 +99,10 @@ fn an_invitation_tells_nothing_of_the_room_until_it_is_accepted(product: &Produc
     product.assert_silent(&mut client, "notify-user", &event, &change_of(&rid));
 
     accept(product, &rid, &user);
-    product.settle(&mut client);
+    client.wait_for("the new room", |message| {
+        let fields = &message["fields"];
+        fields["eventName"] == event && fields["args"][0] == "inserted" && about(&fields["args"])
+    });
     product.assert_flows(&mut client, "notify-user", &event, &change_of(&rid));
     set_status(product, &rid, &user, "BANNED");
     product.assert_silent(&mut client, "notify-user", &event, &change_of(&rid));

@@ -19,6 +19,7 @@ on_each_product!(
         a_room_asked_for_before_joining_opens_with_the_membership,
         a_private_room_asked_for_opens_when_it_turns_public,
         a_removed_member_gets_nothing_under_any_stream_of_the_room,
+        a_member_removed_from_a_public_room_may_come_back_as_a_guest,
     )
 );
 
@@ -77,10 +78,13 @@ fn a_discussion_ends_when_its_public_parent_turns_private(product: &Product) {
     let parent = product.room("c", &[&member]);
     let discussion = product.room_with("p", &[], &json!({"prid": parent}));
     let [mut outside, mut inside] = [&guest, &member].map(|user| product.open(user));
-    assert_open(product, &mut outside, &discussion);
+    let id = assert_open(product, &mut outside, &discussion);
     assert_open(product, &mut inside, &discussion);
     set_room(product, &parent, &json!({"t": "p"}));
     assert_ends(product, &mut outside, &discussion);
+    let nosub = outside.wait_for("the end", |message| message["msg"] == "nosub");
+    assert_eq!(nosub["id"], id);
+    assert_eq!(nosub["error"]["error"], "not-allowed");
     assert_closed(product, &mut outside, &discussion);
     product.assert_flows(
         &mut inside,
@@ -262,4 +266,17 @@ fn a_removed_member_gets_nothing_under_any_stream_of_the_room(product: &Product)
     for (stream, event, emit) in &followed {
         product.assert_silent(&mut client, stream, event, emit);
     }
+}
+
+fn a_member_removed_from_a_public_room_may_come_back_as_a_guest(product: &Product) {
+    let user = product.user(&["user"]);
+    let rid = product.room("c", &[&user]);
+    let mut client = product.open(&user);
+    assert_open(product, &mut client, &rid);
+    leave(product, &rid, &user);
+    // Silently: a client that was removed does not ask why.
+    let message = Workspace::message_in(&rid);
+    product.assert_silent(&mut client, "room-messages", &rid, &message);
+    assert!(!client.has(|message| message["msg"] == "nosub"));
+    assert_open(product, &mut client, &rid);
 }

@@ -24,6 +24,7 @@ const messages = require("./monolith/messages");
 const meteor = require("./monolith/meteor");
 const livechat = require("./monolith/livechat");
 const calls = require("./monolith/calls");
+const visibility = require("./monolith/visibility");
 const commands = require("./monolith/commands");
 const { LINES, DEFAULT_LINE } = require("./monolith/lines");
 const { seed } = require("./workspace");
@@ -85,6 +86,7 @@ async function main() {
     meteor: meteor(database, rooms.methods, line),
     ...livechat(database, hasPermission),
     ...calls(canAccessRoomId, license),
+    ...visibility(database),
   };
   const without = flags.without.split(",");
   const hosted = (flags.services?.split(",") ?? [...SERVICES, ...line.services]).filter((name) => !without.includes(name));

@@ -6,5 +6,6 @@ mod cast;
 mod events;
 mod presence;
 mod reads;
+mod special;
 mod subscribing;
 mod writes;

@@ -150,3 +150,56 @@ fn a_status_without_a_name_or_a_status_is_told_to_nobody() {
         }
     });
 }
+
+/// Hides a user from the stranger, or shows him again; announced to whoever keeps scopes.
+fn hide(cast: &Cast, user: &str, hidden: bool) {
+    let viewer = cast.user(Caller::Stranger).map(|user| &user.id);
+    let from = if hidden { json!([viewer]) } else { json!([]) };
+    cast.product.ask(&json!({
+        "cmd": "write", "collection": "users", "filter": {"_id": user},
+        "update": {"$set": {"hiddenFrom": from}}
+    }));
+    let scopes = json!([{"targets": [user], "viewers": [viewer]}]);
+    cast.product
+        .broadcast("presence.invalidateVisibility", &scopes);
+}
+
+#[test]
+fn a_hidden_user_is_told_as_offline_once_and_then_not_at_all() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            let hidden = cast.product.user(&["user"]);
+            let status = status_of(&hidden.id, &hidden.username, &json!({}));
+            watch(&mut client, "w", &json!({"added": [hidden.id]}));
+            assert_eq!(told(cast, &mut client, &status).len(), 1);
+            client.take_texts();
+            hide(cast, &hidden.id, true);
+            let offline = client.wait_for("the correction", |message| {
+                message["collection"] == STREAM && message["fields"]["args"][0][1] == 0
+            });
+            assert_eq!(offline["fields"]["args"][0][0], hidden.username.as_str());
+            assert!(told(cast, &mut client, &status).is_empty());
+            assert!(told(cast, &mut client, &status).is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_user_who_is_shown_again_is_told_at_once() {
+    Stage::Newest.play(|cast| {
+        for mut client in cast.sockets(Caller::Stranger) {
+            let hidden = cast.product.user(&["user"]);
+            hide(cast, &hidden.id, true);
+            let status = status_of(&hidden.id, &hidden.username, &json!({}));
+            let answer = watch(&mut client, "w", &json!({"added": [hidden.id]}));
+            assert_eq!(answer["msg"], "ready", "{answer}");
+            told(cast, &mut client, &status);
+            assert!(told(cast, &mut client, &status).is_empty());
+            hide(cast, &hidden.id, false);
+            client.wait_for("his status", |message| {
+                message["collection"] == STREAM && message["id"] == hidden.id.as_str()
+            });
+            assert_eq!(told(cast, &mut client, &status).len(), 1);
+        }
+    });
+}

@@ -62,7 +62,7 @@ const LINES = {
     authorization: [...AUTHORIZATION, "canReadRoom", "hasAnyRole", "canAccessRoomIds", "canAccessConference"],
     presence: [...PRESENCE, "updateConnection"],
     license: ["hasValidLicense", "hasModule", "getGuestPermissions"],
-    services: ["authorization-livechat", "video-conference", "media-call", "ee-settings"],
+    services: ["authorization-livechat", "video-conference", "media-call", "ee-settings", "status-visibility"],
     events: [
       ...EVENTS, "notify.calendar", "user.media-signal", "room.user-activity", "abac.config.changed", "video-conference.updated",
       "presence.invalidateVisibility",
