@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
+use crate::framing::Framing;
 use crate::http::{self, Answer};
 
 /// How long a message or the end of a connection may take to come.
@@ -35,12 +36,6 @@ pub struct Closed {
     /// `None` when the socket ended without a close frame, or with an empty one.
     pub code: Option<u16>,
     pub reason: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Raw,
-    SockJs,
 }
 
 impl Client {
@@ -105,14 +100,9 @@ impl Client {
         let config = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
-        let sockjs = path.contains("/sockjs/") && !path.contains("/sockjs/websocket");
         Ok(Self {
             socket: WebSocket::from_raw_socket(socket, Role::Client, Some(config)),
-            framing: if sockjs {
-                Framing::SockJs
-            } else {
-                Framing::Raw
-            },
+            framing: Framing::of_path(path),
             received: VecDeque::new(),
             events: Vec::new(),
             end: None,
@@ -271,11 +261,7 @@ impl Client {
     ///
     /// When the connection is over.
     pub fn send(&mut self, message: &Value) {
-        let text = message.to_string();
-        match self.framing {
-            Framing::Raw => self.send_text(&text),
-            Framing::SockJs => self.send_text(&json!([text]).to_string()),
-        }
+        self.send_text(&self.framing.wrap(message.to_string()));
     }
 
     /// Sends a text message as it is.
@@ -439,17 +425,7 @@ impl Client {
     }
 
     fn text(&mut self, text: &str) {
-        let messages = match self.framing {
-            Framing::Raw => vec![text.to_owned()],
-            Framing::SockJs if text == "o" => vec![],
-            Framing::SockJs => {
-                let array = text
-                    .strip_prefix('a')
-                    .unwrap_or_else(|| panic!("not a SockJS frame: {text}"));
-                serde_json::from_str(array).expect("an array of texts")
-            }
-        };
-        for text in messages {
+        for text in self.framing.unwrap(text) {
             let message: Value =
                 serde_json::from_str(&text).unwrap_or_else(|_| panic!("not a DDP message: {text}"));
             if message["msg"] == "ping" {
@@ -460,10 +436,7 @@ impl Client {
                 if let Some(id) = message.get("id") {
                     pong["id"] = id.clone();
                 }
-                let text = match self.framing {
-                    Framing::Raw => pong.to_string(),
-                    Framing::SockJs => json!([pong.to_string()]).to_string(),
-                };
+                let text = self.framing.wrap(pong.to_string());
                 // The server may have closed behind its ping.
                 let _ = self.socket.send(Message::text(text));
             } else {

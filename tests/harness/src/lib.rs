@@ -8,6 +8,7 @@
 
 mod client;
 mod edge;
+mod framing;
 pub mod http;
 mod mongo;
 mod nats;
