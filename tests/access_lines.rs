@@ -66,7 +66,6 @@ mod v8 {
         anonymous_readers_need_the_setting,
         access_without_a_preview_opens_no_public_room,
         typing_is_relayed_as_an_object_once_the_monolith_has_shown_it,
-        activity_is_told_to_presence,
     ));
     on_each_product!(Line::V8, &[]; (Ours ours, All all); (
         members_and_readers_of_public_rooms_get_messages,
@@ -209,20 +208,6 @@ fn typing_is_relayed_as_an_object_once_the_monolith_has_shown_it(product: &Produ
     assert_eq!(relay["eventName"], format!("{rid}/user-activity"));
     assert_eq!(relay["args"][0], member.username);
     assert!(relay["origin"].is_string(), "{relay}");
-}
-
-/// Older lines have no action for it.
-fn activity_is_told_to_presence(product: &Product) {
-    let user = product.user(&["user"]);
-    let mut client = product.open(&user);
-    let connection = product.received("the connection", |line| {
-        line["call"] == "presence.newConnection" && line["args"][0] == user.id
-    });
-    client.settle();
-    product.received("the activity", |line| {
-        line["call"] == "presence.updateConnection"
-            && line["args"] == json!([user.id, connection["args"][1]])
-    });
 }
 
 /// While an upgrade is under way both are there.

@@ -136,7 +136,10 @@ fn the_end_of_the_first_subscription_clears_the_watch_set() {
 fn a_status_without_a_name_or_a_status_is_told_to_nobody() {
     Stage::Newest.play(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
-            assert_eq!(watch(&mut client, "w", &json!({"added": ["u7"]}))["msg"], "ready");
+            assert_eq!(
+                watch(&mut client, "w", &json!({"added": ["u7"]}))["msg"],
+                "ready"
+            );
             for more in [
                 json!({"username": ""}),
                 json!({"username": null}),
