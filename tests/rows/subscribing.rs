@@ -36,7 +36,7 @@ forms! {
     zero_args: ["x", {"args": 0}] => Ready;
     empty_text_args: ["x", {"args": ""}] => Ready;
     number_args: ["x", {"args": 5}] => Error("500");
-    text_args: ["x", {"args": "abc"}] => Error("500");
+    text_args: ["x", {"args": "abc"}] => Ready;
     object_args: ["x", {"args": {"token": "t"}}] => Error("500");
     true_args: ["x", {"args": true}] => Error("500");
     null_options: ["x", null] => Error("500");
