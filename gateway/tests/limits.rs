@@ -83,7 +83,10 @@ async fn a_large_message_before_the_login_is_too_big() {
         ))
         .await;
     assert_eq!(client.closed().await, (1009, String::new()));
-    assert!(server.metric(r#"ddp_edge_connections_closed_total{reason="too_big",blame="client"}"#) >= 1.0);
+    assert!(
+        server.metric(r#"ddp_edge_connections_closed_total{reason="too_big",blame="client"}"#)
+            >= 1.0
+    );
 }
 
 #[tokio::test]

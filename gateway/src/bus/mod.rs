@@ -20,7 +20,6 @@ use crate::{
     limiter::Limiter,
     link::{ToBus, ToShard},
     mailbox::Mailbox,
-    metrics,
     readiness::Readiness,
     state::{State, gaps::Scope, post::Post},
     streams::plan::announced,

@@ -46,6 +46,7 @@ impl Core {
             Reaction::Rooms => self.rooms_changed(args, received),
             Reaction::Room => self.room_changed(args, received),
             Reaction::User => self.user_changed(args),
+            Reaction::UserGone => self.user_gone(args),
             Reaction::RoleGranted => self.role_granted(args),
             Reaction::Agent => self.agent_changed(args),
             Reaction::Everybody => self.everybody_changed(),

@@ -30,9 +30,6 @@ impl Core {
             return;
         };
         self.hear_of(&id);
-        if ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"") {
-            return self.close_logins(&id, None);
-        }
         let (diff, unset) = (
             ejson::at(args, 0, &["diff"]),
             ejson::at(args, 0, &["unset"]),
@@ -43,9 +40,8 @@ impl Core {
             tokens: diff.is_none(),
         };
         let mut roles = diff.is_none();
-        for (name, value) in diff.into_iter().chain(unset).flat_map(ejson::fields) {
+        for (name, _) in diff.into_iter().chain(unset).flat_map(ejson::fields) {
             match &*name {
-                "active" if value == "false" => return self.close_logins(&id, None),
                 "services" => look.tokens = true,
                 name if name.starts_with("services.resume") => look.tokens = true,
                 name if name == "roles" || name.starts_with("roles.") => roles = true,
@@ -57,6 +53,17 @@ impl Core {
         }
         if look.user || look.tokens {
             self.look_soon(id, look);
+        }
+    }
+
+    /// `watch.users` of somebody who was removed or deactivated.
+    pub(crate) fn user_gone(&self, args: &str) {
+        let removed = ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"");
+        let inactive = ejson::at(args, 0, &["diff", "active"]) == Some("false");
+        if (removed || inactive)
+            && let Some(id) = text(args, &["id"])
+        {
+            self.close_logins(&id, None);
         }
     }
 

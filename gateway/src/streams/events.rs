@@ -47,8 +47,10 @@ pub(crate) enum Reaction {
     Rooms,
     /// What access to a room rests on may have changed; and who follows it hears of it. Waits behind a look-up of the room.
     Room,
-    /// A user was changed or removed: activity, roles, tokens.
+    /// A user was changed: roles, tokens.
     User,
+    /// A user was removed or deactivated: behind the word that says so.
+    UserGone,
     /// A user has a role more or less.
     RoleGranted,
     /// The departments of an omnichannel agent.
@@ -158,7 +160,7 @@ pub(crate) static EVENTS: &[Event] = &[
         say(NotifyUser, "<0.id>/userData", "[{<id:0.id><diff:0.diff><unset:0.unset><type:0.clientAction>}]").is("0.clientAction", "\"changed\""),
         say(NotifyUser, "<0.id>/userData", "[{<id:0.id><data:0.data><type:0.clientAction>}]").is("0.clientAction", "\"inserted\""),
         say(NotifyUser, "<0.id>/userData", "[{<id:0.id><type:0.clientAction>}]").is("0.clientAction", "\"removed\""),
-    ]),
+    ]).last(&[UserGone]),
     on("watch.integrationHistory").publish(&[
         say(IntegrationHistory, "<0.data.integration._id>", "[{<id:0.id><diff:0.diff><type:0.clientAction>}]").is("0.clientAction", "\"updated\""),
         say(IntegrationHistory, "<0.data.integration._id>", "[{<data:0.data><type:0.clientAction>}]").is("0.clientAction", "\"inserted\""),

@@ -95,7 +95,7 @@ pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
     }
     while let Some(rest) = bytes.get(at..) {
         match memchr2(b'"', b'\\', rest) {
-            Some(offset) if rest[offset] == b'"' => return at + offset + 1,
+            Some(offset) if rest.get(offset) == Some(&b'"') => return at + offset + 1,
             Some(offset) => at += offset + 2,
             None => break,
         }

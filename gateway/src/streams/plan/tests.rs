@@ -130,6 +130,7 @@ fn every_reaction_is_used() {
         Rooms,
         Room,
         User,
+        UserGone,
         RoleGranted,
         Agent,
         Everybody,
