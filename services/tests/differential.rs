@@ -362,7 +362,7 @@ impl Model {
         let given = room
             .map(|room| &room["_id"])
             .filter(|id| id.as_str().is_some_and(|id| !id.is_empty()));
-        let Some(stored) = self.room(given.unwrap_or(&extra["rid"])) else {
+        let Some(stored) = self.room(given.unwrap_or_else(|| &extra["rid"])) else {
             return false;
         };
         (stored["t"] == "l" || stored["t"] == "v") && judge(stored, extra)

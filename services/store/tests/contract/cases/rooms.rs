@@ -267,16 +267,10 @@ pub(crate) async fn attributes_are_read_as_far_as_they_can_be(store: &Store) {
             },
         ),
     ] {
-        for attributes in [&stored] {
-            let mut document = doc! { "_id": id, "t": "p", "username": id };
-            document.extend(
-                attributes
-                    .clone()
-                    .map(|of| ("abacAttributes".to_owned(), of)),
-            );
-            store.insert_room(document.clone()).await.unwrap();
-            store.insert_user(document).await.unwrap();
-        }
+        let mut document = doc! { "_id": id, "t": "p", "username": id };
+        document.extend(stored.map(|of| ("abacAttributes".to_owned(), of)));
+        store.insert_room(document.clone()).await.unwrap();
+        store.insert_user(document).await.unwrap();
         let room = store.room(id).await.unwrap().unwrap();
         assert_eq!(room.has_abac, decides, "{id}");
         let of_room = store.room_attributes(id).await.unwrap();
