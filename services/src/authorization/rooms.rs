@@ -3,6 +3,8 @@
 //! A discussion is judged by all rules for itself and, up the chain, for the rooms it belongs to. What a rule needs is read
 //! at the same time as what the next one needs, where both will be needed in most cases.
 
+use std::collections::HashSet;
+
 use backplane::{Context, ServiceError};
 use store::Room;
 
@@ -109,7 +111,7 @@ impl Authorization {
             return Ok(false);
         }
         known?;
-        let joined = joined.map_err(unavailable)?;
+        let joined: HashSet<String> = joined.map_err(unavailable)?.into_iter().collect();
         if let Some(person) = &mut viewer.person {
             for id in &ids {
                 person.is_known_to_be_member(id, joined.contains(id));
