@@ -420,3 +420,58 @@ fn of_two_nodes_with_all_roles_one_ends_without_a_licence() {
     pair[first].wait_for_line("no licence for more than one instance");
     assert_eq!(pair[first].wait_for_end().code(), Some(1));
 }
+
+/// The gateway asks our own authorization, which has no memory that could answer for a role or a place that is lost.
+fn rights_end_with_their_reasons(roles: &[&str]) {
+    let mut network = Network::start();
+    let edges: Vec<_> = roles.iter().map(|role| network.role(role)).collect();
+    let port = edges.last().expect("the gateway comes last").1;
+    network.wait_for(&["accounts", "authorization", "streamer"]);
+    let set_roles = |network: &mut Network, roles: Value| {
+        let command = json!({ "cmd": "setUser", "username": "bob", "set": { "roles": roles } });
+        network.monolith.ask(&command);
+    };
+    let settings = |client: &mut Client| client.stream("notify-logged", "private-settings-changed");
+    set_roles(&mut network, json!(["user", "admin"]));
+    let mut bob = Client::open(port);
+    bob.login("resume-token-of-bob");
+    settings(&mut bob).expect("an admin sees them");
+    bob.stream("room-messages", "secret")
+        .expect("a member reads");
+    bob.close();
+    set_roles(&mut network, json!(["user"]));
+    network.write(async |store| {
+        let ban = store::Update::set(doc! { "status": "BANNED" });
+        let bob = "bobbbbbbbbbbbbbbb";
+        store
+            .update_subscription("secret", bob, ban)
+            .await
+            .expect("the database");
+    });
+    let subscription = json!({ "_id": "secret-bob", "rid": "secret", "u": { "_id": "bobbbbbbbbbbbbbbb" }, "status": "BANNED" });
+    let args = json!([{ "clientAction": "updated", "subscription": subscription }]);
+    network
+        .monolith
+        .ask(&json!({ "cmd": "broadcast", "event": "watch.subscriptions", "args": args }));
+    // The events take a moment, and the gateway doubts what is fresh: what counts is that it ends, and for good.
+    let mut bob = Client::open(port);
+    bob.login("resume-token-of-bob");
+    eventually("the rights have ended", || {
+        (settings(&mut bob).is_err() && bob.stream("room-messages", "secret").is_err())
+            .then_some(())
+    });
+    let mut again = Client::open(port);
+    again.login("resume-token-of-bob");
+    assert!(settings(&mut again).is_err());
+    assert!(again.stream("room-messages", "secret").is_err());
+}
+
+#[test]
+fn rights_end_with_their_reasons_where_each_role_has_a_process() {
+    rights_end_with_their_reasons(&["accounts", "authorization", "presence", "gateway"]);
+}
+
+#[test]
+fn rights_end_with_their_reasons_in_one_process() {
+    rights_end_with_their_reasons(&["all"]);
+}
