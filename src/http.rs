@@ -14,10 +14,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
-/// Scrapers and probes; more at once is somebody else.
-const CONNECTIONS_MAX: usize = 64;
+/// Scrapers and probes; more at once is somebody else, who may hold a place for `CONNECTION_MAX` and no longer.
+const CONNECTIONS_MAX: usize = 256;
+const CONNECTION_MAX: Duration = Duration::from_secs(3);
 
 /// What one server answers: path to status, content type and body; `None` is 404.
 pub(crate) type Pages =
@@ -55,10 +56,10 @@ pub(crate) async fn serve(
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(10))
+                    .keep_alive(false)
                     .serve_connection(TokioIo::new(stream), service);
-                // A peer that goes away in the middle is its own affair.
-                drop(connection.await);
+                // A peer that goes away in the middle, or is slow, is its own affair.
+                drop(timeout(CONNECTION_MAX, connection).await);
                 drop(permit);
             });
         }

@@ -1,6 +1,12 @@
 //! Builds the parts of a role, runs them, and ends them in order: sockets first, then services, then the bus.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use backplane::{Bus, Driver};
@@ -102,9 +108,10 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
             let shutdown = shutdown.clone();
             tokio::spawn(driver.run(shutdown))
         });
-        serve_health(&settings, &bus, &store).await?;
+        let draining = serve_health(&settings, &bus, &store).await?;
         announce_start(role, settings.port, &settings);
         let ended = stop.wait(role, &bus, &settings).await;
+        draining.store(true, Relaxed);
         tokio::select! {
             () = bus.leave(settings.gateway.drain_within / 2) => {}
             () = stop.signalled() => anyhow::bail!("a second signal: requests were left unanswered"),
@@ -218,49 +225,54 @@ fn start_services(
     }
 }
 
-/// Health of a satellite: alive means that this runtime answers at all; ready tells the truth about the servers.
-async fn serve_health(settings: &Settings, bus: &Bus, store: &Store) -> anyhow::Result<()> {
+/// Health of a satellite: alive means that this runtime answers at all; ready tells the truth about the servers, in the
+/// shape and the words of the gateway. What is returned is to be set when it drains.
+async fn serve_health(
+    settings: &Settings,
+    bus: &Bus,
+    store: &Store,
+) -> anyhow::Result<Arc<AtomicBool>> {
     // A probe must not wait for the store's deadline: a task keeps asking, the probe reads the last answer.
-    let reachable = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let reachable = Arc::new(AtomicBool::new(false));
     tokio::spawn({
         let (store, reachable) = (store.clone(), reachable.clone());
         async move {
             loop {
-                reachable.store(
-                    store.ping().await.is_ok(),
-                    std::sync::atomic::Ordering::Relaxed,
-                );
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                let answered = timeout(PING_MAX, store.ping()).await;
+                reachable.store(matches!(answered, Ok(Ok(()))), Relaxed);
+                tokio::time::sleep(PING_EVERY).await;
             }
         }
     });
-    let bus = bus.clone();
+    let draining = Arc::new(AtomicBool::new(false));
+    let (bus, drains) = (bus.clone(), draining.clone());
     let pages = pages(move |path| match path {
         "/health" | "/livez" => Some((StatusCode::OK, "text/plain", "ok".to_owned())),
         "/readyz" => {
             let status = bus.status();
-            let store = reachable.load(std::sync::atomic::Ordering::Relaxed);
-            let ready = status.connected && status.announced && store;
-            let body = format!(
-                r#"{{"ready":{ready},"bus":{},"announced":{},"store":{store},"monolith":{}}}"#,
-                status.connected, status.announced, status.services_seen
-            );
-            Some((
-                if ready {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                },
-                "application/json",
-                body,
-            ))
+            let reasons = [
+                (!status.connected, "\"the bus is not connected\""),
+                (!status.announced, "\"our services are not announced\""),
+                (!reachable.load(Relaxed), "\"the store is not reachable\""),
+                (drains.load(Relaxed), "\"draining\""),
+            ];
+            let reasons: Vec<_> = reasons
+                .into_iter()
+                .filter_map(|(is_missing, reason)| is_missing.then_some(reason))
+                .collect();
+            let (ready, status) = match reasons.is_empty() {
+                true => (true, StatusCode::OK),
+                false => (false, StatusCode::SERVICE_UNAVAILABLE),
+            };
+            let body = format!(r#"{{"ready":{ready},"reasons":[{}]}}"#, reasons.join(","));
+            Some((status, "application/json", body))
         }
         _ => None,
     });
     http::serve(settings.bind, settings.port, pages)
         .await
         .context("the health server (PORT)")?;
-    Ok(())
+    Ok(draining)
 }
 
 fn pages(
@@ -323,3 +335,7 @@ impl Stop {
         }
     }
 }
+
+/// A dead database is noticed within five seconds.
+const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_MAX: Duration = Duration::from_secs(2);

@@ -253,6 +253,29 @@ fn a_container_engine_can_ask_for_health() {
 }
 
 #[test]
+fn idle_connections_do_not_silence_the_health_of_a_satellite() {
+    let port = harness::free_port();
+    let number = port.to_string();
+    let environment = [
+        ("PORT", &*number),
+        ("TRANSPORTER", "nats://127.0.0.1:1"),
+        ("MONGO_URL", "mongodb://127.0.0.1:1/x"),
+    ];
+    let edge = Edge::start(BINARY, &["accounts"], &environment);
+    let _ = edge.wait_for_line("started");
+    let idle = || std::net::TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    let idle: Vec<_> = (0..400).map(|_| idle()).collect();
+    assert_eq!(harness::http::get(port, "/health").status, 200);
+    let answer = harness::http::get(port, "/readyz");
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.body,
+        r#"{"ready":false,"reasons":["the bus is not connected","our services are not announced","the store is not reachable"]}"#
+    );
+    drop(idle);
+}
+
+#[test]
 fn every_role_ends_in_time_whichever_server_does_not_answer() {
     // They accept and are silent, as a frozen server is.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
