@@ -275,3 +275,55 @@ async fn standing_still_for_longer_than_the_heartbeat_timeout_is_a_gap() {
     shutdown.cancel();
     task.await.unwrap();
 }
+
+/// Two kinds of one service: what dies with a node fails, everything else is answered by whoever is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_service_and_ours_of_the_same_name_share_the_calls_through_kill_freeze_and_restart()
+{
+    let nats = NatsServer::start();
+    let caller = NatsBus::start(quick_config(&nats.url(), "caller-1"));
+    let ours = NatsBus::start(quick_config(&nats.url(), "ours-1"));
+    let mut inbox = ours.announce(backplane::Service {
+        name: "peer",
+        actions: vec!["peer.echo"],
+        events: vec![],
+    });
+    let serving = tokio::spawn(async move {
+        loop {
+            if let Incoming::Request(request) = inbox.recv().await {
+                request.respond(Ok(Some("\"ours\"".into())));
+            }
+        }
+    });
+    let mut peer = start_peer(&nats, "peer-1");
+    // How many of ten calls each kind answers; none may fail.
+    let share = async || {
+        let mut answers = [0, 0];
+        for _ in 0..10 {
+            let answer = caller
+                .call("peer.echo", "[1]", CallOptions::default())
+                .await;
+            let is_ours = answer.unwrap().as_deref() == Some(b"\"ours\"");
+            answers[usize::from(is_ours)] += 1;
+        }
+        answers
+    };
+    let offering = || caller.offered().actions.get("peer.echo").copied();
+    until("both kinds", || offering() == Some(2)).await;
+    assert_eq!(share().await, [5, 5]);
+
+    peer.signal("STOP");
+    until("the frozen one is given up", || offering() == Some(1)).await;
+    assert_eq!(share().await, [0, 10]);
+    peer.signal("CONT");
+    until("it is back", || offering() == Some(2)).await;
+    assert_eq!(share().await, [5, 5]);
+
+    peer.kill9();
+    until("the dead one is given up", || offering() == Some(1)).await;
+    assert_eq!(share().await, [0, 10]);
+    let _peer = start_peer(&nats, "peer-2");
+    until("its successor", || offering() == Some(2)).await;
+    assert_eq!(share().await, [5, 5]);
+    serving.abort();
+}
