@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Bus {
-    /// Offers a service and what is sent to it; the announcement follows once [`Config::dependencies`] are met.
+    /// Offers a service and what is sent to it; the announcement follows once [`Config::dependencies`](crate::Config::dependencies) are met.
     pub fn announce(&self, service: Service) -> Inbox {
         let waiting = Arc::new(Waiting::new(self.config().waiting_bytes));
         self.core().add(service, waiting.clone(), Instant::now());
