@@ -24,6 +24,46 @@ impl Update {
     }
 }
 
+/// What happens to one entry of a user's `connections`. Times come from the database's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConnectionEdit {
+    /// Appends an entry in the place of those with this id, keeping their `_createdAt`.
+    Put {
+        /// DDP session id.
+        session: String,
+        /// The node that holds the socket.
+        node: String,
+        /// `online` or `away`.
+        status: String,
+    },
+    /// Says that it is alive.
+    Touch(String),
+    /// Sets its status, and touches it.
+    SetStatus {
+        /// DDP session id.
+        session: String,
+        /// `online` or `away`.
+        status: String,
+    },
+    /// Removes it.
+    Remove(String),
+    /// Removes it unless it was touched after this time (ms since 1970).
+    RemoveUntouched {
+        /// DDP session id.
+        session: String,
+        /// [`Connection::touched`](crate::Connection::touched) as it was read.
+        since: i64,
+    },
+}
+
+/// An edit of the document with this id, carried out if these fields still have these values (`Null` is missing).
+#[derive(Clone, Debug)]
+pub(crate) struct GuardedEdit {
+    pub(crate) id: String,
+    pub(crate) seen: Document,
+    pub(crate) edit: Edit,
+}
+
 /// Every kind of write to an existing document.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
@@ -34,24 +74,13 @@ pub(crate) enum Edit {
     PushLoginToken(Document),
     /// Removes the tokens whose `hashedToken` or legacy `token` is this.
     PullLoginToken(String),
-    /// Adds a connection or replaces the one with this id, keeping its `_createdAt`; makes the document if needed.
-    PutConnection {
-        session: String,
-        node: String,
-        status: String,
-    },
-    RemoveConnection(String),
-    RemoveNode(String),
+    /// Entries of one user's `connections`, in this order; makes the document if one of them needs it.
+    Connections(Vec<ConnectionEdit>),
     /// Removes connections of nodes not listed here that were last touched before this time.
     RemoveNodesExcept {
         live: Vec<String>,
         before: DateTime,
     },
-    SetConnectionStatus {
-        session: String,
-        status: String,
-    },
-    TouchConnection(String),
     /// Registers or re-registers an instance: `_createdAt` and `_updatedAt` become the database's clock.
     RegisterInstance(Document),
     PingInstance,
@@ -60,6 +89,12 @@ pub(crate) enum Edit {
 impl Edit {
     /// Whether a missing document is made by this edit.
     pub(crate) fn makes_the_document(&self) -> bool {
-        matches!(self, Self::PutConnection { .. } | Self::RegisterInstance(_))
+        match self {
+            Self::Connections(edits) => edits
+                .iter()
+                .any(|edit| matches!(edit, ConnectionEdit::Put { .. })),
+            Self::RegisterInstance(_) => true,
+            _ => false,
+        }
     }
 }

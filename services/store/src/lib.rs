@@ -1,7 +1,7 @@
 //! What the services remember: typed reads, typed writes and a change feed, over MongoDB or an embedded database.
 //!
 //! ```text
-//!   users  rooms  messages  presence  workspace      typed operations, written once (one file per noun)
+//!   users  rooms  messages  presence  status  workspace      typed operations, written once (one file per noun)
 //!          │ Lookup (which documents)  │ Edit (what happens to them)
 //!          ▼                           ▼
 //!   embedded/  redb, one process            mongo/  the official driver
@@ -13,8 +13,8 @@
 //! Guarantees, the same for both stores (`tests/contract/` checks them):
 //! - A write is acknowledged after it is durable: embedded after its fsync, MongoDB by the write concern of its URL.
 //! - Each operation touches one document atomically; operations on several documents say so.
-//! - Every update moves `_updatedAt`, except on `usersSessions`, `instances` and in [`Store::set_user_status`]
-//!   (services.md 1.4).
+//! - Every update moves `_updatedAt`, except on `usersSessions`, `instances`, in [`Store::set_user_status`] and where
+//!   [`StatusWrite`] says so (services.md 1.4).
 //! - An operation fails closed with an [`Error`]; "not there" is `None`, `false` or an empty list, never an error.
 
 mod attributes;
@@ -32,6 +32,7 @@ mod mongo;
 mod presence;
 mod raw;
 mod rooms;
+mod status;
 mod users;
 mod workspace;
 
@@ -41,19 +42,20 @@ use std::time::Duration;
 use ::bson::{Document, RawDocumentBuf};
 
 use crate::collection::Collection;
-use crate::edit::Edit;
+use crate::edit::{Edit, GuardedEdit};
 use crate::embedded::Embedded;
 use crate::lookup::Lookup;
 use crate::mongo::Mongo;
 
 pub use crate::attributes::Attributes;
-pub use crate::edit::Update;
+pub use crate::edit::{ConnectionEdit, Update};
 pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind, Feed};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
 pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
-pub use crate::presence::{Connection, Instance};
+pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
 pub use crate::rooms::{Room, Subscription};
+pub use crate::status::{Claim, Status, StatusOwner, StatusWrite};
 pub use crate::users::{LoginToken, PasswordHash, TokenOwner, User};
 pub use crate::workspace::{Permission, Role};
 pub use ::bson;
@@ -157,6 +159,21 @@ impl Store {
         match &self.backend {
             Backend::Embedded(embedded) => embedded.edit(lookup, edit).await,
             Backend::Mongo(mongo) => mongo.edit(lookup, edit).await,
+        }
+    }
+
+    /// Carries out edits of different documents in one step to the database; an edit whose guard fails finds nothing.
+    async fn edit_many(
+        &self,
+        collection: Collection,
+        edits: Vec<GuardedEdit>,
+    ) -> Result<Edited, Error> {
+        if edits.is_empty() {
+            return Ok(Edited::default());
+        }
+        match &self.backend {
+            Backend::Embedded(embedded) => embedded.edit_many(collection, edits).await,
+            Backend::Mongo(mongo) => mongo.edit_many(collection, edits).await,
         }
     }
 

@@ -54,11 +54,23 @@ pub(crate) enum Lookup<'a> {
         after: DateTime,
         limit: u32,
     },
-    ConnectionOf {
-        user: &'a str,
-        session: &'a str,
-    },
     SessionsOfNode(&'a str),
+    /// Users with a connection that was last touched at this time or before.
+    SessionsUntouchedSince(DateTime),
+    /// Users with a connection, whose ids come behind this one, in their order.
+    SessionsBehind {
+        after: &'a str,
+        limit: u32,
+    },
+    /// Users whose `statusConnection` is not `offline`, whose ids come behind this one, in their order.
+    UsersThoughtConnected {
+        after: &'a str,
+        limit: u32,
+    },
+    /// Users with a `statusExpiresAt`, the earliest first.
+    ExpiringStatuses {
+        limit: u32,
+    },
     /// Users with a connection whose node is not listed and that was last touched before this time.
     SessionsOfNodesExcept {
         live: &'a [String],
@@ -77,7 +89,9 @@ impl Lookup<'_> {
             | Self::UsersByTokenHashes(_)
             | Self::UserWithToken { .. }
             | Self::UserByUsername(_)
-            | Self::UsersWithRoles(_) => Collection::Users,
+            | Self::UsersWithRoles(_)
+            | Self::UsersThoughtConnected { .. }
+            | Self::ExpiringStatuses { .. } => Collection::Users,
             Self::RoomByName(_) => Collection::Rooms,
             Self::SubscriptionOf { .. }
             | Self::SubscriptionsOfUser(_)
@@ -86,8 +100,9 @@ impl Lookup<'_> {
             | Self::SubscriptionsOfRoomExcept { .. } => Collection::Subscriptions,
             Self::TeamMember { .. } => Collection::TeamMembers,
             Self::MessagesBefore { .. } | Self::MessagesAfter { .. } => Collection::Messages,
-            Self::ConnectionOf { .. }
-            | Self::SessionsOfNode(_)
+            Self::SessionsOfNode(_)
+            | Self::SessionsUntouchedSince(_)
+            | Self::SessionsBehind { .. }
             | Self::SessionsOfNodesExcept { .. } => Collection::Sessions,
             Self::NewestStatistics => Collection::Statistics,
         }
@@ -97,9 +112,10 @@ impl Lookup<'_> {
     pub(crate) fn is_about_many(&self) -> bool {
         matches!(
             self,
-            Self::SubscriptionsOfRoomExcept { .. }
-                | Self::SessionsOfNode(_)
-                | Self::SessionsOfNodesExcept { .. }
+            Self::SubscriptionsOfRoomExcept { .. } | Self::SessionsOfNodesExcept { .. }
         )
     }
 }
+
+/// What `statusConnection` says of somebody who is connected.
+pub(crate) const CONNECTED: [&str; 3] = ["online", "away", "busy"];

@@ -3,10 +3,10 @@
 use bson::{Bson, DateTime, Document, doc};
 
 use crate::collection::Collection;
-use crate::edit::{Edit, Update};
+use crate::edit::{ConnectionEdit, Edit, Update};
 use crate::{Error, ErrorKind};
 
-/// Carries out `edit`; `false` if the document does not hold what the edit is about (a token, a connection).
+/// Carries out `edit`; `false` if the document does not hold what the edit is about (a token, a lost connection).
 pub(super) fn apply(
     edit: &Edit,
     collection: Collection,
@@ -33,29 +33,18 @@ pub(super) fn apply(
                 holds(token, "hashedToken") || holds(token, "token")
             })
         }
-        Edit::PutConnection {
-            session,
-            node,
-            status,
-        } => {
-            put_connection(connections(document)?, session, node, status, now);
+        Edit::Connections(edits) => {
+            let connections = connections(document);
+            for edit in edits {
+                edit_connection(connections, edit, now);
+            }
             true
         }
-        Edit::RemoveConnection(session) => remove_where(connections(document)?, |connection| {
-            is_text(connection, "id", session)
-        }),
-        Edit::RemoveNode(node) => remove_where(connections(document)?, |connection| {
-            is_text(connection, "instanceId", node)
-        }),
         Edit::RemoveNodesExcept { live, before } => {
-            remove_where(connections(document)?, |connection| {
+            remove_where(connections(document), |connection| {
                 is_lost(connection, live, *before)
             })
         }
-        Edit::SetConnectionStatus { session, status } => {
-            touch(document, session, Some(status), now)?
-        }
-        Edit::TouchConnection(session) => touch(document, session, None, now)?,
         Edit::RegisterInstance(fields) => {
             document.extend(fields.clone());
             document.insert("_createdAt", now);
@@ -155,8 +144,14 @@ fn login_tokens_mut(user: &mut Document) -> Result<&mut Vec<Bson>, Error> {
     array_at(user, crate::users::LOGIN_TOKENS)
 }
 
-fn connections(sessions: &mut Document) -> Result<&mut Vec<Bson>, Error> {
-    array_at(sessions, "connections")
+/// The list of connections; anything else in its place is no list of connections and gives way.
+fn connections(sessions: &mut Document) -> &mut Vec<Bson> {
+    if !matches!(sessions.get("connections"), Some(Bson::Array(_))) {
+        sessions.insert("connections", Bson::Array(Vec::new()));
+    }
+    sessions
+        .get_array_mut("connections")
+        .expect("an array stands there now")
 }
 
 fn array_at<'d>(document: &'d mut Document, path: &str) -> Result<&'d mut Vec<Bson>, Error> {
@@ -165,6 +160,35 @@ fn array_at<'d>(document: &'d mut Document, path: &str) -> Result<&'d mut Vec<Bs
         .entry(key.to_owned())
         .or_insert_with(|| Bson::Array(Vec::new()));
     array.as_array_mut().ok_or_else(|| impassable(path))
+}
+
+fn edit_connection(connections: &mut Vec<Bson>, edit: &ConnectionEdit, now: DateTime) {
+    match edit {
+        ConnectionEdit::Put {
+            session,
+            node,
+            status,
+        } => put_connection(connections, session, node, status, now),
+        ConnectionEdit::Touch(session) => touch(connections, session, None, now),
+        ConnectionEdit::SetStatus { session, status } => {
+            touch(connections, session, Some(status), now);
+        }
+        ConnectionEdit::Remove(session) => {
+            connections.retain(|connection| !is_text(connection, "id", session));
+        }
+        ConnectionEdit::RemoveUntouched { session, since } => {
+            let since = DateTime::from_millis(*since);
+            let was_touched = |connection: &Bson| {
+                let touched = connection
+                    .as_document()
+                    .and_then(|connection| connection.get_datetime("_updatedAt").ok());
+                touched.is_some_and(|touched| *touched > since)
+            };
+            connections.retain(|connection| {
+                !is_text(connection, "id", session) || was_touched(connection)
+            });
+        }
+    }
 }
 
 fn put_connection(
@@ -194,14 +218,8 @@ fn put_connection(
     }));
 }
 
-fn touch(
-    sessions: &mut Document,
-    session: &str,
-    status: Option<&str>,
-    now: DateTime,
-) -> Result<bool, Error> {
-    let mut found = false;
-    for connection in connections(sessions)?
+fn touch(connections: &mut [Bson], session: &str, status: Option<&str>, now: DateTime) {
+    for connection in connections
         .iter_mut()
         .filter(|connection| is_text(connection, "id", session))
     {
@@ -210,9 +228,7 @@ fn touch(
             connection.insert("status", status);
         }
         connection.insert("_updatedAt", now);
-        found = true;
     }
-    Ok(found)
 }
 
 fn remove_where(array: &mut Vec<Bson>, unwanted: impl Fn(&Bson) -> bool) -> bool {

@@ -19,7 +19,7 @@ use bson::{Document, RawDocumentBuf};
 use redb::{Database, ReadableDatabase};
 
 use crate::collection::Collection;
-use crate::edit::Edit;
+use crate::edit::{Edit, GuardedEdit};
 use crate::embedded::read::Reader;
 use crate::embedded::tables::Tables;
 use crate::embedded::writer::Writer;
@@ -76,6 +76,25 @@ impl Embedded {
                 let edited = tables.edit(collection, id, &edit)?;
                 sum.found += edited.found;
                 sum.changed += edited.changed;
+            }
+            Ok(sum)
+        };
+        self.writer.write(apply).await
+    }
+
+    pub(crate) async fn edit_many(
+        &self,
+        collection: Collection,
+        edits: Vec<GuardedEdit>,
+    ) -> Result<Edited, Error> {
+        let apply = move |tables: &mut Tables<'_>| {
+            let mut sum = Edited::default();
+            for GuardedEdit { id, seen, edit } in &edits {
+                if tables.is_as_seen(collection, id, seen)? {
+                    let edited = tables.edit(collection, id, edit)?;
+                    sum.found += edited.found;
+                    sum.changed += edited.changed;
+                }
             }
             Ok(sum)
         };

@@ -7,7 +7,7 @@ use crate::collection::Collection;
 use crate::embedded::tables::{self, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES};
 use crate::embedded::{apply, failed};
 use crate::fields::project;
-use crate::lookup::Lookup;
+use crate::lookup::{CONNECTED, Lookup};
 use crate::{Error, raw};
 
 /// One snapshot: everything it finds was true at the same moment.
@@ -103,10 +103,30 @@ impl Reader {
                     .map_err(failed)?;
                 self.shown(range, room, limit)?
             }
-            Lookup::ConnectionOf { user, session } => {
-                let mut sessions = self.by_ids(collection, [user])?;
-                sessions.retain(|sessions| has_connection(sessions, "id", session));
-                sessions
+            Lookup::SessionsUntouchedSince(since) => self.scan(collection, |sessions| {
+                connections(sessions).any(|connection| {
+                    connection
+                        .get_datetime("_updatedAt")
+                        .is_ok_and(|touched| touched <= since)
+                })
+            })?,
+            Lookup::SessionsBehind { after, limit } => {
+                self.behind(collection, after, limit, |sessions| {
+                    connections(sessions).next().is_some()
+                })?
+            }
+            Lookup::UsersThoughtConnected { after, limit } => {
+                self.behind(collection, after, limit, |user| {
+                    let connection = raw::text(user, "statusConnection");
+                    connection.is_some_and(|connection| CONNECTED.contains(&connection.as_str()))
+                })?
+            }
+            Lookup::ExpiringStatuses { limit } => {
+                let expires = |user: &RawDocument| user.get_datetime("statusExpiresAt").ok();
+                let mut users = self.scan(collection, |user| expires(user).is_some())?;
+                users.sort_by_key(|user| expires(user));
+                users.truncate(limit as usize);
+                users
             }
             Lookup::SessionsOfNode(node) => self.scan(collection, |sessions| {
                 has_connection(sessions, "instanceId", node)
@@ -151,6 +171,21 @@ impl Reader {
                 found.push(document.to_owned());
             }
         }
+        Ok(found)
+    }
+
+    /// Documents whose ids come behind `after`, in their order.
+    fn behind(
+        &self,
+        collection: Collection,
+        after: &str,
+        limit: u32,
+        wanted: impl Fn(&RawDocument) -> bool,
+    ) -> Result<Vec<RawDocumentBuf>, Error> {
+        let mut found = self.scan(collection, |document| {
+            document.get_str("_id").is_ok_and(|id| id > after) && wanted(document)
+        })?;
+        found.truncate(limit as usize);
         Ok(found)
     }
 

@@ -122,6 +122,22 @@ impl<'t> Tables<'t> {
         })
     }
 
+    /// Whether these fields have these values; `Null` is missing.
+    pub(super) fn is_as_seen(
+        &self,
+        collection: Collection,
+        id: &str,
+        seen: &Document,
+    ) -> Result<bool, Error> {
+        if seen.is_empty() {
+            return Ok(true);
+        }
+        let stored = self.document(collection, id)?.unwrap_or_default();
+        Ok(seen
+            .iter()
+            .all(|(field, value)| stored.get(field).unwrap_or(&Bson::Null) == value))
+    }
+
     pub(super) fn remove(&mut self, collection: Collection, id: &str) -> Result<bool, Error> {
         let Some(before) = self.document(collection, id)? else {
             return Ok(false);

@@ -16,19 +16,7 @@ pub(super) fn code(error: &DriverError) -> Option<i32> {
 
 pub(super) fn error(error: &DriverError) -> Error {
     if let Some(code) = code(error) {
-        let kind = match code {
-            11000 | 11001 => ErrorKind::Conflict,
-            // MaxTimeMSExpired, ExceededTimeLimit, WriteConcernFailed (its timeout).
-            50 | 262 | 64 => ErrorKind::Timeout,
-            // No primary now: HostUnreachable, HostNotFound, NetworkTimeout, ShutdownInProgress, PrimarySteppedDown,
-            // NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
-            // NotPrimaryOrSecondary.
-            6 | 7 | 89 | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 => ErrorKind::Unavailable,
-            // TypeMismatch, PathNotViable, ConflictingUpdateOperators, ImmutableField, BSONObjectTooLarge.
-            14 | 28 | 40 | 66 | 10334 => ErrorKind::Invalid,
-            _ => ErrorKind::Refused,
-        };
-        return Error::new(kind, format!("MongoDB, code {code}"));
+        return of_code(code);
     }
     let kind = match error.kind.as_ref() {
         DriverErrorKind::ServerSelection { .. }
@@ -46,4 +34,21 @@ pub(super) fn error(error: &DriverError) -> Error {
     };
     // `kind` alone: the driver's own Display adds the server's whole answer.
     Error::new(kind, format!("MongoDB ({})", error.kind))
+}
+
+/// The error that a server's code stands for.
+pub(super) fn of_code(code: i32) -> Error {
+    let kind = match code {
+        11000 | 11001 => ErrorKind::Conflict,
+        // MaxTimeMSExpired, ExceededTimeLimit, WriteConcernFailed (its timeout).
+        50 | 262 | 64 => ErrorKind::Timeout,
+        // No primary now: HostUnreachable, HostNotFound, NetworkTimeout, ShutdownInProgress, PrimarySteppedDown,
+        // NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk,
+        // NotPrimaryOrSecondary.
+        6 | 7 | 89 | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 => ErrorKind::Unavailable,
+        // TypeMismatch, PathNotViable, ConflictingUpdateOperators, ImmutableField, BSONObjectTooLarge.
+        14 | 28 | 40 | 66 | 10334 => ErrorKind::Invalid,
+        _ => ErrorKind::Refused,
+    };
+    Error::new(kind, format!("MongoDB, code {code}"))
 }

@@ -3,6 +3,7 @@
 //! Reads come back as raw BSON and are never made into trees here. Every operation runs as a task of its own
 //! (`deadline`), because the driver's futures must not be dropped half-way.
 
+mod bulk;
 mod deadline;
 mod failure;
 mod options;
@@ -20,7 +21,6 @@ use crate::collection::Collection;
 use crate::edit::Edit;
 use crate::lookup::Lookup;
 use crate::mongo::deadline::Deadline;
-use crate::mongo::write::Write;
 use crate::{Edited, Error};
 
 pub use options::{masked, unsupported_options, url_mistake};
@@ -149,14 +149,8 @@ impl Mongo {
 
     pub(crate) async fn edit(&self, lookup: Lookup<'_>, edit: Edit) -> Result<Edited, Error> {
         let upsert = edit.makes_the_document();
-        let Write {
-            update,
-            array_filter,
-        } = write::write(edit, lookup.collection(), DateTime::now());
-        let options = UpdateOptions::builder()
-            .upsert(upsert)
-            .array_filters(array_filter.map(|one| vec![one]))
-            .build();
+        let update = write::write(edit, lookup.collection(), DateTime::now());
+        let options = UpdateOptions::builder().upsert(upsert).build();
         let collection = self
             .database
             .collection::<Document>(lookup.collection().name());

@@ -2,7 +2,7 @@
 
 use bson::{DateTime, Document, doc};
 
-use crate::lookup::Lookup;
+use crate::lookup::{CONNECTED, Lookup};
 use crate::users::LOGIN_TOKENS;
 
 pub(super) struct Query {
@@ -77,9 +77,28 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
             sort: Some(doc! { "ts": 1 }),
             limit: Some(limit.into()),
         },
-        Lookup::ConnectionOf { user, session } => {
-            one(doc! { "_id": user, "connections.id": session })
+        Lookup::SessionsUntouchedSince(since) => {
+            all(doc! { "connections._updatedAt": { "$lte": since } })
         }
+        Lookup::SessionsBehind { after, limit } => Query {
+            filter: doc! { "_id": { "$gt": after }, "connections.id": { "$exists": true } },
+            sort: Some(doc! { "_id": 1 }),
+            limit: Some(limit.into()),
+        },
+        Lookup::UsersThoughtConnected { after, limit } => Query {
+            filter: doc! {
+                "_id": { "$gt": after },
+                "statusConnection": { "$in": CONNECTED.as_slice() },
+            },
+            sort: Some(doc! { "_id": 1 }),
+            limit: Some(limit.into()),
+        },
+        // A comparison with a date finds dates only, and lets the partial index of newer servers serve.
+        Lookup::ExpiringStatuses { limit } => Query {
+            filter: doc! { "statusExpiresAt": { "$gt": DateTime::from_millis(0) } },
+            sort: Some(doc! { "statusExpiresAt": 1 }),
+            limit: Some(limit.into()),
+        },
         Lookup::SessionsOfNode(node) => all(doc! { "connections.instanceId": node }),
         Lookup::SessionsOfNodesExcept { live, before } => {
             all(doc! { "connections": { "$elemMatch": lost_connection(live, before) } })
@@ -125,6 +144,8 @@ mod tests {
             ),
             (Collection::Users, doc! { "username": 1 }),
             (Collection::Users, doc! { "roles": 1 }),
+            (Collection::Users, doc! { "statusConnection": 1 }),
+            (Collection::Users, doc! { "statusExpiresAt": 1 }),
             (Collection::Rooms, doc! { "name": 1 }),
             (Collection::Subscriptions, doc! { "rid": 1, "u._id": 1 }),
             (Collection::Subscriptions, doc! { "u._id": 1 }),
@@ -215,7 +236,22 @@ mod tests {
                 },
                 Planner::Mongod,
             ),
-            (Lookup::ConnectionOf { user, session: "s" }, Planner::Mongod),
+            (Lookup::SessionsUntouchedSince(now), Planner::Any),
+            (
+                Lookup::SessionsBehind {
+                    after: "a",
+                    limit: 50,
+                },
+                Planner::Mongod,
+            ),
+            (
+                Lookup::UsersThoughtConnected {
+                    after: "a",
+                    limit: 50,
+                },
+                Planner::Mongod,
+            ),
+            (Lookup::ExpiringStatuses { limit: 50 }, Planner::Any),
             (Lookup::SessionsOfNode("n"), Planner::Any),
             (
                 Lookup::SessionsOfNodesExcept {

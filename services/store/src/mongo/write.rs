@@ -4,53 +4,22 @@ use bson::{Bson, DateTime, Document, doc};
 use mongodb::options::UpdateModifications;
 
 use crate::collection::Collection;
-use crate::edit::{Edit, Update};
+use crate::edit::{ConnectionEdit, Edit, Update};
 use crate::mongo::query::lost_connection;
 use crate::users::LOGIN_TOKENS;
 
-pub(super) struct Write {
-    pub(super) update: UpdateModifications,
-    pub(super) array_filter: Option<Document>,
-}
-
 /// The match over all edits is the table of the updates.
-pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> Write {
+pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> UpdateModifications {
     let stamped = collection.is_stamped() && !matches!(edit, Edit::RawFields(_));
-    let mut array_filter = None;
     let mut update = match edit {
-        Edit::PutConnection {
-            session,
-            node,
-            status,
-        } => {
-            return Write {
-                update: put_connection(&session, &node, &status).into(),
-                array_filter,
-            };
-        }
+        Edit::Connections(edits) => return connections(&edits).into(),
         Edit::PullLoginToken(hashed) => {
-            return Write {
-                update: pull_login_token(&hashed, now).into(),
-                array_filter,
-            };
+            return pull_login_token(&hashed, now).into();
         }
         Edit::Fields(update) | Edit::RawFields(update) => fields(update),
         Edit::PushLoginToken(token) => doc! { "$push": { LOGIN_TOKENS: token } },
-        Edit::RemoveConnection(session) => doc! { "$pull": { "connections": { "id": session } } },
-        Edit::RemoveNode(node) => doc! { "$pull": { "connections": { "instanceId": node } } },
         Edit::RemoveNodesExcept { live, before } => {
             doc! { "$pull": { "connections": lost_connection(&live, before) } }
-        }
-        Edit::SetConnectionStatus { session, status } => {
-            array_filter = Some(doc! { "connection.id": session });
-            doc! { "$set": {
-                "connections.$[connection].status": status,
-                "connections.$[connection]._updatedAt": now,
-            } }
-        }
-        Edit::TouchConnection(session) => {
-            array_filter = Some(doc! { "connection.id": session });
-            doc! { "$set": { "connections.$[connection]._updatedAt": now } }
         }
         Edit::RegisterInstance(fields) => {
             doc! { "$set": fields, "$currentDate": { "_createdAt": true, "_updatedAt": true } }
@@ -65,10 +34,7 @@ pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> Write 
             .expect("`$set` is always a document here")
             .insert("_updatedAt", now);
     }
-    Write {
-        update: update.into(),
-        array_filter,
-    }
+    update.into()
 }
 
 fn fields(update: Update) -> Document {
@@ -95,28 +61,67 @@ fn fields(update: Update) -> Document {
     operators
 }
 
-/// Drops the connection with this id, if any, and appends the new one with its `_createdAt`: one step, so that a second
-/// login on a socket leaves one entry (services.md 4.2). `$literal` because ids may begin with `$`.
-fn put_connection(session: &str, node: &str, status: &str) -> Vec<Document> {
-    let connections = doc! { "$ifNull": ["$connections", []] };
-    let where_id = |operator: &str| {
-        doc! { "$filter": {
-            "input": connections.clone(),
-            "cond": { operator: ["$$this.id", { "$literal": session }] },
-        } }
-    };
-    let known = doc! { "$arrayElemAt": [
-        { "$map": { "input": where_id("$eq"), "in": "$$this._createdAt" } },
-        0,
-    ] };
-    let connection = doc! {
-        "id": { "$literal": session },
-        "instanceId": { "$literal": node },
-        "status": { "$literal": status },
-        "_createdAt": { "$ifNull": [known, "$$NOW"] },
-        "_updatedAt": "$$NOW",
-    };
-    vec![doc! { "$set": { "connections": { "$concatArrays": [where_id("$ne"), [connection]] } } }]
+/// A stage for each edit: whatever happened to a user's connections is one atomic step. What is no list of connections
+/// counts as an empty one.
+fn connections(edits: &[ConnectionEdit]) -> Vec<Document> {
+    let list = doc! { "$cond": [{ "$isArray": ["$connections"] }, "$connections", []] };
+    let edits = edits.iter().map(connection);
+    std::iter::once(list)
+        .chain(edits)
+        .map(|connections| doc! { "$set": { "connections": connections } })
+        .collect()
+}
+
+/// `$literal` because ids may begin with `$`.
+fn connection(edit: &ConnectionEdit) -> Document {
+    match edit {
+        ConnectionEdit::Put {
+            session,
+            node,
+            status,
+        } => {
+            let known = doc! { "$arrayElemAt": [
+                { "$map": { "input": filter(is(session)), "in": "$$this._createdAt" } },
+                0,
+            ] };
+            let connection = doc! {
+                "id": { "$literal": session },
+                "instanceId": { "$literal": node },
+                "status": { "$literal": status },
+                "_createdAt": { "$ifNull": [known, "$$NOW"] },
+                "_updatedAt": "$$NOW",
+            };
+            doc! { "$concatArrays": [filter(is_not(session)), [connection]] }
+        }
+        ConnectionEdit::Touch(session) => change(session, doc! { "_updatedAt": "$$NOW" }),
+        ConnectionEdit::SetStatus { session, status } => {
+            let status = doc! { "$literal": status };
+            change(session, doc! { "status": status, "_updatedAt": "$$NOW" })
+        }
+        ConnectionEdit::Remove(session) => filter(is_not(session)),
+        ConnectionEdit::RemoveUntouched { session, since } => {
+            let since = DateTime::from_millis(*since);
+            filter(doc! { "$or": [is_not(session), { "$gt": ["$$this._updatedAt", since] }] })
+        }
+    }
+}
+
+fn filter(condition: Document) -> Document {
+    doc! { "$filter": { "input": "$connections", "cond": condition } }
+}
+
+fn change(session: &str, fields: Document) -> Document {
+    let changed = doc! { "$mergeObjects": ["$$this", fields] };
+    let each = doc! { "$cond": [is(session), changed, "$$this"] };
+    doc! { "$map": { "input": "$connections", "in": each } }
+}
+
+fn is(session: &str) -> Document {
+    doc! { "$eq": ["$$this.id", { "$literal": session }] }
+}
+
+fn is_not(session: &str) -> Document {
+    doc! { "$ne": ["$$this.id", { "$literal": session }] }
 }
 
 /// Keeps the tokens that have this hash neither as `hashedToken` nor, from before hashing, as `token`. A pipeline,

@@ -92,12 +92,21 @@ contract! {
     presence {
         a_connection_is_listed_until_it_is_removed
         a_second_login_on_a_session_leaves_one_entry
+        edits_of_one_user_happen_in_their_order
         ids_that_look_like_expressions_are_plain_text
         a_status_is_set_on_one_connection
-        a_touch_tells_whether_the_connection_exists
-        a_lost_node_takes_its_connections_with_it
+        a_touch_never_makes_an_entry_or_a_document
+        an_entry_touched_since_it_was_read_is_not_swept
+        connections_are_found_by_node_and_by_age
         live_nodes_and_fresh_connections_survive_the_sweep
         an_instance_is_known_until_it_is_removed
+    }
+    status {
+        presence_fields_come_as_they_are_stored
+        a_status_is_written_field_by_field_and_read_back
+        a_status_that_changed_since_it_was_read_is_left_alone
+        who_is_thought_connected_is_listed_in_pages
+        expiring_statuses_come_in_order_of_their_time
     }
     workspace {
         a_setting_has_a_value_or_none

@@ -3,6 +3,7 @@
 pub(crate) mod messages;
 pub(crate) mod presence;
 pub(crate) mod rooms;
+pub(crate) mod status;
 pub(crate) mod users;
 pub(crate) mod workspace;
 
