@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) license_check: Duration,
     pub(crate) license_fails: u32,
     pub(crate) hosts_abac: bool,
+    pub(crate) presence: services::presence::Config,
     /// The sandbox's folder; `None` keeps nothing.
     pub(crate) data: Option<PathBuf>,
 }
@@ -57,6 +58,7 @@ impl Settings {
                 0.1..=86_400.0,
             ),
             license_fails: r.number("MAX_FAILS", 2, 1..=1_000),
+            presence: presence(&mut r, bus.heartbeat_timeout),
             hosts_abac: !r.flag("USE_EXTERNAL_ABAC_SERVICE", false),
             data: (!r.flag("DDP_EDGE_EPHEMERAL", false))
                 .then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
@@ -197,6 +199,26 @@ fn strategy(r: &mut Reader) -> Strategy {
             );
             Strategy::RoundRobin
         }
+    }
+}
+
+fn presence(r: &mut Reader, heartbeat_timeout: Duration) -> services::presence::Config {
+    use services::presence::{Config, Mode};
+    let mode = match r.text_or("DDP_EDGE_PRESENCE_MODE", "auto").as_str() {
+        "auto" => Mode::Auto,
+        "legacy" => Mode::Legacy,
+        "engine" => Mode::Engine,
+        _ => {
+            r.mistake("DDP_EDGE_PRESENCE_MODE", "expected auto, legacy or engine");
+            Mode::Auto
+        }
+    };
+    let minutes = r.number("MULTIPLE_INSTANCES_EXPIRE", 1_u32, 1..=1_440);
+    Config {
+        heartbeat_timeout,
+        instances_expire: Duration::from_secs(60) * minutes,
+        mode,
+        create_indexes: r.flag("DDP_EDGE_CREATE_INDEXES", true),
     }
 }
 

@@ -212,7 +212,8 @@ fn start_services(
     }
     if role == Role::Presence || everything {
         let (bus, store, shutdown) = parts();
-        services.spawn(services::presence::run(bus, store, shutdown));
+        let config = settings.presence;
+        services.spawn(services::presence::run(bus, store, config, shutdown));
     }
     // On MongoDB the monolith announces its own changes from 8.0 on; change streams for older servers come later.
     if role == Role::StreamHub || role == Role::Sandbox {

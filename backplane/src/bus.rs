@@ -121,6 +121,11 @@ impl Bus {
         core.local_action(action).is_some() || core.registry.offering(action) > 0
     }
 
+    /// Whether an available node other than this one offers an action (`service.method`).
+    pub fn peer_offers(&self, action: &str) -> bool {
+        self.core().registry.offering(action) > 0
+    }
+
     /// What readiness looks at.
     pub fn status(&self) -> Status {
         let core = self.core();

@@ -50,7 +50,7 @@ impl Workspace {
             t,
         ));
         let (b, s, t) = parts();
-        tokio::spawn(presence::run(b, s, t));
+        tokio::spawn(presence::run(b, s, presence::Config::default(), t));
         let (b, s, t) = parts();
         tokio::spawn(stream_hub::run(b, s, t));
         let (b, s, t) = parts();

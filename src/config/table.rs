@@ -26,6 +26,8 @@ pub(crate) enum Group {
     Logins,
     /// Whatever runs the authorization service on real servers.
     Authorization,
+    /// Whatever runs the presence service on real servers.
+    Presence,
     /// The sandbox alone.
     Sandbox,
     /// Known from the original and accepted, without an effect here.
@@ -41,6 +43,7 @@ impl Group {
             Self::Gateway => gateway,
             Self::Logins => gateway || role == Role::Accounts,
             Self::Authorization => matches!(role, Role::Authorization | Role::All),
+            Self::Presence => matches!(role, Role::Presence | Role::All),
             Self::Sandbox => role == Role::Sandbox,
         }
     }
@@ -60,7 +63,7 @@ const fn var(
     }
 }
 
-use Group::{Accepted, Authorization, Gateway, Logins, Process, Sandbox, Servers};
+use Group::{Accepted, Authorization, Gateway, Logins, Presence, Process, Sandbox, Servers};
 
 pub(crate) const VARIABLES: &[Variable] = &[
     var(
@@ -191,6 +194,24 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "false",
         Authorization,
         "leave the service abac to another node and ask that; without it authorization offers abac.canAccessObject itself",
+    ),
+    var(
+        "MULTIPLE_INSTANCES_EXPIRE",
+        "1",
+        Presence,
+        "minutes after which a document in `instances` that has not moved stands for a dead process",
+    ),
+    var(
+        "DDP_EDGE_PRESENCE_MODE",
+        "auto",
+        Presence,
+        "rules of a status: `engine` (8.6 and later), `legacy`, or `auto`, which looks at the server's version and its peers",
+    ),
+    var(
+        "DDP_EDGE_CREATE_INDEXES",
+        "true",
+        Presence,
+        "make missing indexes on `usersSessions` and `instances` at start",
     ),
     var(
         "MULTIPLE_INSTANCES_PING_INTERVAL",

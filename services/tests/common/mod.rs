@@ -40,7 +40,7 @@ impl World {
         let (b, s, t) = parts();
         tokio::spawn(authorization::run(b, s, rules, t));
         let (b, s, t) = parts();
-        tokio::spawn(presence::run(b, s, t));
+        tokio::spawn(presence::run(b, s, presence::Config::default(), t));
         while !["accounts", "authorization", "presence"]
             .iter()
             .all(|name| bus.has_service(name))

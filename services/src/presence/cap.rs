@@ -1,0 +1,157 @@
+//! The connections of a workspace without a licence for more: above 200 nobody is told who is online (services.md 4.8).
+//! Pure; what must be written follows from the answers.
+
+use std::collections::HashMap;
+
+/// What a workspace without one of [`MODULES`] may have.
+pub(super) const MAX: u32 = 200;
+/// Licence modules that lift the limit.
+pub(super) const MODULES: [&str; 2] = ["scalability", "unlimited-presence"];
+
+/// Counts, licence, and whether anybody is told anything.
+#[derive(Default)]
+pub(super) struct Cap {
+    /// Sockets by instance.
+    counts: HashMap<String, u32>,
+    peak: u32,
+    licensed: [bool; 2],
+    /// `Presence_broadcast_disabled`: the limit was exceeded.
+    is_disabled: bool,
+    /// `Troubleshoot_Disable_Presence_Broadcast`, or `toggleBroadcast(false)`.
+    is_muted: bool,
+}
+
+impl Cap {
+    /// All instances that are alive, with their sockets.
+    pub(super) fn count_all(&mut self, counts: HashMap<String, u32>) {
+        self.counts = counts;
+        self.peak = self.peak.max(self.current());
+    }
+
+    pub(super) fn count(&mut self, instance: &str, sockets: u32) {
+        self.counts.insert(instance.to_owned(), sockets);
+        self.peak = self.peak.max(self.current());
+    }
+
+    pub(super) fn forget(&mut self, instance: &str) {
+        self.counts.remove(instance);
+    }
+
+    pub(super) fn current(&self) -> u32 {
+        self.counts
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// The most there were at a time; `reset`: from now on.
+    pub(super) fn peak(&mut self, reset: bool) -> u32 {
+        let peak = self.peak;
+        if reset {
+            self.peak = 0;
+        }
+        peak
+    }
+
+    pub(super) fn set_licensed(&mut self, module: &str, valid: bool) {
+        for (known, licensed) in MODULES.into_iter().zip(&mut self.licensed) {
+            if known == module {
+                *licensed = valid;
+            }
+        }
+    }
+
+    pub(super) fn is_exceeded(&self) -> bool {
+        !self.licensed.contains(&true) && self.current() > MAX
+    }
+
+    /// What the setting `Presence_broadcast_disabled` must become, given the licence and the counts: it is never taken
+    /// back because the counts fall.
+    pub(super) fn verdict(&mut self) -> Option<bool> {
+        let is_licensed = self.licensed.contains(&true);
+        let disabled = self.is_exceeded() || (self.is_disabled && !is_licensed);
+        (disabled != self.is_disabled).then(|| {
+            self.is_disabled = disabled;
+            disabled
+        })
+    }
+
+    /// `toggleBroadcast`; true if the setting must become false, `Err` if the limit forbids it.
+    pub(super) fn toggle(&mut self, enable: bool) -> Result<bool, ()> {
+        if enable && self.is_exceeded() {
+            return Err(());
+        }
+        self.is_muted = !enable;
+        self.is_disabled &= !enable;
+        Ok(enable)
+    }
+
+    /// What the two settings say, which every instance follows.
+    pub(super) fn set_disabled(&mut self, is_disabled: bool) {
+        self.is_disabled = is_disabled;
+    }
+
+    pub(super) fn set_muted(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+    }
+
+    pub(super) fn tells(&self) -> bool {
+        !self.is_disabled && !self.is_muted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cap(counts: &[u32]) -> Cap {
+        let mut cap = Cap::default();
+        for (number, count) in counts.iter().enumerate() {
+            cap.count(&number.to_string(), *count);
+        }
+        cap
+    }
+
+    #[test]
+    fn two_hundred_are_told_of_and_one_more_is_not() {
+        let mut cap = cap(&[150, 50]);
+        assert_eq!((cap.verdict(), cap.tells()), (None, true));
+        cap.count("1", 51);
+        assert_eq!((cap.verdict(), cap.tells()), (Some(true), false));
+        assert_eq!(cap.verdict(), None, "it is written once");
+    }
+
+    #[test]
+    fn fewer_connections_bring_nothing_back_and_a_licence_does() {
+        let mut cap = cap(&[201]);
+        cap.verdict();
+        cap.forget("0");
+        assert_eq!((cap.verdict(), cap.tells()), (None, false));
+        cap.count("0", 500);
+        cap.set_licensed("scalability", true);
+        assert_eq!((cap.verdict(), cap.tells()), (Some(false), true));
+        cap.set_licensed("scalability", false);
+        assert_eq!((cap.verdict(), cap.tells()), (Some(true), false));
+        cap.set_licensed("engagement-dashboard", true);
+        assert!(!cap.tells());
+    }
+
+    #[test]
+    fn broadcasts_are_switched_on_only_below_the_limit() {
+        let mut cap = cap(&[201]);
+        cap.verdict();
+        assert_eq!(cap.toggle(true), Err(()));
+        cap.count("0", 200);
+        assert_eq!((cap.toggle(true), cap.tells()), (Ok(true), true));
+        assert_eq!((cap.toggle(false), cap.tells()), (Ok(false), false));
+    }
+
+    #[test]
+    fn the_peak_outlives_the_connections_until_it_is_reset() {
+        let mut cap = cap(&[10, 20]);
+        cap.forget("1");
+        assert_eq!((cap.current(), cap.peak(false)), (10, 30));
+        assert_eq!((cap.peak(true), cap.peak(false)), (30, 0));
+        cap.count("2", 1);
+        assert_eq!(cap.peak(false), 11);
+    }
+}

@@ -1,0 +1,74 @@
+//! Takes what is queued and has it carried out, a few rounds at a time; every user is in one of them at most.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use store::Error;
+use tokio::{task::JoinSet, time::sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    command::{Action, Command},
+    queue::Batch,
+    round::carry_out,
+    shared::Presence,
+};
+
+/// Works until the end is near and nothing is left to do.
+pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
+    let mut rounds: JoinSet<(Vec<Batch>, Option<Error>)> = JoinSet::new();
+    // After a failure the database is left alone until then.
+    let mut pause = (Instant::now(), PAUSE_MIN);
+    loop {
+        let now = Instant::now();
+        for (user, session) in presence.doubt().due(now) {
+            let again = Command::silent(Action::Remove { session });
+            presence.queue().push(user, again);
+        }
+        let mut next = None;
+        if now < pause.0 {
+            next = Some(pause.0);
+        } else {
+            while rounds.len() < ROUNDS {
+                let batches = presence.queue().take(USERS, now);
+                if batches.is_empty() {
+                    next = presence.queue().next(now);
+                    break;
+                }
+                let presence = presence.clone();
+                rounds.spawn(async move { carry_out(&presence, batches).await });
+            }
+        }
+        let doubted = presence.doubt().next();
+        next = [next, doubted].into_iter().flatten().min();
+        let is_idle = rounds.is_empty() && presence.queue().is_empty();
+        tokio::select! {
+            () = presence.filled.notified() => {}
+            Some(round) = rounds.join_next() => {
+                let (batches, failed) = round.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                let now = Instant::now();
+                for batch in batches {
+                    presence.queue().done(batch, now);
+                }
+                pause = match failed {
+                    None => (now, PAUSE_MIN),
+                    Some(error) => {
+                        tracing::warn!(%error, "presence will be written later");
+                        (now + pause.1, (pause.1 * 2).min(PAUSE_MAX))
+                    }
+                };
+            }
+            () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
+            () = ended.cancelled(), if is_idle => return,
+        }
+    }
+}
+
+/// Users in one round: one command of some 100 kB to the database.
+const USERS: usize = 500;
+/// More only wait for the database.
+const ROUNDS: usize = 4;
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,162 @@
+//! Several nodes on a real nats-server: presence services beside each other, gateways that die.
+
+use std::time::Duration;
+
+use backplane::{Bus, Config as BusConfig};
+use harness::NatsServer;
+use serde_json::json;
+use services::presence::{self, Mode};
+use store::{Store, bson::doc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::place::{self, add_user, call, config, listen, next_told, on_mongo, shows};
+
+struct Node {
+    bus: Bus,
+    driver: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Node {
+    async fn join(nats: &NatsServer, name: &str) -> Self {
+        let (bus, driver) = Bus::nats(BusConfig {
+            servers: backplane::Server::list(&nats.url()).unwrap(),
+            node_id: name.to_owned(),
+            hostname: name.to_owned(),
+            heartbeat_interval: Duration::from_millis(200),
+            heartbeat_timeout: Duration::from_secs(1),
+            dependencies: Vec::new(),
+            prefer_local: false,
+            ..BusConfig::default()
+        });
+        let stop = CancellationToken::new();
+        let driver = tokio::spawn(driver.run(stop.clone()));
+        while !bus.status().connected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self { bus, driver, stop }
+    }
+
+    async fn serve(&self, store: &Store) {
+        let (bus, store) = (self.bus.clone(), store.clone());
+        tokio::spawn(presence::run(
+            bus,
+            store,
+            config(Mode::Legacy),
+            self.stop.clone(),
+        ));
+    }
+
+    /// Waits until it knows so many available nodes that offer presence.
+    async fn knows(&self, count: usize) {
+        let serves = |node: &backplane::NodeInfo| {
+            node.available && node.services.iter().any(|name| name == "presence")
+        };
+        while self.bus.nodes().iter().filter(|node| serves(node)).count() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sockets_of_a_gateway_that_fell_silent_go_with_it() {
+    let nats = tokio::task::spawn_blocking(NatsServer::start)
+        .await
+        .unwrap();
+    let place = on_mongo().await;
+    for user in ["u", "v"] {
+        add_user(&place.store, user, doc! {}).await;
+    }
+    let (first, second) = tokio::join!(Node::join(&nats, "p1"), Node::join(&nats, "p2"));
+    for node in [&first, &second] {
+        node.serve(&place.store).await;
+    }
+    let gateway = Node::join(&nats, "g1").await;
+    let other = Node::join(&nats, "g2").await;
+    let mut told = listen(&other.bus);
+    gateway.knows(2).await;
+    other.knows(2).await;
+    call(&gateway.bus, "newConnection", json!(["u", "s1", "g1"]))
+        .await
+        .unwrap();
+    call(&other.bus, "newConnection", json!(["u", "s2", "g2"]))
+        .await
+        .unwrap();
+    call(
+        &other.bus,
+        "setConnectionStatus",
+        json!(["u", "away", "s2"]),
+    )
+    .await
+    .unwrap();
+    call(&gateway.bus, "newConnection", json!(["v", "s3", "g1"]))
+        .await
+        .unwrap();
+    // Without a word, as a killed process.
+    gateway.driver.abort();
+    shows(&place.store, "u", "away").await;
+    shows(&place.store, "v", "offline").await;
+    let entries = place.store.connections("u").await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].id, "s2");
+    while next_told(&mut told).await["user"]["status"] != "offline" {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_services_beside_each_other_agree_on_everybody() {
+    let nats = tokio::task::spawn_blocking(NatsServer::start)
+        .await
+        .unwrap();
+    let place = on_mongo().await;
+    let users: Vec<String> = (0..4).map(|number| format!("u{number}")).collect();
+    for user in &users {
+        add_user(&place.store, user, doc! {}).await;
+    }
+    let (first, second) = tokio::join!(Node::join(&nats, "p1"), Node::join(&nats, "p2"));
+    for node in [&first, &second] {
+        node.serve(&place.store).await;
+    }
+    first.knows(2).await;
+    second.knows(2).await;
+    let gateway = Node::join(&nats, "g1").await;
+    gateway.knows(2).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..24_usize {
+        let (bus, user) = (gateway.bus.clone(), users[number % users.len()].clone());
+        clients.spawn(async move {
+            for life in 0..8 {
+                let session = format!("s{number}-{life}");
+                call(&bus, "newConnection", json!([user, session, "g1"]))
+                    .await
+                    .unwrap();
+                if number % 2 == 0 {
+                    let away = json!([user, "away", session]);
+                    call(&bus, "setConnectionStatus", away).await.unwrap();
+                }
+                if life < 7 || number % 3 == 0 {
+                    call(&bus, "removeConnection", json!([user, session, "g1"]))
+                        .await
+                        .unwrap();
+                }
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    for (index, user) in users.iter().enumerate() {
+        let live: Vec<usize> = (0..24)
+            .filter(|it| it % users.len() == index && it % 3 != 0)
+            .collect();
+        let entries = place.store.connections(user).await.unwrap();
+        assert_eq!(entries.len(), live.len(), "{user}");
+        let wanted = if live.iter().any(|it| it % 2 == 1) {
+            "online"
+        } else {
+            "away"
+        };
+        let shown = place::user(&place.store, user).await.status.shown;
+        assert_eq!(shown.as_deref(), Some(wanted), "{user}");
+    }
+}
