@@ -1,0 +1,218 @@
+//! Who is online, with real processes that are killed, frozen and started in any order.
+
+use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
+const ALICE: &str = "resume-token-of-alice";
+const BOB: &str = "resume-token-of-bob";
+
+/// So short that a test sees a lost node within seconds.
+const TIMES: [(&str, &str); 3] = [
+    ("HEARTBEAT_INTERVAL", "1"),
+    ("HEARTBEAT_TIMEOUT", "3"),
+    ("DDP_EDGE_RESYNC_SECONDS", "1"),
+];
+
+/// A workspace that hosts what belongs to the monolith; presence and gateways are ours.
+struct Network {
+    monolith: NodeProcess,
+    mongo_url: String,
+    nats: NatsServer,
+    mongo: MongoServer,
+}
+
+struct Role {
+    edge: Edge,
+    port: u16,
+}
+
+impl Network {
+    fn start() -> Self {
+        let (nats, mongo) = (NatsServer::start(), MongoServer::start_own(&[]));
+        let mongo_url = mongo.url(&format!("presence-{}", nats.port()));
+        let transporter = nats.url();
+        let mut environment = vec![
+            ("TRANSPORTER", transporter.as_str()),
+            ("MONGO_URL", &mongo_url),
+        ];
+        environment.extend(TIMES);
+        let services = "settings,license,meteor,accounts,authorization";
+        let flags = ["--seed", "--services", services];
+        let monolith = NodeProcess::start("monolith.js", &flags, &environment);
+        Self {
+            monolith,
+            mongo_url,
+            nats,
+            mongo,
+        }
+    }
+
+    /// Starts a role without waiting for it.
+    fn starting(&self, role: &str) -> Role {
+        let port = free_port();
+        let (number, transporter) = (port.to_string(), self.nats.url());
+        let mut environment = vec![
+            ("PORT", number.as_str()),
+            ("TRANSPORTER", &transporter),
+            ("MONGO_URL", &self.mongo_url),
+        ];
+        environment.extend(TIMES);
+        let edge = Edge::start(BINARY, &[role], &environment);
+        Role { edge, port }
+    }
+
+    fn role(&self, role: &str) -> Role {
+        let mut started = self.starting(role);
+        started.edge.wait_for_ok(started.port, "/readyz");
+        started
+    }
+
+    /// Waits until the monolith knows so many nodes with this service.
+    fn wait_for(&mut self, service: &str, count: usize) {
+        eventually(service, || {
+            let nodes = self.monolith.ask(&json!({ "cmd": "nodes" }));
+            let serves = |node: &&Value| {
+                let services = node["services"].as_array();
+                node["available"] == true
+                    && services.is_some_and(|names| names.iter().any(|name| name == service))
+            };
+            let nodes = nodes["nodes"].as_array()?;
+            (nodes.iter().filter(serves).count() == count).then_some(())
+        });
+    }
+
+    fn find(&mut self, collection: &str, filter: Value) -> Value {
+        let find = json!({ "cmd": "find", "collection": collection, "filter": filter });
+        let mut found = self.monolith.ask(&find);
+        found["documents"]
+            .get_mut(0)
+            .map(Value::take)
+            .unwrap_or_default()
+    }
+
+    /// Waits until the database says that a user shows this status with so many entries.
+    fn shows(&mut self, username: &str, status: &str, entries: usize) {
+        eventually(&format!("{username} {status} with {entries}"), || {
+            let user = self.find("users", json!({ "username": username }));
+            let sessions = self.find("usersSessions", json!({ "_id": user["_id"] }));
+            let listed = sessions["connections"].as_array().map_or(0, Vec::len);
+            (user["status"] == status && listed == entries).then_some(())
+        });
+    }
+}
+
+fn client(gateway: &Role, token: &str) -> Client {
+    let mut client = Client::open(gateway.port);
+    client.login(token);
+    client
+}
+
+#[test]
+fn a_gateway_that_died_while_presence_was_down_takes_nobody_with_it_for_ever() {
+    let mut network = Network::start();
+    let (mut gateway, other) = (network.role("gateway"), network.role("gateway"));
+    let mut presence = network.role("presence");
+    network.wait_for("presence", 1);
+    let _alice = (client(&gateway, ALICE), client(&other, ALICE));
+    let _bob = client(&gateway, BOB);
+    network.shows("alice", "online", 2);
+    network.shows("bob", "online", 1);
+    presence.edge.kill9();
+    gateway.edge.kill9();
+    let _presence = network.role("presence");
+    network.shows("bob", "offline", 0);
+    network.shows("alice", "online", 1);
+}
+
+#[test]
+fn a_frozen_gateway_is_gone_and_its_clients_are_back_when_it_thaws() {
+    let mut network = Network::start();
+    let presence = network.role("presence");
+    let gateway = network.role("gateway");
+    network.wait_for("presence", 1);
+    let mut alice = client(&gateway, ALICE);
+    network.shows("alice", "online", 1);
+    gateway.edge.signal("STOP");
+    network.shows("alice", "offline", 0);
+    gateway.edge.signal("CONT");
+    // It missed events, and says so to everybody.
+    while alice.receive().is_ok() {}
+    let _alice = eventually("a new socket", || {
+        let mut client = Client::upgrade(gateway.port, "/websocket", &[]).ok()?;
+        client.connect();
+        client.login(ALICE);
+        Some(client)
+    });
+    network.shows("alice", "online", 1);
+    drop(presence);
+}
+
+#[test]
+fn a_gateway_that_dies_while_the_database_is_frozen_takes_its_users_offline_when_that_thaws() {
+    let mut network = Network::start();
+    let _presence = network.role("presence");
+    let mut gateway = network.role("gateway");
+    network.wait_for("presence", 1);
+    let _alice = client(&gateway, ALICE);
+    network.shows("alice", "online", 1);
+    network.mongo.freeze();
+    gateway.edge.kill9();
+    network.wait_for("streamer", 0);
+    network.mongo.thaw();
+    network.shows("alice", "offline", 0);
+}
+
+#[test]
+fn two_presence_services_stand_in_for_each_other() {
+    let mut network = Network::start();
+    // The gateway is there before the presence services, and those start together.
+    let mut gateway = network.role("gateway");
+    let other = network.role("gateway");
+    let starting = [network.starting("presence"), network.starting("presence")];
+    network.wait_for("presence", 2);
+    network.wait_for("streamer", 2);
+    let [mut first, second] = starting;
+    let bob = client(&other, BOB);
+    let _alice = client(&gateway, ALICE);
+    network.shows("alice", "online", 1);
+    network.shows("bob", "online", 1);
+    // Whichever of them is first in line for the work: it is frozen, and then dead, when a gateway dies.
+    first.edge.signal("STOP");
+    gateway.edge.kill9();
+    network.shows("alice", "offline", 0);
+    first.edge.signal("CONT");
+    network.wait_for("presence", 2);
+    network.shows("alice", "offline", 0);
+    first.edge.kill9();
+    network.wait_for("presence", 1);
+    let again = client(&other, ALICE);
+    network.shows("alice", "online", 1);
+    drop((again, bob));
+    network.shows("alice", "offline", 0);
+    network.shows("bob", "offline", 0);
+    drop(second);
+}
+
+#[test]
+fn a_restart_of_presence_changes_nothing_for_those_who_are_there() {
+    let mut network = Network::start();
+    let mut presence = network.role("presence");
+    let gateway = network.role("gateway");
+    network.wait_for("presence", 1);
+    let _alice = client(&gateway, ALICE);
+    network.shows("alice", "online", 1);
+    presence.edge.kill9();
+    let presence = network.role("presence");
+    network.wait_for("presence", 1);
+    // When somebody is swept who came later, and has no node, those who are there could have been swept too.
+    let bob = network.find("users", json!({ "username": "bob" }))["_id"].take();
+    let ghost = json!({
+        "cmd": "call", "action": "presence.newConnection", "params": [bob, "ghost", "nowhere"]
+    });
+    network.monolith.ask(&ghost);
+    network.shows("bob", "online", 1);
+    network.shows("bob", "offline", 0);
+    network.shows("alice", "online", 1);
+    drop(presence);
+}
