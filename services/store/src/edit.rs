@@ -98,3 +98,10 @@ impl Edit {
         }
     }
 }
+
+/// How many documents an [`Edit`] found, and how many of them it changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edited {
+    pub(crate) found: u64,
+    pub(crate) changed: u64,
+}

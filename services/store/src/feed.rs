@@ -2,8 +2,6 @@
 
 use bson::Document;
 
-use crate::Error;
-
 /// One committed change of one document, shaped like a MongoDB change event (services.md 5.6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -33,24 +31,4 @@ pub enum ChangeKind {
     },
     /// It is gone.
     Removed,
-}
-
-/// Changes from a position on: first those already kept, then live ones, without a seam.
-#[derive(Debug)]
-pub struct Feed {
-    inner: crate::embedded::FeedReader,
-}
-
-impl Feed {
-    pub(crate) fn new(inner: crate::embedded::FeedReader) -> Self {
-        Self { inner }
-    }
-
-    /// Waits for the next changes and returns them, a bounded number at a time, in order; `None` once every handle of
-    /// the store is dropped. Cancel-safe: a change is passed over only when it has been returned.
-    ///
-    /// Fails with [`ErrorKind::HistoryLost`](crate::ErrorKind::HistoryLost) if the reader fell behind what is kept.
-    pub async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
-        self.inner.next().await
-    }
 }

@@ -1,6 +1,6 @@
 //! Which fields of a document leave the store: the contract's projections.
 
-use bson::{Bson, Document};
+use bson::{Bson, Document, RawDocument};
 
 /// Fields of a room that clients may see: projection R, services.md 7.4.
 pub const ROOM_FIELDS: &[&str] = &[
@@ -153,6 +153,9 @@ pub(crate) const USER_DOCUMENT_FIELDS: &[&str] = &[
     "extension",
 ];
 
+/// Where a user keeps the login tokens.
+pub(crate) const LOGIN_TOKENS: &str = "services.resume.loginTokens";
+
 /// The part of `document` that `fields` name; `_id` always comes. A field may be a dotted path through sub-documents
 /// and arrays of them, as in MongoDB. Fields keep the document's order.
 pub fn project(document: &Document, fields: &[&str]) -> Document {
@@ -190,4 +193,17 @@ fn part(value: &Bson, below: &[&str]) -> Option<Bson> {
         )),
         _ => None,
     }
+}
+
+/// The login tokens of a user.
+pub(crate) fn login_tokens(user: &RawDocument) -> impl Iterator<Item = &RawDocument> {
+    let tokens = user
+        .get_document("services")
+        .and_then(|services| services.get_document("resume"))
+        .and_then(|resume| resume.get_array("loginTokens"));
+    tokens
+        .ok()
+        .into_iter()
+        .flatten()
+        .filter_map(|token| token.ok()?.as_document())
 }

@@ -42,15 +42,16 @@ use std::time::Duration;
 use ::bson::{Document, RawDocumentBuf};
 
 use crate::collection::Collection;
-use crate::edit::{Edit, GuardedEdit};
+use crate::edit::{Edit, Edited, GuardedEdit};
 use crate::embedded::Embedded;
 use crate::lookup::Lookup;
 use crate::mongo::Mongo;
 
 pub use crate::attributes::Attributes;
 pub use crate::edit::{ConnectionEdit, Update};
+pub use crate::embedded::changes::Feed;
 pub use crate::error::{Error, ErrorKind};
-pub use crate::feed::{Change, ChangeKind, Feed};
+pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
 pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
 pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
@@ -184,11 +185,4 @@ impl Store {
             Backend::Mongo(mongo) => mongo.remove(lookup).await,
         }
     }
-}
-
-/// How many documents an [`Edit`] found, and how many of them it changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Edited {
-    found: u64,
-    changed: u64,
 }

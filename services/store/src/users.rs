@@ -7,7 +7,7 @@ use bson::{DateTime, Document, RawBsonRef, RawDocument};
 use crate::attributes::{ATTRIBUTES, Attributes};
 use crate::collection::Collection;
 use crate::edit::{Edit, Update};
-use crate::fields::USER_DOCUMENT_FIELDS;
+use crate::fields::{LOGIN_TOKENS, USER_DOCUMENT_FIELDS, login_tokens};
 use crate::lookup::Lookup;
 use crate::{Error, Store, date, ejson, raw};
 
@@ -291,8 +291,6 @@ impl User {
     }
 }
 
-pub(crate) const LOGIN_TOKENS: &str = "services.resume.loginTokens";
-
 const LOGIN_TOKEN_HASHES: &str = "services.resume.loginTokens.hashedToken";
 
 const USER_FIELDS: &[&str] = &[
@@ -312,18 +310,6 @@ const LOOKUP_CHUNK: usize = 1_000;
 
 fn is_active(user: &RawDocument) -> bool {
     !matches!(user.get("active"), Ok(Some(RawBsonRef::Boolean(false))))
-}
-
-pub(crate) fn login_tokens(user: &RawDocument) -> impl Iterator<Item = &RawDocument> {
-    let tokens = user
-        .get_document("services")
-        .and_then(|services| services.get_document("resume"))
-        .and_then(|resume| resume.get_array("loginTokens"));
-    tokens
-        .ok()
-        .into_iter()
-        .flatten()
-        .filter_map(|token| token.ok()?.as_document())
 }
 
 /// When a token was issued, in ms: a date, or in very old data a number or a text, as JavaScript's `Date` reads them.

@@ -4,6 +4,7 @@ use bson::{Bson, DateTime, Document, doc};
 
 use crate::collection::Collection;
 use crate::edit::{ConnectionEdit, Edit, Update};
+use crate::fields::LOGIN_TOKENS;
 use crate::{Error, ErrorKind};
 
 /// Carries out `edit`; `false` if the document does not hold what the edit is about (a token, a lost connection).
@@ -141,7 +142,7 @@ fn remove_path(document: &mut Document, path: &str) {
 }
 
 fn login_tokens_mut(user: &mut Document) -> Result<&mut Vec<Bson>, Error> {
-    array_at(user, crate::users::LOGIN_TOKENS)
+    array_at(user, LOGIN_TOKENS)
 }
 
 /// The list of connections; anything else in its place is no list of connections and gives way.

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::collection::Collection;
 use crate::embedded::diff::diff;
-use crate::embedded::failed;
-use crate::embedded::tables::FEED;
+use crate::embedded::failure::failed;
+use crate::embedded::schema::FEED;
 use crate::{Change, ChangeKind, Error, ErrorKind, raw};
 
 /// How many changes one step of a reader returns at most.
@@ -83,16 +83,17 @@ fn decode(seq: u64, bytes: &[u8]) -> Result<Change, Error> {
     })
 }
 
-/// A position in the feed. Every step reads the table, live ones too: it is in the page cache then, and there is no
-/// second path that could disagree with it.
-pub(crate) struct FeedReader {
+/// Changes from a position on: first those already kept, then live ones, without a seam.
+// Every step reads the table, live ones too: it is in the page cache then, and there is no second path that could
+// disagree with it.
+pub struct Feed {
     database: Arc<Database>,
     committed: watch::Receiver<u64>,
     /// The newest change that has been returned.
     position: u64,
 }
 
-impl FeedReader {
+impl Feed {
     pub(super) fn start(
         database: Arc<Database>,
         committed: watch::Receiver<u64>,
@@ -111,7 +112,11 @@ impl FeedReader {
         Ok(reader)
     }
 
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
+    /// Waits for the next changes and returns them, a bounded number at a time, in order; `None` once every handle of
+    /// the store is dropped. Cancel-safe: a change is passed over only when it has been returned.
+    ///
+    /// Fails with [`ErrorKind::HistoryLost`](crate::ErrorKind::HistoryLost) if the reader fell behind what is kept.
+    pub async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
         loop {
             // Marked as seen before the table is read, so that a commit in between wakes the wait below.
             self.committed.borrow_and_update();
@@ -148,9 +153,9 @@ impl FeedReader {
     }
 }
 
-impl fmt::Debug for FeedReader {
+impl fmt::Debug for Feed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FeedReader")
+        f.debug_struct("Feed")
             .field("position", &self.position)
             .finish_non_exhaustive()
     }

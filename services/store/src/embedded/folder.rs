@@ -7,7 +7,8 @@ use std::path::Path;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
-use crate::embedded::{failed, tables};
+use crate::embedded::failure::failed;
+use crate::embedded::tables;
 use crate::{Error, ErrorKind};
 
 const FILE_NAME: &str = "ddp-edge.redb";

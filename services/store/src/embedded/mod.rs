@@ -5,10 +5,12 @@
 //! costs the same for one write as for a hundred.
 
 mod apply;
-mod changes;
+pub(crate) mod changes;
 mod diff;
+mod failure;
 mod folder;
 mod read;
+mod schema;
 mod tables;
 mod writer;
 
@@ -19,14 +21,14 @@ use bson::{Document, RawDocumentBuf};
 use redb::{Database, ReadableDatabase};
 
 use crate::collection::Collection;
-use crate::edit::{Edit, GuardedEdit};
+use crate::edit::{Edit, Edited, GuardedEdit};
+use crate::embedded::changes::Feed;
+use crate::embedded::failure::failed;
 use crate::embedded::read::Reader;
 use crate::embedded::tables::Tables;
 use crate::embedded::writer::Writer;
 use crate::lookup::Lookup;
-use crate::{Edited, Error, ErrorKind, Feed, raw};
-
-pub(crate) use changes::FeedReader;
+use crate::{Error, raw};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Embedded {
@@ -46,7 +48,7 @@ impl Embedded {
     }
 
     pub(crate) fn changes(&self, after: Option<u64>) -> Result<Feed, Error> {
-        FeedReader::start(Arc::clone(&self.database), self.writer.committed(), after).map(Feed::new)
+        Feed::start(Arc::clone(&self.database), self.writer.committed(), after)
     }
 
     pub(crate) fn find(
@@ -121,14 +123,4 @@ impl Embedded {
             .filter_map(|document| raw::text(document, "_id"))
             .collect())
     }
-}
-
-/// What redb reports while the database is open: the disk, or a file that something else has changed.
-fn failed(error: impl Into<redb::Error>) -> Error {
-    let error = error.into();
-    let kind = match error {
-        redb::Error::Corrupted(_) => ErrorKind::Corrupt,
-        _ => ErrorKind::Io,
-    };
-    Error::because(kind, format!("the embedded database ({error})"), error)
 }

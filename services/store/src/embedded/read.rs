@@ -4,9 +4,10 @@ use bson::{Bson, DateTime, RawDocument, RawDocumentBuf};
 use redb::{ReadTransaction, ReadableTable};
 
 use crate::collection::Collection;
-use crate::embedded::tables::{self, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES};
-use crate::embedded::{apply, failed};
-use crate::fields::project;
+use crate::embedded::apply;
+use crate::embedded::failure::failed;
+use crate::embedded::schema::{self, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES};
+use crate::fields::{login_tokens, project};
 use crate::lookup::{CONNECTED, Lookup};
 use crate::{Error, raw};
 
@@ -160,7 +161,7 @@ impl Reader {
         let mut found = Vec::new();
         for entry in self
             .read
-            .open_table(tables::documents(collection))
+            .open_table(schema::documents(collection))
             .map_err(failed)?
             .iter()
             .map_err(failed)?
@@ -196,7 +197,7 @@ impl Reader {
     ) -> Result<Vec<RawDocumentBuf>, Error> {
         let documents = self
             .read
-            .open_table(tables::documents(collection))
+            .open_table(schema::documents(collection))
             .map_err(failed)?;
         let mut found = Vec::new();
         for id in ids {
@@ -283,7 +284,7 @@ type HistoryEntry = Result<
 
 fn holds_token(user: &RawDocument, hashed: &str) -> bool {
     let is = |token: &RawDocument, key| token.get_str(key).is_ok_and(|found| found == hashed);
-    crate::users::login_tokens(user).any(|token| is(token, "hashedToken") || is(token, "token"))
+    login_tokens(user).any(|token| is(token, "hashedToken") || is(token, "token"))
 }
 
 fn connections(sessions: &RawDocument) -> impl Iterator<Item = &RawDocument> {

@@ -1,39 +1,14 @@
-//! What the database file holds, and how one document's write touches all of it.
-//!
-//! ```text
-//! <collection>     id                  -> BSON document              one table per collection
-//! index.token      token hash          -> user id
-//! index.username   username            -> user id
-//! index.member     (room, user)        -> subscription id
-//! index.joined     (user, room)        -> subscription id
-//! index.history    (room, ms, message) -> ()
-//! feed             sequence number     -> BSON change
-//! ```
+//! How one document's write touches all tables: its bytes, its index entries and the feed.
 
 use bson::{Bson, DateTime, Document};
-use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::collection::Collection;
-use crate::edit::Edit;
-use crate::embedded::{apply, changes, failed};
-use crate::{Edited, Error, ErrorKind, raw};
-
-pub(super) const TOKENS: TableDefinition<'_, &str, &str> = TableDefinition::new("index.token");
-pub(super) const USERNAMES: TableDefinition<'_, &str, &str> =
-    TableDefinition::new("index.username");
-pub(super) const MEMBERS: TableDefinition<'_, (&str, &str), &str> =
-    TableDefinition::new("index.member");
-pub(super) const JOINED: TableDefinition<'_, (&str, &str), &str> =
-    TableDefinition::new("index.joined");
-pub(super) const HISTORY: TableDefinition<'_, (&str, i64, &str), ()> =
-    TableDefinition::new("index.history");
-pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
-
-pub(super) fn documents(
-    collection: Collection,
-) -> TableDefinition<'static, &'static str, &'static [u8]> {
-    TableDefinition::new(collection.name())
-}
+use crate::edit::{Edit, Edited};
+use crate::embedded::failure::failed;
+use crate::embedded::schema::{FEED, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES, documents};
+use crate::embedded::{apply, changes};
+use crate::{Error, ErrorKind, raw};
 
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {

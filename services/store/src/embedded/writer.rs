@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use redb::{Database, ReadableDatabase, ReadableTable};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::embedded::failed;
-use crate::embedded::tables::{FEED, Tables};
+use crate::embedded::failure::failed;
+use crate::embedded::schema::FEED;
+use crate::embedded::tables::Tables;
 use crate::{Error, ErrorKind};
 
 /// One write: carried out inside a transaction, acknowledged when the fate of that transaction is known.

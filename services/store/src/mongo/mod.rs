@@ -17,11 +17,11 @@ use bson::{DateTime, Document, RawDocumentBuf, doc};
 use mongodb::options::{ClientOptions, FindOptions, IndexOptions, UpdateOptions};
 use mongodb::{Client, Database, IndexModel};
 
+use crate::Error;
 use crate::collection::Collection;
-use crate::edit::Edit;
+use crate::edit::{Edit, Edited};
 use crate::lookup::Lookup;
 use crate::mongo::deadline::Deadline;
-use crate::{Edited, Error};
 
 pub use options::{masked, unsupported_options, url_mistake};
 

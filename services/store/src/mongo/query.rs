@@ -2,8 +2,8 @@
 
 use bson::{DateTime, Document, doc};
 
+use crate::fields::LOGIN_TOKENS;
 use crate::lookup::{CONNECTED, Lookup};
-use crate::users::LOGIN_TOKENS;
 
 pub(super) struct Query {
     pub(super) filter: Document,

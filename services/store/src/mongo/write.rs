@@ -5,8 +5,8 @@ use mongodb::options::UpdateModifications;
 
 use crate::collection::Collection;
 use crate::edit::{ConnectionEdit, Edit, Update};
+use crate::fields::LOGIN_TOKENS;
 use crate::mongo::query::lost_connection;
-use crate::users::LOGIN_TOKENS;
 
 /// The match over all edits is the table of the updates.
 pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> UpdateModifications {
