@@ -69,16 +69,14 @@ impl Bus {
         }
     }
 
-    /// Waits until everything sent so far has been given to the server (at once while disconnected).
-    pub async fn flush(&self) {
+    /// Waits until everything sent so far has been given to the server; `false` if the connection was lost before that
+    /// (at once while disconnected).
+    pub async fn flush(&self) -> bool {
         let Some(network) = self.network() else {
-            return;
+            return true;
         };
         let (done, flushed) = oneshot::channel();
-        if network.outgoing.push(Item::Flush(done)).is_ok() {
-            // An error means that the connection was lost.
-            let _ = flushed.await;
-        }
+        network.outgoing.push(Item::Flush(done)).is_ok() && flushed.await.is_ok()
     }
 
     /// Our own node id.

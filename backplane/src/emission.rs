@@ -24,13 +24,28 @@ impl Bus {
 
     /// As `broadcast`, to services of these names only (none named: to all).
     pub fn broadcast_to(&self, event: &str, args: &str, groups: &[&str]) {
-        self.send_to_all(event, args, groups, |_| true);
+        // What could not be sent has been counted; the listeners are told of a lost connection by their own bus.
+        let _ = self.send_to_all(event, args, groups, empty_object(), |_| true);
+    }
+
+    /// As `broadcast`, with what receivers find in [`Event::meta`] (a raw JSON object), for an emitter that sends again
+    /// what could not be sent.
+    ///
+    /// # Errors
+    /// `Disconnected` or `TooLarge`: at least one node has not been sent to.
+    pub fn broadcast_with_meta(
+        &self,
+        event: &str,
+        args: &str,
+        meta: &RawValue,
+    ) -> Result<(), ErrorKind> {
+        self.send_to_all(event, args, &[], meta, |_| true)
     }
 
     /// As `broadcast`, but not to our own inbox of the service that relays: it knows what it says. Recognised by role and
     /// not by node, which other roles may share.
     pub fn relay(&self, event: &str, args: &str, from: &str) {
-        self.send_to_all(event, args, &[], |service| service != from);
+        let _ = self.send_to_all(event, args, &[], empty_object(), |service| service != from);
     }
 
     fn send_to_all(
@@ -38,10 +53,11 @@ impl Bus {
         event: &str,
         args: &str,
         groups: &[&str],
+        meta: &RawValue,
         is_meant: impl Fn(&str) -> bool,
-    ) {
+    ) -> Result<(), ErrorKind> {
         let Some(data) = self.event_args(event, args) else {
-            return;
+            return Ok(());
         };
         let (listeners, nodes) = {
             let core = self.core();
@@ -54,7 +70,7 @@ impl Bus {
             let meant = inboxes.iter().filter(|(service, _)| {
                 is_meant(service) && (groups.is_empty() || groups.contains(service))
             });
-            self.send_locally(name, args, meant.map(|(_, waiting)| waiting));
+            self.send_locally(name, args, meta, meant.map(|(_, waiting)| waiting));
         }
         let named = groups.join(",");
         let labels = [("event", event), ("groups", &*named)];
@@ -63,9 +79,21 @@ impl Bus {
         self.meters()
             .add("moleculer_event_broadcast_local_total", &labels, 1.0);
         let request_id = Uuid::new_v4().to_string();
+        let dispatch = Dispatch {
+            event,
+            data,
+            groups,
+            broadcast: true,
+            meta,
+            request_id: &request_id,
+        };
+        let mut outcome = Ok(());
         for node in nodes {
-            self.send_event(&node, event, data, groups, true, &request_id);
+            // One that could not be sent to keeps none of the others waiting.
+            let sent = self.send_event(&node, &dispatch);
+            outcome = outcome.and(sent);
         }
+        outcome
     }
 
     /// Sends an event to one node of every service that lists it, to this node if it can.
@@ -84,7 +112,8 @@ impl Bus {
             local.is_some_and(|(_, inboxes)| inboxes.iter().any(|(service, _)| *service == group))
         };
         if let Some((name, inboxes)) = local {
-            self.send_locally(name, args, inboxes.iter().map(|(_, waiting)| waiting));
+            let inboxes = inboxes.iter().map(|(_, waiting)| waiting);
+            self.send_locally(name, args, empty_object(), inboxes);
         }
         let mut by_node: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
         // Any node of a group will do.
@@ -100,7 +129,15 @@ impl Bus {
         let request_id = Uuid::new_v4().to_string();
         for (node, groups) in by_node {
             let groups: Vec<&str> = groups.iter().map(|group| &**group).collect();
-            self.send_event(&node, event, data, &groups, false, &request_id);
+            let dispatch = Dispatch {
+                event,
+                data,
+                groups: &groups,
+                broadcast: false,
+                meta: empty_object(),
+                request_id: &request_id,
+            };
+            let _ = self.send_event(&node, &dispatch);
         }
     }
 
@@ -117,6 +154,7 @@ impl Bus {
         &self,
         name: &'static str,
         args: &str,
+        meta: &RawValue,
         inboxes: impl Iterator<Item = &'a Arc<Waiting>>,
     ) {
         let now = Instant::now();
@@ -125,7 +163,7 @@ impl Bus {
             args: Bytes::copy_from_slice(args.as_bytes()),
             sender: self.id(),
             from_us: true,
-            meta: Bytes::from_static(b"{}"),
+            meta: Bytes::copy_from_slice(meta.get().as_bytes()),
             received: now,
         };
         for waiting in inboxes {
@@ -133,33 +171,38 @@ impl Bus {
         }
     }
 
-    fn send_event(
-        &self,
-        node: &str,
-        event: &str,
-        data: &RawValue,
-        groups: &[&str],
-        broadcast: bool,
-        request_id: &str,
-    ) {
+    fn send_event(&self, node: &str, dispatch: &Dispatch<'_>) -> Result<(), ErrorKind> {
         let payload = encode(&Emission {
             id: &Uuid::new_v4().to_string(),
-            event,
-            data,
-            groups,
-            broadcast,
-            meta: empty_object(),
+            event: dispatch.event,
+            data: dispatch.data,
+            groups: dispatch.groups,
+            broadcast: dispatch.broadcast,
+            meta: dispatch.meta,
             level: 1,
             tracing: None,
             parent_id: None,
-            request_id: Some(request_id),
+            request_id: Some(dispatch.request_id),
             caller: None,
             need_ack: None,
             ver: Version,
             sender: self.node_id(),
         });
-        if self.uplink().send(Kind::Event, Some(node), payload) == Err(ErrorKind::TooLarge) {
+        let outcome = self.uplink().send(Kind::Event, Some(node), payload);
+        if outcome == Err(ErrorKind::TooLarge) {
+            let event = dispatch.event;
             tracing::error!(event, node, "the event is larger than the bus carries");
         }
+        outcome
     }
+}
+
+/// One event on its way to several nodes.
+struct Dispatch<'a> {
+    event: &'a str,
+    data: &'a RawValue,
+    groups: &'a [&'a str],
+    broadcast: bool,
+    meta: &'a RawValue,
+    request_id: &'a str,
 }

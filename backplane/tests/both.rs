@@ -263,6 +263,19 @@ both! {
         assert_eq!(next_event(&mut far).await.from_us, here.node_id() == there.node_id());
     }
 
+    async fn an_event_carries_the_meta_of_its_emitter(here, there) {
+        let mut near = here.announce(listener("near"));
+        let mut far = there.announce(listener("far"));
+        known(here, "far").await;
+        let meta = serde_json::value::to_raw_value(&serde_json::json!({"hub": {"term": 1}})).unwrap();
+        here.broadcast_with_meta("test.event", "[1]", &meta).unwrap();
+        assert!(here.flush().await);
+        for inbox in [&mut near, &mut far] {
+            let event = next_event(inbox).await;
+            assert_eq!((text(&event.args), text(&event.meta)), ("[1]", meta.get()));
+        }
+    }
+
     async fn a_balanced_event_goes_to_one_node_of_every_service(here, there) {
         let mut near = here.announce(listener("same"));
         let mut far = there.announce(listener("other"));

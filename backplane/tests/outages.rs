@@ -68,7 +68,10 @@ async fn while_nats_is_away_calls_fail_at_once_and_nothing_is_executed_late() {
         assert_eq!(outcome.unwrap_err().kind, ErrorKind::Disconnected);
         bus.broadcast("test.event", "[\"late\"]");
     }
-    bus.flush().await;
+    let meta = serde_json::value::to_raw_value(&json!({})).unwrap();
+    let sent = bus.broadcast_with_meta("test.event", "[\"late\"]", &meta);
+    assert_eq!(sent, Err(ErrorKind::Disconnected), "an emitter is told");
+    assert!(!bus.flush().await, "nothing was given to a server");
     assert!(
         asked.elapsed() < Duration::from_secs(30),
         "none of them waited for its deadline of a minute"

@@ -199,8 +199,10 @@ async fn write(bus: &Bus, network: &Network, client: async_nats::Client) -> Exit
                     }
                 }
                 Item::Flush(done) => {
-                    let _ = client.flush().await;
-                    let _ = done.send(());
+                    // Dropped, it says that the connection was lost.
+                    if client.flush().await.is_ok() {
+                        let _ = done.send(());
+                    }
                 }
                 Item::Leave(done) => {
                     let goodbye = encode(&Disconnect {
