@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) bus: backplane::Config,
     pub(crate) mongo_url: String,
     pub(crate) gateway: gateway::config::Config,
+    pub(crate) hub: services::stream_hub::Config,
     pub(crate) license_check: Duration,
     pub(crate) license_fails: u32,
     pub(crate) hosts_abac: bool,
@@ -52,6 +53,7 @@ impl Settings {
             log_level: log_level(&mut r),
             mongo_url: mongo_url(&mut r),
             gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
+            hub: hub(&mut r),
             license_check: r.seconds(
                 "LICENSE_CHECK_INTERVAL",
                 Duration::from_secs(20),
@@ -293,6 +295,22 @@ fn gateway(
         ),
         stall_after,
         ..defaults
+    }
+}
+
+fn hub(r: &mut Reader) -> services::stream_hub::Config {
+    let list = |text: Option<&str>| -> Option<Vec<String>> {
+        let names = text?.split(',').map(|name| name.trim().to_owned());
+        Some(names.filter(|name| !name.is_empty()).collect())
+    };
+    services::stream_hub::Config {
+        only: list(r.text("DBWATCHER_ONLY_COLLECTIONS")),
+        exclude: list(r.text("DBWATCHER_EXCLUDE_COLLECTIONS")).unwrap_or_default(),
+        full_documents: r.flag("CHANGESTREAM_FULL_DOCUMENT", false),
+        disable_watchers: r
+            .text("DISABLE_DB_WATCHERS")
+            .is_some()
+            .then(|| r.flag("DISABLE_DB_WATCHERS", true)),
     }
 }
 

@@ -76,6 +76,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut services = JoinSet::new();
     start_services(role, &settings, &bus, &store, &shutdown, &mut services);
+    let hub = start_hub(role, &settings, &bus, &store);
 
     let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
     let ended = if has_gateway {
@@ -102,18 +103,28 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
             () = stop.signalled() => anyhow::bail!("a second signal: sockets were cut"),
         };
         tracing::info!(left, "drained");
+        if let Some(hub) = hub {
+            hub.stop().await;
+        }
         ended
     } else {
         let driving = driver.map(|driver| {
             let shutdown = shutdown.clone();
             tokio::spawn(driver.run(shutdown))
         });
-        let draining = serve_health(&settings, &bus, &store).await?;
+        let health = hub.as_ref().map(|hub| hub.health.clone());
+        let draining = serve_health(&settings, &bus, &store, health).await?;
         announce_start(role, settings.port, &settings);
         let ended = stop.wait(role, &bus, &settings).await;
         draining.store(true, Relaxed);
+        let leaving = async {
+            if let Some(hub) = hub {
+                hub.stop().await;
+            }
+            bus.leave(settings.gateway.drain_within / 2).await;
+        };
         tokio::select! {
-            () = bus.leave(settings.gateway.drain_within / 2) => {}
+            () = leaving => {}
             () = stop.signalled() => anyhow::bail!("a second signal: requests were left unanswered"),
         }
         shutdown.cancel();
@@ -215,15 +226,51 @@ fn start_services(
         let config = settings.presence;
         services.spawn(services::presence::run(bus, store, config, shutdown));
     }
-    // On MongoDB the monolith announces its own changes from 8.0 on; change streams for older servers come later.
-    if role == Role::StreamHub || role == Role::Sandbox {
-        let (bus, store, shutdown) = parts();
-        services.spawn(services::stream_hub::run(bus, store, shutdown));
-    }
     if role == Role::Sandbox {
         let (bus, store, shutdown) = parts();
         services.spawn(services::sandbox::run(bus, store, shutdown));
     }
+}
+
+/// A running stream-hub.
+struct Hub {
+    health: services::stream_hub::Health,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Hub {
+    /// Ends it while the bus is still there: what it has sent is kept as its progress, and another one works at once.
+    async fn stop(self) {
+        self.stop.cancel();
+        if timeout(HUB_STOP_MAX, self.running).await.is_err() {
+            tracing::warn!("the stream-hub did not end in time; its lease runs out by itself");
+        }
+    }
+}
+
+/// The database may be away, and the lease with it.
+const HUB_STOP_MAX: Duration = Duration::from_secs(5);
+
+/// `all` has none: where a hub is needed, Rocket.Chat's own may run beside it, and two kinds would double every event.
+fn start_hub(role: Role, settings: &Settings, bus: &Bus, store: &Store) -> Option<Hub> {
+    if role != Role::StreamHub && role != Role::Sandbox {
+        return None;
+    }
+    let health = services::stream_hub::Health::new();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(services::stream_hub::run(
+        bus.clone(),
+        store.clone(),
+        settings.hub.clone(),
+        health.clone(),
+        stop.clone(),
+    ));
+    Some(Hub {
+        health,
+        stop,
+        running,
+    })
 }
 
 /// Health of a satellite: alive means that this runtime answers at all; ready tells the truth about the servers, in the
@@ -232,6 +279,7 @@ async fn serve_health(
     settings: &Settings,
     bus: &Bus,
     store: &Store,
+    hub: Option<services::stream_hub::Health>,
 ) -> anyhow::Result<Arc<AtomicBool>> {
     // A probe must not wait for the store's deadline: a task keeps asking, the probe reads the last answer.
     let reachable = Arc::new(AtomicBool::new(false));
@@ -251,10 +299,13 @@ async fn serve_health(
         "/health" | "/livez" => Some((StatusCode::OK, "text/plain", "ok".to_owned())),
         "/readyz" => {
             let status = bus.status();
+            let hub = hub.as_ref().map(services::stream_hub::Health::report);
+            let deaf = hub.as_ref().is_some_and(|report| !report.ready);
             let reasons = [
                 (!status.connected, "\"the bus is not connected\""),
                 (!status.announced, "\"our services are not announced\""),
                 (!reachable.load(Relaxed), "\"the store is not reachable\""),
+                (deaf, "\"the hub does not hear the store\""),
                 (drains.load(Relaxed), "\"draining\""),
             ];
             let reasons: Vec<_> = reasons
@@ -265,7 +316,11 @@ async fn serve_health(
                 true => (true, StatusCode::OK),
                 false => (false, StatusCode::SERVICE_UNAVAILABLE),
             };
-            let body = format!(r#"{{"ready":{ready},"reasons":[{}]}}"#, reasons.join(","));
+            let hub = hub.map_or_else(String::new, |report| {
+                format!(r#","hub":"{}""#, report.state)
+            });
+            let reasons = reasons.join(",");
+            let body = format!(r#"{{"ready":{ready},"reasons":[{reasons}]{hub}}}"#);
             Some((status, "application/json", body))
         }
         _ => None,

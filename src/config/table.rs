@@ -28,6 +28,8 @@ pub(crate) enum Group {
     Authorization,
     /// Whatever runs the presence service on real servers.
     Presence,
+    /// The stream-hub alone.
+    Hub,
     /// The sandbox alone.
     Sandbox,
     /// Known from the original and accepted, without an effect here.
@@ -44,6 +46,7 @@ impl Group {
             Self::Logins => gateway || role == Role::Accounts,
             Self::Authorization => matches!(role, Role::Authorization | Role::All),
             Self::Presence => matches!(role, Role::Presence | Role::All),
+            Self::Hub => role == Role::StreamHub,
             Self::Sandbox => role == Role::Sandbox,
         }
     }
@@ -63,7 +66,7 @@ const fn var(
     }
 }
 
-use Group::{Accepted, Authorization, Gateway, Logins, Presence, Process, Sandbox, Servers};
+use Group::{Accepted, Authorization, Gateway, Hub, Logins, Presence, Process, Sandbox, Servers};
 
 pub(crate) const VARIABLES: &[Variable] = &[
     var(
@@ -304,6 +307,30 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "time over which sockets are closed after events may have been missed",
     ),
     var(
+        "DISABLE_DB_WATCHERS",
+        "",
+        Hub,
+        "whether the workspace announces its changes itself; unset follows its line: before 7.7 it does not, from 7.7 on it does",
+    ),
+    var(
+        "CHANGESTREAM_FULL_DOCUMENT",
+        "false",
+        Hub,
+        "updates are read with their document, and some events carry it",
+    ),
+    var(
+        "DBWATCHER_ONLY_COLLECTIONS",
+        "",
+        Hub,
+        "collections to announce, comma separated; wins over DBWATCHER_EXCLUDE_COLLECTIONS",
+    ),
+    var(
+        "DBWATCHER_EXCLUDE_COLLECTIONS",
+        "",
+        Hub,
+        "collections not to announce, comma separated",
+    ),
+    var(
         "DDP_EDGE_DATA",
         "ddp-edge-data",
         Sandbox,
@@ -362,6 +389,14 @@ pub(crate) const VARIABLES: &[Variable] = &[
         Accepted,
         "a missing service fails the call at once",
     ),
+    var(
+        "IGNORE_CHANGE_STREAM",
+        "",
+        Accepted,
+        "the oplog is never read: change streams only",
+    ),
+    var("USE_NATIVE_OPLOG", "", Accepted, "see IGNORE_CHANGE_STREAM"),
+    var("MONGO_OPLOG_URL", "", Accepted, "see IGNORE_CHANGE_STREAM"),
     var(
         "DISABLE_MESSAGE_PARSER",
         "",

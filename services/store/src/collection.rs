@@ -4,9 +4,9 @@ use bson::{Bson, DateTime, Document};
 
 use crate::{Error, ErrorKind};
 
-/// A collection that some operation reads or writes.
+/// A collection that some operation reads, writes or follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Collection {
+pub enum Collection {
     Users,
     Rooms,
     Subscriptions,
@@ -19,10 +19,18 @@ pub(crate) enum Collection {
     Sessions,
     Instances,
     Statistics,
+    Inquiries,
+    DepartmentAgents,
+    LoginServices,
+    IntegrationHistory,
+    Integrations,
+    EmailInbox,
+    Priorities,
+    PbxEvents,
 }
 
 impl Collection {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Users,
         Self::Rooms,
         Self::Subscriptions,
@@ -35,9 +43,18 @@ impl Collection {
         Self::Sessions,
         Self::Instances,
         Self::Statistics,
+        Self::Inquiries,
+        Self::DepartmentAgents,
+        Self::LoginServices,
+        Self::IntegrationHistory,
+        Self::Integrations,
+        Self::EmailInbox,
+        Self::Priorities,
+        Self::PbxEvents,
     ];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
             Self::Rooms => "rocketchat_room",
@@ -51,7 +68,22 @@ impl Collection {
             Self::Sessions => "usersSessions",
             Self::Instances => "instances",
             Self::Statistics => "rocketchat_statistics",
+            Self::Inquiries => "rocketchat_livechat_inquiry",
+            Self::DepartmentAgents => "rocketchat_livechat_department_agents",
+            Self::LoginServices => "meteor_accounts_loginServiceConfiguration",
+            Self::IntegrationHistory => "rocketchat_integration_history",
+            Self::Integrations => "rocketchat_integrations",
+            Self::EmailInbox => "rocketchat_email_inbox",
+            Self::Priorities => "rocketchat_livechat_priority",
+            Self::PbxEvents => "rocketchat_pbx_events",
         }
+    }
+
+    /// The collection with this name in the database, if it is one of these.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|collection| collection.name() == name)
     }
 
     /// Whether the model layer keeps `_updatedAt` here (services.md 1.4).

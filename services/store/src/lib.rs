@@ -20,6 +20,7 @@
 mod attributes;
 mod collection;
 mod date;
+mod documents;
 mod edit;
 pub mod ejson;
 mod embedded;
@@ -41,18 +42,20 @@ use std::time::Duration;
 
 use ::bson::{Document, RawDocumentBuf};
 
-use crate::collection::Collection;
 use crate::edit::{Edit, Edited, GuardedEdit};
 use crate::embedded::Embedded;
 use crate::lookup::Lookup;
 use crate::mongo::Mongo;
 
 pub use crate::attributes::Attributes;
+pub use crate::collection::Collection;
 pub use crate::edit::{ConnectionEdit, Update};
 pub use crate::embedded::changes::Feed;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
+pub use crate::mongo::hub::{Lease, Token};
+pub use crate::mongo::stream::{Batch, ChangeStream};
 pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
 pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
 pub use crate::rooms::{Room, Subscription};

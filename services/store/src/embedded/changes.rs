@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use redb::{Database, ReadableDatabase};
 use tokio::sync::watch;
 
@@ -45,11 +45,10 @@ fn decode(seq: u64, bytes: &[u8]) -> Result<Change, Error> {
     let mut entry = raw::decode(bytes)?;
     let mut take = |key| entry.remove(key);
     let corrupt = || Error::new(ErrorKind::Corrupt, format!("change {seq} of the feed"));
-    let collection = take("collection").ok_or_else(corrupt)?;
-    let collection = Collection::ALL
-        .iter()
-        .map(|known| known.name())
-        .find(|name| collection.as_str() == Some(name));
+    let collection = match take("collection") {
+        Some(Bson::String(name)) => Collection::named(&name),
+        _ => None,
+    };
     let (id, diff, unset) = (take("id"), take("diff"), take("unset"));
     let (before, after) = (take("before"), take("after"));
     let kind = match (&before, diff) {
@@ -64,22 +63,17 @@ fn decode(seq: u64, bytes: &[u8]) -> Result<Change, Error> {
                 .iter()
                 .filter_map(|path| path.as_str().map(str::to_owned))
                 .collect(),
+            truncated: Vec::new(),
         },
     };
-    let Some(bson::Bson::Document(document)) = before.or(after) else {
+    let Some(Bson::Document(document)) = before.or(after) else {
         return Err(corrupt());
     };
-    let id = id
-        .as_ref()
-        .and_then(|id| id.as_str())
-        .ok_or_else(corrupt)?
-        .to_owned();
     Ok(Change {
-        seq,
         collection: collection.ok_or_else(corrupt)?,
-        id,
+        id: id.ok_or_else(corrupt)?,
         kind,
-        document,
+        document: Some(document),
     })
 }
 
@@ -112,17 +106,17 @@ impl Feed {
         Ok(reader)
     }
 
-    /// Waits for the next changes and returns them, a bounded number at a time, in order; `None` once every handle of
-    /// the store is dropped. Cancel-safe: a change is passed over only when it has been returned.
+    /// Waits for the next changes and returns them, a bounded number at a time, in order, each with its sequence number,
+    /// which grows by one per change and never restarts; `None` once every handle of the store is dropped. Cancel-safe: a change is passed over only when it has been returned.
     ///
     /// Fails with [`ErrorKind::HistoryLost`](crate::ErrorKind::HistoryLost) if the reader fell behind what is kept.
-    pub async fn next(&mut self) -> Result<Option<Vec<Change>>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Vec<(u64, Change)>>, Error> {
         loop {
             // Marked as seen before the table is read, so that a commit in between wakes the wait below.
             self.committed.borrow_and_update();
             let changes = self.read(STEP_MAX)?;
-            if let Some(last) = changes.last() {
-                self.position = last.seq;
+            if let Some((last, _)) = changes.last() {
+                self.position = *last;
                 return Ok(Some(changes));
             }
             if self.committed.changed().await.is_err() {
@@ -131,7 +125,7 @@ impl Feed {
         }
     }
 
-    fn read(&self, limit: usize) -> Result<Vec<Change>, Error> {
+    fn read(&self, limit: usize) -> Result<Vec<(u64, Change)>, Error> {
         let read = self.database.begin_read().map_err(failed)?;
         let feed = read.open_table(FEED).map_err(failed)?;
         let mut changes = Vec::new();
@@ -140,7 +134,7 @@ impl Feed {
             if changes.is_empty() && seq.value() != self.position + 1 {
                 return Err(self.lost());
             }
-            changes.push(decode(seq.value(), bytes.value())?);
+            changes.push((seq.value(), decode(seq.value(), bytes.value())?));
         }
         Ok(changes)
     }

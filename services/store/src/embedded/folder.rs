@@ -78,6 +78,11 @@ fn open_file(file: &Path) -> Result<Database, Error> {
         );
         return Err(Error::new(ErrorKind::NewerFormat, newer));
     }
+    drop((marker, read));
+    // Made by a version with fewer collections, it lacks their tables.
+    let write = database.begin_write().map_err(failed)?;
+    tables::create(&write)?;
+    write.commit().map_err(failed)?;
     Ok(database)
 }
 

@@ -17,7 +17,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use bson::{Document, RawDocumentBuf};
+use bson::{Bson, Document, RawDocumentBuf};
 use redb::{Database, ReadableDatabase};
 
 use crate::collection::Collection;
@@ -111,6 +111,20 @@ impl Embedded {
         self.writer
             .write(move |tables| tables.remove(collection, &id))
             .await
+    }
+
+    pub(crate) fn by_ids(
+        &self,
+        collection: Collection,
+        ids: &[Bson],
+        fields: &[&str],
+    ) -> Result<Vec<Document>, Error> {
+        let ids: Vec<String> = ids
+            .iter()
+            .filter_map(|id| id.as_str().map(str::to_owned))
+            .collect();
+        let found = self.find(Lookup::Ids(collection, &ids), fields)?;
+        found.iter().map(|found| raw::document(found)).collect()
     }
 
     fn ids(&self, lookup: Lookup<'_>) -> Result<Vec<String>, Error> {

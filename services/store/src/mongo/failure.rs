@@ -48,6 +48,10 @@ pub(super) fn of_code(code: i32) -> Error {
         6 | 7 | 89 | 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436 => ErrorKind::Unavailable,
         // TypeMismatch, PathNotViable, ConflictingUpdateOperators, ImmutableField, BSONObjectTooLarge.
         14 | 28 | 40 | 66 | 10334 => ErrorKind::Invalid,
+        // CappedPositionLost, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost.
+        136 | 260 | 280 | 286 => ErrorKind::HistoryLost,
+        // "The $changeStream stage is only supported on replica sets".
+        40573 => ErrorKind::Unsupported,
         _ => ErrorKind::Refused,
     };
     Error::new(kind, format!("MongoDB, code {code}"))

@@ -6,8 +6,10 @@
 mod bulk;
 mod deadline;
 mod failure;
+pub(crate) mod hub;
 mod options;
 mod query;
+pub(crate) mod stream;
 mod write;
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 use store::bson::{Document, doc};
-use store::{Change, ChangeKind, ErrorKind, Feed, LoginToken, Store, Update};
+use store::{Change, ChangeKind, Collection, ErrorKind, Feed, LoginToken, Store, Update};
 
 use crate::places;
 
@@ -40,7 +40,7 @@ async fn user(store: &Store, id: &str) {
 }
 
 /// The next `count` changes.
-async fn take(feed: &mut Feed, count: usize) -> Vec<Change> {
+async fn take(feed: &mut Feed, count: usize) -> Vec<(u64, Change)> {
     let mut changes = Vec::new();
     while changes.len() < count {
         changes.extend(feed.next().await.unwrap().unwrap());
@@ -221,22 +221,26 @@ async fn the_feed_tells_of_everything_in_the_order_of_its_commits() {
     let changes = take(&mut feed, 4).await;
     let seen: Vec<_> = changes
         .iter()
-        .map(|change| (change.seq, change.collection, change.id.as_str()))
+        .map(|(seq, change)| (*seq, change.collection, change.id.as_str().unwrap()))
         .collect();
     assert_eq!(
         seen,
         [
-            (1, "rocketchat_room", "r"),
-            (2, "rocketchat_room", "r"),
-            (3, "rocketchat_subscription", "s"),
-            (4, "rocketchat_subscription", "s"),
+            (1, Collection::Rooms, "r"),
+            (2, Collection::Rooms, "r"),
+            (3, Collection::Subscriptions, "s"),
+            (4, Collection::Subscriptions, "s"),
         ]
     );
-    assert_eq!(changes[0].kind, ChangeKind::Inserted);
-    assert_eq!(changes[0].document.get_str("name").ok(), Some("one"));
-    let moved = changes[1].document.get("_updatedAt").cloned();
+    let text = |at: usize, field| document(&changes[at].1).get_str(field).ok();
+    assert_eq!(changes[0].1.kind, ChangeKind::Inserted);
+    assert_eq!(text(0, "name"), Some("one"));
+    let moved = document(&changes[1].1).get("_updatedAt").cloned();
     let diff = doc! { "name": "two", "u.username": "a", "_updatedAt": moved };
-    let ChangeKind::Updated { diff: found, unset } = &changes[1].kind else {
+    let ChangeKind::Updated {
+        diff: found, unset, ..
+    } = &changes[1].1.kind
+    else {
         panic!("{changes:?}")
     };
     // Written within the same millisecond, `_updatedAt` may not have moved.
@@ -246,10 +250,14 @@ async fn the_feed_tells_of_everything_in_the_order_of_its_commits() {
         .collect();
     assert_eq!(sorted(found), sorted(&expected));
     assert_eq!(unset, &["u.old"]);
-    assert_eq!(changes[1].document.get_str("name").ok(), Some("two"));
-    assert_eq!(changes[2].kind, ChangeKind::Inserted);
-    assert_eq!(changes[3].kind, ChangeKind::Removed);
-    assert_eq!(changes[3].document.get_str("rid").ok(), Some("r"));
+    assert_eq!(text(1, "name"), Some("two"));
+    assert_eq!(changes[2].1.kind, ChangeKind::Inserted);
+    assert_eq!(changes[3].1.kind, ChangeKind::Removed);
+    assert_eq!(text(3, "rid"), Some("r"));
+}
+
+fn document(change: &Change) -> &Document {
+    change.document.as_ref().unwrap()
 }
 
 fn sorted(document: &Document) -> Vec<(String, String)> {
@@ -275,7 +283,7 @@ async fn a_pulled_token_shows_as_the_whole_rest_under_its_key() {
     }
     let mut feed = store.changes(None).unwrap();
     store.pull_login_token("u", "a").await.unwrap();
-    let change = take(&mut feed, 1).await.remove(0);
+    let (_, change) = take(&mut feed, 1).await.remove(0);
     let ChangeKind::Updated { diff, .. } = change.kind else {
         panic!("{change:?}")
     };
@@ -300,8 +308,8 @@ async fn what_changes_nothing_is_no_change() {
     user(&store, "last").await;
     let changes = take(&mut feed, 2).await;
     assert_eq!(
-        (changes[0].id.as_str(), changes[1].id.as_str()),
-        ("u", "last")
+        (changes[0].1.id.as_str(), changes[1].1.id.as_str()),
+        (Some("u"), Some("last"))
     );
 }
 
@@ -323,7 +331,7 @@ async fn kept_and_live_changes_join_without_a_seam() {
     let first = take(&mut first, 600 - some.len()).await;
     let second = take(&mut second, 600 - some.len()).await;
     assert_eq!(first, second);
-    let all: Vec<u64> = some.iter().chain(&first).map(|change| change.seq).collect();
+    let all: Vec<u64> = some.iter().chain(&first).map(|(seq, _)| *seq).collect();
     assert_eq!(all, (1..=600).collect::<Vec<_>>());
     writer.await.unwrap();
 }
@@ -334,7 +342,7 @@ async fn a_reader_that_starts_now_sees_only_what_follows() {
     user(&store, "before").await;
     let mut feed = store.changes(None).unwrap();
     user(&store, "after").await;
-    assert_eq!(take(&mut feed, 1).await[0].id, "after");
+    assert_eq!(take(&mut feed, 1).await[0].1.id, "after".into());
 }
 
 #[tokio::test]
@@ -349,7 +357,7 @@ async fn the_feed_goes_on_after_a_restart() {
     let changes = take(&mut feed, 2).await;
     let seen: Vec<_> = changes
         .iter()
-        .map(|change| (change.seq, change.id.as_str()))
+        .map(|(seq, change)| (*seq, change.id.as_str().unwrap()))
         .collect();
     assert_eq!(seen, [(2, "b"), (3, "c")]);
 }
@@ -385,7 +393,7 @@ async fn a_reader_behind_what_is_kept_is_told() {
         ErrorKind::HistoryLost
     );
     let mut oldest = store.changes(Some(256)).unwrap();
-    assert_eq!(oldest.next().await.unwrap().unwrap()[0].seq, 257);
+    assert_eq!(oldest.next().await.unwrap().unwrap()[0].0, 257);
     store.changes(Some(16_640)).unwrap();
 }
 
@@ -395,6 +403,6 @@ async fn the_feed_ends_with_the_store() {
     let mut feed = store.changes(None).unwrap();
     user(&store, "u").await;
     drop(store);
-    assert_eq!(take(&mut feed, 1).await[0].id, "u");
+    assert_eq!(take(&mut feed, 1).await[0].1.id, "u".into());
     assert_eq!(feed.next().await.unwrap(), None);
 }

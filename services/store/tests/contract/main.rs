@@ -1,9 +1,10 @@
 //! One contract for every store: the same cases run against the embedded store, in memory and on disk, and against a
-//! server that speaks MongoDB's wire protocol. What belongs to one of them only is in `embedded`, `crash` and `mongo`.
+//! server that speaks MongoDB's wire protocol. What belongs to one of them only is in `embedded`, `crash`, `mongo` and `hub`.
 
 mod cases;
 mod crash;
 mod embedded;
+mod hub;
 mod mongo;
 mod places;
 

@@ -1,0 +1,46 @@
+//! Every metric of the hub.
+
+use metrics::{counter, gauge};
+use store::{Change, ChangeKind};
+
+pub(super) fn change(change: &Change) {
+    let op = match change.kind {
+        ChangeKind::Inserted => "insert",
+        ChangeKind::Updated { .. } => "update",
+        ChangeKind::Replaced => "replace",
+        ChangeKind::Removed => "delete",
+    };
+    counter!("ddp_edge_hub_changes_total", "collection" => change.collection.name(), "op" => op)
+        .increment(1);
+}
+
+pub(super) fn event(name: &'static str) {
+    counter!("ddp_edge_hub_events_total", "event" => name).increment(1);
+}
+
+/// An event that some node was not sent because it is larger than the bus carries.
+pub(super) fn too_large(name: &'static str) {
+    counter!("ddp_edge_hub_events_too_large_total", "event" => name).increment(1);
+}
+
+/// One query for what rules have asked.
+pub(super) fn look_up() {
+    counter!("ddp_edge_hub_lookups_total").increment(1);
+}
+
+/// The term this hub works in, or that it does not.
+pub(super) fn leading(term: Option<i64>) {
+    gauge!("ddp_edge_hub_leader").set(if term.is_some() { 1.0 } else { 0.0 });
+    if let Some(term) = term {
+        gauge!("ddp_edge_hub_term").set(term as f64);
+    }
+}
+
+pub(super) fn history_lost() {
+    counter!("ddp_edge_hub_history_lost_total").increment(1);
+}
+
+/// A change stream that broke and was opened again.
+pub(super) fn reopened() {
+    counter!("ddp_edge_hub_stream_reopened_total").increment(1);
+}
