@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod health;
 mod http;
+mod hub;
 mod license;
 mod log;
 mod metrics;

@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Settings,
-    http, license,
+    http,
+    hub::Hub,
+    license,
     metrics::{CONTENT_TYPE, Metrics},
     role::Role,
 };
@@ -76,7 +78,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut services = JoinSet::new();
     start_services(role, &settings, &bus, &store, &shutdown, &mut services);
-    let hub = start_hub(role, &settings, &bus, &store);
+    let hub = Hub::start(role, &settings, &bus, &store);
 
     let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
     let ended = if has_gateway {
@@ -230,47 +232,6 @@ fn start_services(
         let (bus, store, shutdown) = parts();
         services.spawn(services::sandbox::run(bus, store, shutdown));
     }
-}
-
-/// A running stream-hub.
-struct Hub {
-    health: services::stream_hub::Health,
-    stop: CancellationToken,
-    running: tokio::task::JoinHandle<()>,
-}
-
-impl Hub {
-    /// Ends it while the bus is still there: what it has sent is kept as its progress, and another one works at once.
-    async fn stop(self) {
-        self.stop.cancel();
-        if timeout(HUB_STOP_MAX, self.running).await.is_err() {
-            tracing::warn!("the stream-hub did not end in time; its lease runs out by itself");
-        }
-    }
-}
-
-/// The database may be away, and the lease with it.
-const HUB_STOP_MAX: Duration = Duration::from_secs(5);
-
-/// `all` has none: where a hub is needed, Rocket.Chat's own may run beside it, and two kinds would double every event.
-fn start_hub(role: Role, settings: &Settings, bus: &Bus, store: &Store) -> Option<Hub> {
-    if role != Role::StreamHub && role != Role::Sandbox {
-        return None;
-    }
-    let health = services::stream_hub::Health::new();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(services::stream_hub::run(
-        bus.clone(),
-        store.clone(),
-        settings.hub.clone(),
-        health.clone(),
-        stop.clone(),
-    ));
-    Some(Hub {
-        health,
-        stop,
-        running,
-    })
 }
 
 /// Health of a satellite: alive means that this runtime answers at all; ready tells the truth about the servers, in the

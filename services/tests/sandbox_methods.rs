@@ -52,7 +52,13 @@ impl Workspace {
         let (b, s, t) = parts();
         tokio::spawn(presence::run(b, s, presence::Config::default(), t));
         let (b, s, t) = parts();
-        tokio::spawn(stream_hub::run(b, s, t));
+        tokio::spawn(stream_hub::run(
+            b,
+            s,
+            stream_hub::Config::default(),
+            stream_hub::Health::new(),
+            t,
+        ));
         let (b, s, t) = parts();
         tokio::spawn(sandbox::run(b, s, t));
         let services = ["accounts", "authorization", "presence", "hub", "meteor"];

@@ -44,3 +44,8 @@ pub(super) fn history_lost() {
 pub(super) fn reopened() {
     counter!("ddp_edge_hub_stream_reopened_total").increment(1);
 }
+
+/// Changes that the database could not tell, and whose documents were read instead.
+pub(super) fn stepped_over() {
+    counter!("ddp_edge_hub_changes_too_large_total").increment(1);
+}

@@ -1,8 +1,8 @@
 //! Which collections a hub announces: by the workspace's line and by what it was told (services.md 0, 5.2, 5.3).
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use store::Collection;
+use store::{Collection, Error, Store};
 
 /// What the environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,17 @@ impl fmt::Display for Idle {
     }
 }
 
+/// Decides by what the workspace has recorded of itself.
+///
+/// # Errors
+/// The database did not answer.
+pub(super) async fn look(store: &Store, config: &Config) -> Result<Plan, Error> {
+    let version = store.server_version().await?;
+    Ok(plan(version.as_deref(), config))
+}
+
 /// Decides for a workspace whose newest recorded version is `version`.
-pub(super) fn plan(version: Option<&str>, config: &Config) -> Plan {
+fn plan(version: Option<&str>, config: &Config) -> Plan {
     let line = version.and_then(line);
     if line.is_some_and(|line| line >= (8, 0)) {
         return Plan::Idle(Idle::NewLine);
@@ -83,6 +92,9 @@ fn line(version: &str) -> Option<(u32, u32)> {
     let mut numbers = version.split(['.', '-']).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
+
+/// How often it is worth looking again: an update to 8.0 ends the work.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Since when watchers are off unless somebody turns them on.
 const OFF_BY_DEFAULT: (u32, u32) = (7, 7);

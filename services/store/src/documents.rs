@@ -5,7 +5,7 @@ use bson::{Bson, Document};
 use crate::edit::{Edit, Update};
 use crate::lookup::Lookup;
 use crate::mongo::hub::{Lease, Token};
-use crate::mongo::stream::ChangeStream;
+use crate::mongo::stream::{ChangeStream, Detail};
 use crate::{Backend, Collection, Error, ErrorKind, Store, raw};
 
 impl Store {
@@ -68,19 +68,19 @@ impl Store {
         self.remove(Lookup::Id(collection, id)).await
     }
 
-    /// Follows MongoDB's changes of these collections behind `after`, or from now on. With `full_documents` updates
-    /// come with the document as it is when they are read.
+    /// Follows MongoDB's changes of these collections behind `after`, or from now on.
     ///
-    /// Fails with [`ErrorKind::HistoryLost`] if what follows `after` is no longer kept, and with
-    /// [`ErrorKind::Unsupported`] on a server that is no replica set and on an embedded store.
+    /// Fails with [`ErrorKind::HistoryLost`] if what follows `after` is no longer kept, with [`ErrorKind::TooLarge`] (its
+    /// steps too) if the next change can only be had with [`Detail::Least`], and with [`ErrorKind::Unsupported`] on a
+    /// server that is no replica set and on an embedded store.
     pub async fn watch(
         &self,
         collections: &[Collection],
-        full_documents: bool,
+        detail: Detail,
         after: Option<Token>,
     ) -> Result<ChangeStream, Error> {
         let mongo = self.shared()?.clone();
-        ChangeStream::open(mongo, collections, full_documents, after).await
+        ChangeStream::open(mongo, collections, detail, after).await
     }
 
     /// Takes the hub's lease for `lasts` if it is free or held by `holder`, by the server's clock; tells who holds it

@@ -34,6 +34,8 @@ pub enum ErrorKind {
     Invalid,
     /// The changes asked for are no longer kept: read everything again.
     HistoryLost,
+    /// A change is larger than the database can tell.
+    TooLarge,
     /// This store does not offer the operation.
     Unsupported,
     /// The database answered with an error that fits none of the above.
@@ -80,6 +82,7 @@ impl fmt::Display for Error {
             ErrorKind::Locked => "in use by another process",
             ErrorKind::Invalid => "unusable value",
             ErrorKind::HistoryLost => "changes no longer kept",
+            ErrorKind::TooLarge => "too large to be told",
             ErrorKind::Unsupported => "not offered by this store",
             ErrorKind::Refused => "refused by the database",
         };

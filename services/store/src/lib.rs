@@ -55,7 +55,7 @@ pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
 pub use crate::mongo::hub::{Lease, Token};
-pub use crate::mongo::stream::{Batch, ChangeStream};
+pub use crate::mongo::stream::{Batch, ChangeStream, Detail};
 pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
 pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
 pub use crate::rooms::{Room, Subscription};

@@ -2,7 +2,7 @@
 
 use store::ChangeKind;
 
-use super::{Announcement, Ask, Case, event};
+use super::case::{Announcement, Ask, Case, event};
 
 pub(super) fn history(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
     let diff = case.diff()?;

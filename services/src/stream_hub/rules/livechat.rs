@@ -2,7 +2,7 @@
 
 use store::{ChangeKind, bson::doc, project};
 
-use super::{Announcement, Ask, Case, event};
+use super::case::{Announcement, Ask, Case, event};
 
 pub(super) fn inquiry(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
     let inquiry = match case.is_removed() {

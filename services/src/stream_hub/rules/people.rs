@@ -5,7 +5,7 @@ use store::{
     bson::{Bson, Document},
 };
 
-use super::{Announcement, Ask, Case, at, event};
+use super::case::{Announcement, Ask, Case, at, event};
 
 pub(super) fn user(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
     if case.is_exactly("livechatCount") {

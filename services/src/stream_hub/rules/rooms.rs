@@ -8,7 +8,7 @@ use store::{
     project,
 };
 
-use super::{Announcement, Ask, Case, event, is_truthy};
+use super::case::{Announcement, Ask, Case, event, is_truthy};
 
 /// Messages that are gone or hidden are told by other events.
 pub(super) fn message(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {

@@ -2,7 +2,7 @@
 
 use store::bson::doc;
 
-use super::{Announcement, Ask, Case, event, is_truthy};
+use super::case::{Announcement, Ask, Case, event, is_truthy};
 
 pub(super) fn setting(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
     let setting = match case.is_removed() {

@@ -66,7 +66,7 @@ impl Mongo {
             "holder": taken(us.into(), "$holder"),
             "term": { "$cond": [changes_hands, next_term, "$term"] },
             "expiresAt": taken(doc! { "$add": ["$$NOW", ms] }.into(), "$expiresAt"),
-            "version": VERSION,
+            "version": { "$max": ["$version", VERSION] },
         } }];
         let state = self.hub_state();
         let acquire = async move {
@@ -98,7 +98,7 @@ impl Mongo {
     pub(crate) async fn take_checkpoint(&self, term: i64) -> Result<Option<Option<Token>>, Error> {
         let state = self.hub_state();
         let filter = self.cursor_up_to(term);
-        let update = doc! { "$set": { "term": term, "version": VERSION } };
+        let update = doc! { "$set": { "term": term }, "$max": { "version": VERSION } };
         let take = async move {
             state
                 .find_one_and_update(filter, update)
@@ -118,7 +118,8 @@ impl Mongo {
         let state = self.hub_state();
         let filter = self.cursor_up_to(term);
         let update = doc! {
-            "$set": { "token": token.clone().into_document(), "term": term, "version": VERSION },
+            "$set": { "token": token.clone().into_document(), "term": term },
+            "$max": { "version": VERSION },
             "$currentDate": { "at": true },
         };
         let save = async move { state.update_one(filter, update).upsert(true).await };
@@ -184,7 +185,7 @@ impl Mongo {
 
 const STATE: &str = "rocketchat_rs_stream_hub";
 const LEASE: &str = "lease";
-/// Of the shape of both documents, for hubs of other versions beside or after this one.
+/// Of the shape of both documents, for hubs of other versions beside or after this one; the newest that wrote them.
 const VERSION: i32 = 1;
 
 fn unless_later<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {

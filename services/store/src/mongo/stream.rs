@@ -26,6 +26,18 @@ pub struct ChangeStream {
     first: Option<Batch>,
 }
 
+/// What a change stream tells of each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// New documents, and what differs.
+    Changes,
+    /// The same, and updates with the document as it is when they are read.
+    FullDocuments,
+    /// That something happened to a document and no more, for a change that is too large to be told: an update shows as
+    /// a replacement, and nothing has its document.
+    Least,
+}
+
 /// What one step of a change stream has found.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -46,7 +58,7 @@ impl ChangeStream {
     pub(crate) async fn open(
         mongo: Mongo,
         collections: &[Collection],
-        full_documents: bool,
+        detail: Detail,
         after: Option<Token>,
     ) -> Result<Self, Error> {
         let is_resumed = after.is_some();
@@ -55,7 +67,7 @@ impl ChangeStream {
             // Unlike `resumeAfter` it also goes on behind an invalidation.
             stage.insert("startAfter", token.into_document());
         }
-        if full_documents {
+        if detail == Detail::FullDocuments {
             stage.insert("fullDocument", "updateLookup");
         }
         let names: Vec<&str> = collections.iter().map(|one| one.name()).collect();
@@ -63,9 +75,14 @@ impl ChangeStream {
             "operationType": { "$in": ["insert", "update", "replace", "delete"] },
             "ns.coll": { "$in": names },
         };
+        let mut pipeline = vec![doc! { "$changeStream": stage }, doc! { "$match": wanted }];
+        if detail == Detail::Least {
+            let least = doc! { "operationType": 1, "ns": 1, "documentKey": 1 };
+            pipeline.push(doc! { "$project": least });
+        }
         let command = doc! {
             "aggregate": 1,
-            "pipeline": [{ "$changeStream": stage }, { "$match": wanted }],
+            "pipeline": pipeline,
             "cursor": { "batchSize": BATCH_MAX },
             "comment": "ddp-edge stream-hub",
         };
@@ -78,7 +95,7 @@ impl ChangeStream {
                 Err(error) if is_resumed && matches!(failure::code(&error), Some(9 | 50811)) => Ok(
                     Err(Error::new(ErrorKind::HistoryLost, "an unreadable token")),
                 ),
-                Err(error) => Err(error),
+                outcome => Ok(told(outcome)?.map(|reply| (session, reply))),
             }
         };
         let (session, mut reply) = mongo.deadline.run(open).await??;
@@ -110,10 +127,10 @@ impl ChangeStream {
         };
         let database = self.mongo.database.clone();
         let more = async move {
-            let reply = database.run_command(command).session(&mut session).await?;
-            Ok((session, reply))
+            let reply = database.run_command(command).session(&mut session).await;
+            Ok(told(reply)?.map(|reply| (session, reply)))
         };
-        let (session, mut reply) = self.mongo.deadline.run(more).await?;
+        let (session, mut reply) = self.mongo.deadline.run(more).await??;
         let (id, batch) = read(&mut reply, "nextBatch")?;
         self.cursor = Some(Cursor { id, session });
         Ok(batch)
@@ -143,6 +160,18 @@ impl fmt::Debug for ChangeStream {
 
 /// Changes at most in one batch: what a hub announces between two checkpoints.
 const BATCH_MAX: i32 = 500;
+
+/// A reply, or that the server holds a change that does not fit into one (BSONObjectTooLarge); any other error stays.
+fn told(
+    outcome: mongodb::error::Result<Document>,
+) -> mongodb::error::Result<Result<Document, Error>> {
+    match outcome {
+        Err(error) if failure::code(&error) == Some(10334) => {
+            Ok(Err(Error::new(ErrorKind::TooLarge, "a change")))
+        }
+        outcome => outcome.map(Ok),
+    }
+}
 
 /// A reply to either command.
 fn read(reply: &mut Document, batch: &str) -> Result<(i64, Batch), Error> {
@@ -187,7 +216,12 @@ fn change(mut event: Document) -> Option<Change> {
         "delete" => ChangeKind::Removed,
         "update" => {
             let Some(Bson::Document(mut description)) = event.remove("updateDescription") else {
-                return None;
+                return Some(Change {
+                    collection,
+                    id,
+                    kind: ChangeKind::Replaced,
+                    document,
+                });
             };
             let paths = |found: Option<Bson>, path: fn(&Bson) -> Option<&str>| match found {
                 Some(Bson::Array(found)) => found

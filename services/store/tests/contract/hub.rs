@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use store::bson::{Bson, Document, doc};
-use store::{Batch, Change, ChangeKind, ChangeStream, Collection, ErrorKind, Token, Update};
+use store::{
+    Batch, Change, ChangeKind, ChangeStream, Collection, Detail, ErrorKind, Token, Update,
+};
 
 use crate::places;
 
@@ -38,7 +40,7 @@ async fn a_change_stream_tells_of_inserts_updates_replacements_and_removals_in_o
     let users = place.database.collection::<Document>("users");
     let mut stream = place
         .store
-        .watch(&[Collection::Users], false, None)
+        .watch(&[Collection::Users], Detail::Changes, None)
         .await
         .unwrap();
     place
@@ -95,7 +97,7 @@ async fn a_change_stream_goes_on_behind_any_token() {
     let place = places::mongodb().await;
     let store = &place.store;
     let watched = [Collection::Messages];
-    let mut stream = store.watch(&watched, false, None).await.unwrap();
+    let mut stream = store.watch(&watched, Detail::Changes, None).await.unwrap();
     for number in 0..5 {
         store
             .insert_message(doc! { "_id": format!("m{number}") })
@@ -104,7 +106,7 @@ async fn a_change_stream_goes_on_behind_any_token() {
     }
     let (changes, end) = take(&mut stream, 5).await;
     let mut from_second = store
-        .watch(&watched, false, Some(changes[1].0.clone()))
+        .watch(&watched, Detail::Changes, Some(changes[1].0.clone()))
         .await
         .unwrap();
     let (rest, _) = take(&mut from_second, 3).await;
@@ -112,7 +114,10 @@ async fn a_change_stream_goes_on_behind_any_token() {
     let texts: Vec<_> = rest.iter().map(|(token, _)| token.text()).collect();
     let expected: Vec<_> = changes[2..].iter().map(|(token, _)| token.text()).collect();
     assert_eq!(texts, expected, "the same change has the same token");
-    let mut from_end = store.watch(&watched, false, Some(end)).await.unwrap();
+    let mut from_end = store
+        .watch(&watched, Detail::Changes, Some(end))
+        .await
+        .unwrap();
     store.insert_message(doc! { "_id": "last" }).await.unwrap();
     let (last, _) = take(&mut from_end, 1).await;
     assert_eq!(last[0].1.id, "last".into());
@@ -126,7 +131,10 @@ async fn an_update_comes_with_its_document_where_that_is_asked_for() {
         .insert_room(doc! { "_id": "r", "t": "c", "name": "old" })
         .await
         .unwrap();
-    let mut stream = store.watch(&[Collection::Rooms], true, None).await.unwrap();
+    let mut stream = store
+        .watch(&[Collection::Rooms], Detail::FullDocuments, None)
+        .await
+        .unwrap();
     store
         .update_room("r", Update::set(doc! { "name": "new" }))
         .await
@@ -141,7 +149,7 @@ async fn an_idle_change_stream_says_how_far_it_has_looked() {
     let place = places::mongodb().await;
     let mut stream = place
         .store
-        .watch(&[Collection::Users], false, None)
+        .watch(&[Collection::Users], Detail::Changes, None)
         .await
         .unwrap();
     let first = stream.next(NOTHING).await.unwrap();
@@ -210,7 +218,7 @@ async fn a_checkpoint_of_an_earlier_term_is_refused_once_a_later_one_has_begun()
     let place = places::mongodb().await;
     let store = &place.store;
     let mut stream = store
-        .watch(&[Collection::Users], false, None)
+        .watch(&[Collection::Users], Detail::Changes, None)
         .await
         .unwrap();
     let token = stream.next(NOTHING).await.unwrap().token.unwrap();
@@ -230,6 +238,10 @@ async fn an_embedded_store_has_nothing_to_share() {
     let store = places::in_memory();
     let kind = store.acquire_lease("a", LONG).await.unwrap_err().kind();
     assert_eq!(kind, ErrorKind::Unsupported);
-    let kind = store.watch(&[], false, None).await.unwrap_err().kind();
+    let kind = store
+        .watch(&[], Detail::Changes, None)
+        .await
+        .unwrap_err()
+        .kind();
     assert_eq!(kind, ErrorKind::Unsupported);
 }

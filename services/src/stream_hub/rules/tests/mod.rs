@@ -1,8 +1,15 @@
 //! Every rule, as a table: a change, what is known beside it, and what comes of it — the events in their order, or the
 //! question that must be answered first.
 
-use store::{bson::doc, ejson};
+use std::collections::HashMap;
 
+use store::{
+    ChangeKind,
+    bson::{Document, doc},
+    ejson,
+};
+
+use super::case::{HIDDEN_MESSAGES, REAL_NAMES};
 use super::*;
 use ChangeKind::{Inserted, Removed, Replaced};
 use Collection as C;
