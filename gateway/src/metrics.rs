@@ -94,6 +94,10 @@ pub(crate) fn describe() {
         "ddp_edge_stream_writes_total",
         "Writes of clients to streams, by verdict"
     );
+    describe_counter!(
+        "ddp_edge_stream_writes_refused_total",
+        "Writes of clients to streams beyond a limit, by limit"
+    );
 }
 
 /// A websocket is open.
@@ -221,6 +225,11 @@ pub(crate) fn verdict_asked() {
 /// A call was not begun because too much is under way.
 pub(crate) fn call_refused() {
     counter!("ddp_edge_calls_refused_total").increment(1);
+}
+
+/// A client's write was beyond a limit.
+pub(crate) fn write_refused(limit: &'static str) {
+    counter!("ddp_edge_stream_writes_refused_total", "limit" => limit).increment(1);
 }
 
 /// Something was longer than a limit and was cut there.

@@ -43,8 +43,8 @@ impl Core {
             "livechat:setUpConnection" => (self.guest(&caller, params), Effect::Nothing),
             name => match name.strip_prefix("stream-").and_then(Stream::named) {
                 Some(stream) => {
-                    self.write(&caller, stream, params).await;
-                    (Ok(None), Effect::Nothing)
+                    let outcome = self.write(&caller, stream, params).await;
+                    (outcome.map(|()| None), Effect::Nothing)
                 }
                 None => (self.forward(&caller, name, params).await, Effect::Nothing),
             },

@@ -1,16 +1,16 @@
-//! `stream-<name>` methods: what a client may say on a stream (streams.md 7.3). A refusal looks like success: the result
-//! is empty either way.
+//! `stream-<name>` methods: what a client may say on a stream (streams.md 7.3). A rule's refusal looks like success: the
+//! result is empty either way. Only a write beyond a limit is answered with an error, so that a sound client slows down.
 
 use std::{rc::Rc, sync::Arc};
 
-use protocol::ddp::{ejson, encode::quoted};
+use protocol::ddp::{self, ejson, encode::quoted};
 
 use super::core::{Core, now};
 use crate::{
     link::Caller,
     metrics,
     place::Place,
-    state::relays::Relayed,
+    state::{relays::Relayed, spending::Payer},
     streams::{
         request::{EVENT_BYTES_MAX, tokens},
         table::{Stream, Write},
@@ -18,59 +18,106 @@ use crate::{
     },
 };
 
-/// Arguments of typing: a name and a few words, passed on to everybody in the room.
-const ACTIVITY_BYTES_MAX: usize = 4_096;
+/// A name and a few words, passed on to everybody in a room.
+const ROOM_WRITE_BYTES_MAX: usize = 4_096;
+
+/// A session description of a call with many candidates, to one user.
+const SIGNAL_BYTES_MAX: usize = 65_536;
 
 /// Members that one `notify-room-users` write reaches at most.
 const MEMBERS_MAX: usize = 1_000;
 
+/// Relays that are written before everything else on this thread has its turn.
+const RELAYS_AT_ONCE: usize = 32;
+
 impl Core {
     /// Judges one write and passes it on.
-    pub(crate) async fn write(self: &Rc<Self>, caller: &Caller, stream: Stream, params: &str) {
+    ///
+    /// # Errors
+    /// It is larger than its stream takes, or its writer has had too much passed on lately.
+    pub(crate) async fn write(
+        self: &Rc<Self>,
+        caller: &Caller,
+        stream: Stream,
+        params: &str,
+    ) -> Result<(), ddp::Error> {
+        let bytes_max = match stream.row().write {
+            Write::Never => usize::MAX,
+            Write::Activity | Write::Members => ROOM_WRITE_BYTES_MAX,
+            Write::Signals => SIGNAL_BYTES_MAX,
+        };
+        if params.len() > bytes_max {
+            metrics::write_refused("size");
+            let reason = format!("A write to this stream has at most {bytes_max} bytes");
+            return Err(ddp::Error::new("error-too-large", Some(reason.into())));
+        }
         let mut elements = ejson::elements(params);
         let event = elements.next().and_then(ejson::string);
         let Some(event) = event.filter(|event| !event.is_empty() && event.len() <= EVENT_BYTES_MAX)
         else {
-            return;
+            return Ok(());
         };
         let args: Vec<&str> = elements.collect();
         let (id, Some(what)) = stream.split(&event) else {
-            return;
+            return Ok(());
         };
+        if stream.row().write != Write::Never {
+            self.charge(caller, params.len())?;
+        }
         let accepted = match stream.row().write {
             Write::Never => false,
-            Write::Activity if params.len() > ACTIVITY_BYTES_MAX => false,
             Write::Activity => what == "user-activity" && self.activity_of(caller, id, &args).await,
             Write::Signals => self.signal(caller, what, &args).await,
             Write::Members => {
-                self.tell_members(caller, id, what, &args).await;
+                self.tell_members(caller, id, what, &args, params.len())
+                    .await?;
                 false
             }
         };
         metrics::write(stream.name(), accepted);
         if !accepted {
-            return;
+            return Ok(());
         }
-        self.deliver(stream, &event, &args, Some(caller.place()));
+        self.deliver(stream, &event, &args, caller.place());
         if let (Some(user), Write::Activity) = (&caller.user, stream.row().write) {
             let activities = args.get(1).unwrap_or(&"[]");
             let (rid, uid) = (quoted(id), quoted(&user.id));
             let text = format!("[{{\"rid\":{rid},\"uid\":{uid},\"activities\":{activities}}}]");
             self.upstream.emit("room.user-activity", &text);
         }
+        Ok(())
     }
 
-    /// To our own subscribers and to all other processes.
-    fn deliver(&self, stream: Stream, event: &str, args: &[&str], exclude: Option<Place>) {
+    /// Charges the writer for bytes that are passed on.
+    fn charge(&self, caller: &Caller, bytes: usize) -> Result<(), ddp::Error> {
+        let payer = caller
+            .user_id()
+            .map_or(Payer::Nobody(caller.place()), |user| {
+                Payer::User(user.clone())
+            });
+        let charged = self.state.spending.borrow_mut().charge(payer, bytes, now());
+        charged.map_err(|wait| {
+            metrics::write_refused("bytes");
+            ddp::Error::too_many_requests(wait)
+        })
+    }
+
+    /// To our own subscribers but the writer, and to all other processes.
+    fn deliver(&self, stream: Stream, event: &str, args: &[&str], writer: Place) {
+        let args = format!("[{}]", args.join(","));
+        let topic = TopicRef { stream, event };
+        self.emit_but(topic, || args.as_str().into(), Some(writer), now());
+        self.flush();
+        self.relay(stream, event.to_owned(), args);
+    }
+
+    /// To all other processes.
+    fn relay(&self, stream: Stream, event: String, args: String) {
         let relay = self.state.relays.borrow().write(&Relayed {
             stream: stream.name().to_owned(),
-            event: event.to_owned(),
-            args: format!("[{}]", args.join(",")),
+            event,
+            args,
         });
-        let topic = TopicRef { stream, event };
-        let args = || format!("[{}]", args.join(",")).into();
-        self.emit_but(topic, args, exclude, now());
-        self.flush();
         self.upstream.relay("stream", &relay);
     }
 
@@ -160,22 +207,46 @@ impl Core {
         }
     }
 
-    /// `notify-room-users`: a member's word to every other member.
-    async fn tell_members(&self, caller: &Caller, room: &str, what: &str, args: &[&str]) {
-        let Some(user) = &caller.user else { return };
-        if !matches!(what, "video-conference" | "userData") {
-            return;
-        }
+    /// `notify-room-users`: a member's word to every other member. One publication for all of them here; the other processes
+    /// know no stream for it and get one relay for each, in portions, because no member's word may hold up everybody's.
+    async fn tell_members(
+        &self,
+        caller: &Caller,
+        room: &str,
+        what: &str,
+        args: &[&str],
+        bytes: usize,
+    ) -> Result<(), ddp::Error> {
+        let Some(user) = &caller.user else {
+            return Ok(());
+        };
+        let Some(what) = ["video-conference", "userData"]
+            .into_iter()
+            .find(|known| *known == what)
+        else {
+            return Ok(());
+        };
         let Ok(members) = self.upstream.members_for(room, &user.id).await else {
-            return;
+            return Ok(());
         };
         let others = members.iter().filter(|member| **member != *user.id);
-        for (number, member) in others.enumerate() {
-            if number == MEMBERS_MAX {
-                metrics::cut("members");
-                break;
-            }
-            self.deliver(Stream::NotifyUser, &format!("{member}/{what}"), args, None);
+        let others: Arc<[Arc<str>]> = others
+            .take(MEMBERS_MAX)
+            .map(|member| Arc::from(member.as_str()))
+            .collect();
+        if members.len() > MEMBERS_MAX + 1 {
+            metrics::cut("members");
         }
+        self.charge(caller, bytes * others.len())?;
+        let args = format!("[{}]", args.join(","));
+        self.emit_to_users(others.clone(), what, args.as_str().into(), now());
+        self.flush();
+        for portion in others.chunks(RELAYS_AT_ONCE) {
+            for member in portion {
+                self.relay(Stream::NotifyUser, format!("{member}/{what}"), args.clone());
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }

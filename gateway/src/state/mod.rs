@@ -15,13 +15,14 @@ pub(crate) mod recent;
 pub(crate) mod rejudge;
 pub(crate) mod relays;
 pub(crate) mod rooms;
+pub(crate) mod spending;
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use self::{
     gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known, lanes::Lanes,
     logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge,
-    relays::Relays, rooms::Rooms,
+    relays::Relays, rooms::Rooms, spending::Spending,
 };
 
 /// Everything the bus thread owns. No guard is held across an await.
@@ -37,6 +38,7 @@ pub(crate) struct State {
     pub(crate) logins: RefCell<Logins>,
     pub(crate) mirrors: RefCell<Mirrors>,
     pub(crate) relays: RefCell<Relays>,
+    pub(crate) spending: RefCell<Spending>,
     pub(crate) gaps: RefCell<Gaps>,
     pub(crate) instance: RefCell<Document>,
     pub(crate) post: RefCell<Post>,
@@ -77,6 +79,7 @@ impl State {
             logins: RefCell::default(),
             mirrors: RefCell::default(),
             relays: RefCell::new(Relays::new(process)),
+            spending: RefCell::default(),
             gaps: RefCell::default(),
             instance: RefCell::default(),
             post: RefCell::new(post),

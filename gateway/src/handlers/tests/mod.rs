@@ -4,6 +4,7 @@
 mod access;
 mod model;
 mod owned;
+mod writes;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 

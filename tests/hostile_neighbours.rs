@@ -1,0 +1,97 @@
+//! What one peer does costs that peer: attacks beside healthy clients, each of whom must get every sequence number.
+
+use std::thread;
+
+use harness::{Client, Gateway, User, Workspace};
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
+
+/// Healthy clients in a room of their own.
+struct Witnesses {
+    rid: String,
+    clients: Vec<Client>,
+}
+
+impl Witnesses {
+    fn open(workspace: &Workspace, gateway: &Gateway) -> Self {
+        let reader = workspace.user(&["user"]);
+        let rid = workspace.room("p", &[&reader]);
+        let open = |_| {
+            let mut client = Client::open(gateway.port);
+            client.login(&reader.token);
+            client.stream("room-messages", &rid).expect("a member");
+            client
+        };
+        let clients = (0..20).map(open).collect();
+        Self { rid, clients }
+    }
+
+    /// Everybody gets so many messages, in their order, and keeps the connection.
+    fn get(&mut self, workspace: &Workspace, count: usize) {
+        workspace.ask(&json!({"cmd": "burst", "count": count, "rid": self.rid, "size": 100}));
+        for client in &mut self.clients {
+            for number in 0..count {
+                let message = client.event("room-messages", &self.rid);
+                assert_eq!(message[0]["_id"], format!("burst-{number}"));
+            }
+            client.settle();
+            assert!(client.end().is_none());
+        }
+    }
+}
+
+#[test]
+fn a_member_who_shouts_at_a_whole_room_is_refused_and_nobody_else_notices() {
+    const MEMBERS: usize = 80;
+    let workspace = Workspace::start(&[("DDP_EDGE_RATE_LIMITS", "false")]);
+    let gateway = workspace.gateway(BINARY, &[]);
+    let members: Vec<User> = (0..MEMBERS).map(|_| workspace.user(&["user"])).collect();
+    let room = workspace.room("p", &members.iter().collect::<Vec<_>>());
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let mut neighbour = Client::open(gateway.port);
+    neighbour.login(&members[1].token);
+    let told = format!("{}/userData", members[1].id);
+    neighbour.stream("notify-user", &told).expect("himself");
+
+    // The start itself may have counted some.
+    let missed =
+        || ["ddp_edge_bus_lost_total", "ddp_edge_gaps_total"].map(|name| gateway.metric(name, &[]));
+    let before = missed();
+    let write = |client: &mut Client, bytes: usize| {
+        let params = json!([format!("{room}/userData"), "x".repeat(bytes)]);
+        client.call("stream-notify-room-users", &params)
+    };
+    thread::scope(|scope| {
+        let attacker = scope.spawn(|| {
+            let mut client = Client::open(gateway.port);
+            client.login(&members[0].token);
+            for bytes in [900_000, 70_000, 900_000] {
+                let error = write(&mut client, bytes).expect_err("too large");
+                assert_eq!(error["error"], "error-too-large");
+            }
+            let mut passed = 0;
+            while passed < 1_000 {
+                match write(&mut client, 4_000) {
+                    Ok(_) => passed += 1,
+                    Err(error) => {
+                        assert_eq!(error["error"], "too-many-requests");
+                        return passed;
+                    }
+                }
+            }
+            passed
+        });
+        for _ in 0..5 {
+            witnesses.get(&workspace, 200);
+        }
+        let passed = attacker.join().expect("it is answered");
+        assert!((1..100).contains(&passed), "{passed} writes passed");
+    });
+    // What passed reached the room, and came back to nobody.
+    neighbour.event("notify-user", &told);
+    let refused = "ddp_edge_stream_writes_refused_total";
+    assert_eq!(gateway.metric(refused, &[("limit", "size")]), 3.0);
+    assert_eq!(gateway.metric(refused, &[("limit", "bytes")]), 1.0);
+    assert_eq!(missed(), before);
+}
