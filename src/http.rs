@@ -1,6 +1,7 @@
 //! The small HTTP servers beside the gateway's own: health of the satellites, metrics of every role.
 
 use std::{
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -14,11 +15,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
 
-/// Scrapers and probes; more at once is somebody else, who may hold a place for `CONNECTION_MAX` and no longer.
-const CONNECTIONS_MAX: usize = 256;
-const CONNECTION_MAX: Duration = Duration::from_secs(3);
+/// Scrapers and probes; more at once is somebody else, and the oldest goes so that a probe always gets in.
+const CONNECTIONS_MAX: usize = 64;
 
 /// What one server answers: path to status, content type and body; `None` is 404.
 pub(crate) type Pages =
@@ -38,33 +41,37 @@ pub(crate) async fn serve(
         .with_context(|| format!("cannot listen on port {port}"))?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut connections: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
             let Ok((stream, _)) = listener.accept().await else {
                 // Out of file descriptors, mostly: give others time to close some.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let pages = pages.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request: Request<Incoming>| {
-                    let response = answer(&request, &pages);
-                    async { Ok::<_, std::convert::Infallible>(response) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .keep_alive(false)
-                    .serve_connection(TokioIo::new(stream), service);
-                // A peer that goes away in the middle, or is slow, is its own affair.
-                drop(timeout(CONNECTION_MAX, connection).await);
-                drop(permit);
-            });
+            connections.retain(|connection| !connection.is_finished());
+            if connections.len() == CONNECTIONS_MAX
+                && let Some(oldest) = connections.pop_front()
+            {
+                oldest.abort();
+            }
+            let connection = tokio::spawn(converse(stream, pages.clone()));
+            connections.push_back(connection.abort_handle());
         }
     });
     Ok(address)
+}
+
+async fn converse(stream: TcpStream, pages: Pages) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&request, &pages);
+        async { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(stream), service);
+    // A peer that goes away in the middle is its own affair.
+    drop(connection.await);
 }
 
 async fn listen(bind: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener> {

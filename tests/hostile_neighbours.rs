@@ -1,8 +1,12 @@
 //! What one peer does costs that peer: attacks beside healthy clients, each of whom must get every sequence number.
 
-use std::thread;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+};
 
-use harness::{Client, Gateway, User, Workspace};
+use harness::{Client, Edge, Gateway, User, Workspace, free_port, http::get};
 use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
@@ -94,4 +98,50 @@ fn a_member_who_shouts_at_a_whole_room_is_refused_and_nobody_else_notices() {
     assert_eq!(gateway.metric(refused, &[("limit", "size")]), 3.0);
     assert_eq!(gateway.metric(refused, &[("limit", "bytes")]), 1.0);
     assert_eq!(missed(), before);
+}
+
+/// Keep-alive connections that ask once and then say nothing more.
+fn idle(port: u16, count: usize) -> Vec<TcpStream> {
+    let open = |_| {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let asked = write!(socket, "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+        // Who was sent away already has had its turn.
+        if asked.is_ok() {
+            let _ = socket.read(&mut [0; 512]);
+        }
+        socket
+    };
+    (0..count).map(open).collect()
+}
+
+#[test]
+fn probes_are_answered_beside_more_idle_sockets_than_there_are_seats() {
+    let workspace = Workspace::start(&[]);
+    let gateway = workspace.gateway(BINARY, &[("DDP_EDGE_MAX_CONNECTIONS", "40")]);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let _full: Vec<_> = (20..40).map(|_| Client::open(gateway.port)).collect();
+    let _idle = idle(gateway.port, 40 + 1_024 + 100);
+    for path in ["/health", "/livez", "/readyz"] {
+        assert_eq!(get(gateway.port, path).status, 200, "{path}");
+    }
+    let refused = [("reason", "lobby_full")];
+    assert!(gateway.metric("ddp_edge_refused_total", &refused) >= 100.0);
+    witnesses.get(&workspace, 100);
+
+    let port = free_port();
+    let number = port.to_string();
+    let nats = workspace.nats.url();
+    let url = workspace.mongo.url("idle");
+    let mut satellite = Edge::start(
+        BINARY,
+        &["accounts"],
+        &[
+            ("PORT", &number),
+            ("TRANSPORTER", &nats),
+            ("MONGO_URL", &url),
+        ],
+    );
+    satellite.wait_for_ok(port, "/health");
+    let _idle = idle(port, 200);
+    assert_eq!(get(port, "/health").status, 200);
 }

@@ -83,7 +83,7 @@ pub(crate) async fn run(
 }
 
 fn hand_over(stream: TcpStream, peer: IpAddr, shared: &Shared) {
-    match shared.admission.seat() {
+    match shared.admission.seat(peer) {
         Ok(seat) => {
             let _ = stream.set_nodelay(true);
             let accepted = Accepted { stream, peer, seat };

@@ -1,11 +1,12 @@
-//! Who may come in: sockets per node, anonymous sockets per address, handshakes per second.
+//! Who may come in: sockets per node, anonymous sockets per address, handshakes per second. Sockets that speak HTTP wait in
+//! the [lobby](Lobby), where there is always room for one more.
 //!
 //! One instance for all shards, touched a few times per connection and never per message.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -13,11 +14,16 @@ use std::{
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::{config::Config, metrics};
 
-/// Sockets beyond the limit of websockets that may speak HTTP, so that probes are answered on a full node.
-const SPARE_SOCKETS: usize = 1_024;
+mod lobby;
+
+use lobby::{LOBBY_MAX, Lobby, Visitor};
+
+/// Sockets beyond the limit of websockets: those in the lobby, and as many that were sent away and are not gone yet.
+const SPARE_SOCKETS: usize = 2 * LOBBY_MAX;
 /// Handshakes beyond the rate wait this long at most.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 /// Handshakes that may come at once: this much of the rate.
@@ -27,6 +33,7 @@ const HANDSHAKE_BURST: Duration = Duration::from_millis(100);
 pub(crate) struct Admission {
     /// Open sockets per shard, HTTP included.
     sockets: Box<[AtomicUsize]>,
+    lobby: Mutex<Lobby>,
     websockets: AtomicUsize,
     /// Told when the last websocket has gone.
     emptied: Notify,
@@ -62,6 +69,7 @@ impl Admission {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             sockets: (0..config.shards).map(|_| AtomicUsize::new(0)).collect(),
+            lobby: Mutex::default(),
             websockets: AtomicUsize::new(0),
             emptied: Notify::new(),
             websockets_max: config.connections_max,
@@ -88,8 +96,9 @@ impl Admission {
         }
     }
 
-    /// A seat on the least loaded shard, unless even HTTP is too much.
-    pub(crate) fn seat(self: &Arc<Self>) -> Result<Seat, Refusal> {
+    /// A seat on the least loaded shard for a socket from this address; another one leaves the lobby for it if need be.
+    /// Refused only while those who were sent away do not go.
+    pub(crate) fn seat(self: &Arc<Self>, peer: IpAddr) -> Result<Seat, Refusal> {
         let mut total = 0;
         let mut best = (usize::MAX, 0);
         for (shard, sockets) in self.sockets.iter().enumerate() {
@@ -101,12 +110,22 @@ impl Admission {
             return Err(Refusal::NodeFull);
         }
         self.sockets[best.1].fetch_add(1, Ordering::Relaxed);
+        let (visitor, sent_away) = self.lobby().enter(group(peer));
+        if sent_away {
+            metrics::refused("lobby_full");
+        }
         Ok(Seat {
             admission: self.clone(),
             shard: best.1,
+            visitor: Some(visitor),
             websocket: false,
             anonymous: None,
         })
+    }
+
+    fn lobby(&self) -> MutexGuard<'_, Lobby> {
+        // A panic elsewhere leaves at worst a visitor who is gone, who will be the oldest.
+        self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the next place in the line of handshakes; the time to wait for it.
@@ -139,11 +158,19 @@ pub(crate) struct Accepted {
 pub(crate) struct Seat {
     admission: Arc<Admission>,
     shard: usize,
+    /// While it speaks HTTP.
+    visitor: Option<Visitor>,
     websocket: bool,
     anonymous: Option<IpAddr>,
 }
 
 impl Seat {
+    /// Told when this socket must leave the lobby for others.
+    pub(crate) fn sent_away(&self) -> CancellationToken {
+        let visitor = self.visitor.as_ref();
+        visitor.map_or_else(CancellationToken::new, Visitor::sent_away)
+    }
+
     /// The shard on which it is.
     pub(crate) fn shard(&self) -> usize {
         self.shard
@@ -160,6 +187,9 @@ impl Seat {
                 });
         room.map_err(|_| Refusal::NodeFull)?;
         self.websocket = true;
+        if let Some(visitor) = self.visitor.take() {
+            admission.lobby().leave(&visitor);
+        }
         if let (Some(max), Some(address)) = (admission.anonymous_max, address) {
             let group = group(address);
             let mut open = admission.anonymous.entry(group).or_insert(0);
@@ -187,8 +217,8 @@ impl Seat {
         }
     }
 
-    /// Back to HTTP after a refusal.
-    pub(crate) fn downgrade(&mut self) {
+    /// No websocket any more.
+    fn downgrade(&mut self) {
         self.logged_in();
         if std::mem::take(&mut self.websocket) {
             let before = self.admission.websockets.fetch_sub(1, Ordering::Relaxed);
@@ -208,6 +238,9 @@ impl std::fmt::Debug for Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.downgrade();
+        if let Some(visitor) = self.visitor.take() {
+            self.admission.lobby().leave(&visitor);
+        }
         self.admission.sockets[self.shard].fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -225,10 +258,12 @@ pub(crate) fn group(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
+    use std::{net::IpAddr, sync::Arc, time::Instant};
 
     use super::{Admission, HANDSHAKE_WAIT, Refusal, SPARE_SOCKETS, group};
     use crate::config::Config;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn admission(change: impl FnOnce(&mut Config)) -> Arc<Admission> {
         let mut config = Config {
@@ -242,27 +277,27 @@ mod tests {
     #[test]
     fn sockets_go_to_the_least_loaded_shard() {
         let admission = admission(|_| {});
-        let first = admission.seat().unwrap();
-        let second = admission.seat().unwrap();
+        let first = admission.seat(PEER).unwrap();
+        let second = admission.seat(PEER).unwrap();
         assert_ne!(first.shard(), second.shard());
         let freed = first.shard();
         drop(first);
-        assert_eq!(admission.seat().unwrap().shard(), freed);
+        assert_eq!(admission.seat(PEER).unwrap().shard(), freed);
     }
 
     #[test]
     fn the_limit_of_websockets_is_exact_and_leaves_room_for_http() {
         let admission = admission(|config| config.connections_max = 1);
-        let mut first = admission.seat().unwrap();
-        let mut second = admission.seat().unwrap();
+        let mut first = admission.seat(PEER).unwrap();
+        let mut second = admission.seat(PEER).unwrap();
         first.upgrade(None).unwrap();
         assert_eq!(second.upgrade(None), Err(Refusal::NodeFull));
         drop(first);
         second.upgrade(None).unwrap();
         let _rest: Vec<_> = (0..SPARE_SOCKETS)
-            .map(|_| admission.seat().unwrap())
+            .map(|_| admission.seat(PEER).unwrap())
             .collect();
-        assert!(admission.seat().is_err());
+        assert!(admission.seat(PEER).is_err());
     }
 
     #[test]
@@ -273,8 +308,8 @@ mod tests {
             config.forwarded_count = 1;
             config.anonymous_per_address = 1;
         });
-        let mut first = admission.seat().unwrap();
-        let mut second = admission.seat().unwrap();
+        let mut first = admission.seat(PEER).unwrap();
+        let mut second = admission.seat(PEER).unwrap();
         first.upgrade(address).unwrap();
         assert_eq!(second.upgrade(neighbour), Err(Refusal::AddressFull));
         second.downgrade();

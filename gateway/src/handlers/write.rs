@@ -90,11 +90,10 @@ impl Core {
 
     /// Charges the writer for bytes that are passed on.
     fn charge(&self, caller: &Caller, bytes: usize) -> Result<(), ddp::Error> {
-        let payer = caller
-            .user_id()
-            .map_or(Payer::Nobody(caller.place()), |user| {
-                Payer::User(user.clone())
-            });
+        let payer = match caller.user_id() {
+            Some(user) => Payer::User(user.clone()),
+            None => Payer::Nobody(caller.place()),
+        };
         let charged = self.state.spending.borrow_mut().charge(payer, bytes, now());
         charged.map_err(|wait| {
             metrics::write_refused("bytes");

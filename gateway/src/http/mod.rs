@@ -64,6 +64,7 @@ async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: IpAddr, seat
         .timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
         .max_buf_size(config.header_bytes.max(HEADER_BYTES_MIN));
+    let sent_away = seat.sent_away();
     let seat = Rc::new(RefCell::new(Some(seat)));
     let service = service_fn(|request| {
         let (shard, seat) = (shard.clone(), seat.clone());
@@ -81,11 +82,18 @@ async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: IpAddr, seat
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let lifetime = config.header_timeout * HTTP_TIMEOUTS;
-    let mut outcome = tokio::time::timeout(lifetime, connection.as_mut()).await;
-    if outcome.is_err() {
-        connection.as_mut().graceful_shutdown();
-        outcome = tokio::time::timeout(config.header_timeout, connection).await;
-    }
+    let served = async {
+        let mut outcome = tokio::time::timeout(lifetime, connection.as_mut()).await;
+        if outcome.is_err() {
+            connection.as_mut().graceful_shutdown();
+            outcome = tokio::time::timeout(config.header_timeout, connection).await;
+        }
+        outcome
+    };
+    // Who has become a websocket has left hyper, and the lobby.
+    let Some(outcome) = sent_away.run_until_cancelled(served).await else {
+        return;
+    };
     let Ok(outcome) = outcome else {
         metrics::refused("http_timeout");
         return;

@@ -76,7 +76,7 @@ impl Bench {
             #[cfg(feature = "echo")]
             echo: false,
         };
-        let mut seat = self.shared.admission.seat().unwrap();
+        let mut seat = self.shared.admission.seat([127, 0, 0, 1].into()).unwrap();
         seat.upgrade(None).unwrap();
         self.shard
             .open(Io::Memory(ours), Bytes::new(), arrival, seat);
