@@ -3,6 +3,7 @@
 
 mod cli;
 mod config;
+mod files;
 mod health;
 mod http;
 mod hub;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         cli::Invocation::Health(port) if health::is_alive(port) => return ExitCode::SUCCESS,
         cli::Invocation::Health(_) => return ExitCode::FAILURE,
     };
-    let settings = match config::Settings::read(role, &values) {
+    let mut settings = match config::Settings::read(role, &values) {
         Ok(settings) => settings,
         Err(mistakes) => {
             eprintln!(
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     for name in config::unknown(values.keys().map(String::as_str)) {
         tracing::warn!("{name} is not a variable of this version; is it a typing mistake?");
     }
+    files::fit(role, &mut settings.gateway);
     // Before any thread: a panic on one must not leave a process that only looks alive.
     gateway::end_process_on_panic();
     match roles::run(role, settings) {

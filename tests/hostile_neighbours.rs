@@ -1,8 +1,10 @@
 //! What one peer does costs that peer: attacks beside healthy clients, each of whom must get every sequence number.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     thread,
 };
 
@@ -144,4 +146,31 @@ fn probes_are_answered_beside_more_idle_sockets_than_there_are_seats() {
     satellite.wait_for_ok(port, "/health");
     let _idle = idle(port, 200);
     assert_eq!(get(port, "/health").status, 200);
+}
+
+#[test]
+fn sockets_never_take_the_files_that_the_servers_need() {
+    let workspace = Workspace::start(&[]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("limited");
+    // Started as most systems start a process: with far fewer files than it may have.
+    let text = format!("#!/bin/sh\nulimit -S -n 200\nulimit -H -n 700\nexec {BINARY} \"$@\"\n");
+    fs::write(&script, text).expect("it can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let gateway = workspace.gateway(script.to_str().expect("a text"), &[]);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let mut open = Vec::new();
+    let refused = loop {
+        assert!(open.len() < 700, "it never refuses");
+        match Client::upgrade(gateway.port, "/websocket", &[]) {
+            Ok(client) => open.push(client),
+            Err(answer) => break answer,
+        }
+    };
+    assert_eq!(refused.status, 503);
+    assert!(open.len() > 200, "{} and no more", open.len());
+    let _idle = idle(gateway.port, 300);
+    assert_eq!(get(gateway.port, "/readyz").status, 200);
+    witnesses.get(&workspace, 100);
+    assert_eq!(gateway.metric("ddp_edge_accept_errors_total", &[]), 0.0);
 }

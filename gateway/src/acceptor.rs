@@ -13,7 +13,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{admission::Accepted, metrics, shared::Shared};
+use crate::{admission::Accepted, complaints::Complaints, metrics, shared::Shared};
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 4_096;
@@ -58,6 +58,7 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
+    let complaints = Complaints::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -75,7 +76,7 @@ pub(crate) async fn run(
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 metrics::accept_failed();
-                tracing::warn!(%error, "accept has failed");
+                complaints.warn("accept has failed", &error);
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

@@ -20,10 +20,8 @@ use crate::{config::Config, metrics};
 
 mod lobby;
 
-use lobby::{LOBBY_MAX, Lobby, Visitor};
+use lobby::{Lobby, Visitor};
 
-/// Sockets beyond the limit of websockets: those in the lobby, and as many that were sent away and are not gone yet.
-const SPARE_SOCKETS: usize = 2 * LOBBY_MAX;
 /// Handshakes beyond the rate wait this long at most.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
 /// Handshakes that may come at once: this much of the rate.
@@ -38,6 +36,7 @@ pub(crate) struct Admission {
     /// Told when the last websocket has gone.
     emptied: Notify,
     websockets_max: usize,
+    sockets_max: usize,
     /// Websockets without a login, per address or /64; empty where the limit does not apply.
     anonymous: DashMap<IpAddr, usize>,
     anonymous_max: Option<usize>,
@@ -69,10 +68,11 @@ impl Admission {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             sockets: (0..config.shards).map(|_| AtomicUsize::new(0)).collect(),
-            lobby: Mutex::default(),
+            lobby: Mutex::new(Lobby::new(config.lobby_max)),
             websockets: AtomicUsize::new(0),
             emptied: Notify::new(),
             websockets_max: config.connections_max,
+            sockets_max: config.sockets_max(),
             anonymous: DashMap::new(),
             anonymous_max: (config.forwarded_count > 0).then_some(config.anonymous_per_address),
             next_handshake: Mutex::new(Instant::now()),
@@ -106,7 +106,7 @@ impl Admission {
             total += sockets;
             best = best.min((sockets, shard));
         }
-        if total >= self.websockets_max.saturating_add(SPARE_SOCKETS) {
+        if total >= self.sockets_max {
             return Err(Refusal::NodeFull);
         }
         self.sockets[best.1].fetch_add(1, Ordering::Relaxed);
@@ -260,7 +260,7 @@ pub(crate) fn group(address: IpAddr) -> IpAddr {
 mod tests {
     use std::{net::IpAddr, sync::Arc, time::Instant};
 
-    use super::{Admission, HANDSHAKE_WAIT, Refusal, SPARE_SOCKETS, group};
+    use super::{Admission, HANDSHAKE_WAIT, Refusal, group};
     use crate::config::Config;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(second.upgrade(None), Err(Refusal::NodeFull));
         drop(first);
         second.upgrade(None).unwrap();
-        let _rest: Vec<_> = (0..SPARE_SOCKETS)
+        let _rest: Vec<_> = (2..=admission.sockets_max)
             .map(|_| admission.seat(PEER).unwrap())
             .collect();
         assert!(admission.seat(PEER).is_err());

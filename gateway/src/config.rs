@@ -20,8 +20,10 @@ pub struct Config {
     pub limits: Arc<Limits>,
     /// Trusted proxies in front (`HTTP_FORWARDED_COUNT`): which element of `X-Forwarded-For`, from the end, is the client.
     pub forwarded_count: usize,
-    /// Open sockets on this node; more get 503 before the upgrade.
+    /// Open websockets on this node; more get 503 before the upgrade.
     pub connections_max: usize,
+    /// Sockets beside them that speak HTTP; for one more the oldest of them goes.
+    pub lobby_max: usize,
     /// Sockets without login from one address (IPv6: one /64); only judged when `forwarded_count` > 0.
     pub anonymous_per_address: usize,
     /// Websocket handshakes admitted per second; more wait, then get 503 with Retry-After.
@@ -68,6 +70,7 @@ impl Default for Config {
             limits: Arc::new(Limits::default()),
             forwarded_count: 0,
             connections_max: 100_000,
+            lobby_max: 1_024,
             anonymous_per_address: 200,
             handshakes_per_second: 2_000,
             logins_per_second: 1_000,
@@ -86,6 +89,14 @@ impl Default for Config {
             instance_ping: Duration::from_secs(10),
             sweep_every: Duration::from_secs(60),
         }
+    }
+}
+
+impl Config {
+    /// Sockets at the same time: the websockets, the lobby, and as many again that were sent away and are not gone yet.
+    pub fn sockets_max(&self) -> usize {
+        self.connections_max
+            .saturating_add(self.lobby_max.saturating_mul(2))
     }
 }
 

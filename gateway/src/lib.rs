@@ -20,6 +20,7 @@ mod admission;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod bus;
+mod complaints;
 pub mod config;
 mod handlers;
 mod http;

@@ -244,7 +244,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "DDP_EDGE_MAX_CONNECTIONS",
         "100000",
         Gateway,
-        "open sockets on this node; more get 503",
+        "open sockets on this node, fewer where the system lets it open fewer files; more get 503",
     ),
     var(
         "DDP_EDGE_ANONYMOUS_PER_ADDRESS",

@@ -8,12 +8,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// Sockets that may speak HTTP at the same time, whatever is upgraded.
-pub(super) const LOBBY_MAX: usize = 1_024;
-
 /// Everybody in the lobby, by address and age.
-#[derive(Default)]
 pub(super) struct Lobby {
+    room: usize,
     groups: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
     count: usize,
     last: u64,
@@ -33,9 +30,19 @@ impl Visitor {
 }
 
 impl Lobby {
+    /// Room for so many sockets, whatever is upgraded.
+    pub(super) fn new(room: usize) -> Self {
+        Self {
+            room,
+            groups: HashMap::new(),
+            count: 0,
+            last: 0,
+        }
+    }
+
     /// Lets one in; whether another one had to go for it.
     pub(super) fn enter(&mut self, group: IpAddr) -> (Visitor, bool) {
-        let full = self.count >= LOBBY_MAX;
+        let full = self.count >= self.room;
         if full {
             self.send_one_away();
         }
@@ -91,16 +98,18 @@ impl Lobby {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 100;
+
     fn address(last: u8) -> IpAddr {
         [203, 0, 113, last].into()
     }
 
     #[test]
     fn the_oldest_of_the_fullest_address_goes() {
-        let mut lobby = Lobby::default();
+        let mut lobby = Lobby::new(ROOM);
         let (probe, _) = lobby.enter(address(1));
-        let flood: Vec<_> = (1..LOBBY_MAX).map(|_| lobby.enter(address(2)).0).collect();
-        assert_eq!(lobby.count, LOBBY_MAX);
+        let flood: Vec<_> = (1..ROOM).map(|_| lobby.enter(address(2)).0).collect();
+        assert_eq!(lobby.count, ROOM);
         let (late, sent_away) = lobby.enter(address(3));
         assert!(sent_away);
         assert!(flood[0].sent_away.is_cancelled());
@@ -115,8 +124,8 @@ mod tests {
 
     #[test]
     fn where_everybody_has_one_the_oldest_of_all_goes() {
-        let mut lobby = Lobby::default();
-        let all: Vec<_> = (0..LOBBY_MAX)
+        let mut lobby = Lobby::new(ROOM);
+        let all: Vec<_> = (0..ROOM)
             .map(|number| lobby.enter(IpAddr::from((number as u32).to_be_bytes())).0)
             .collect();
         lobby.enter(address(1));

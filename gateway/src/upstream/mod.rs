@@ -3,7 +3,6 @@
 //!
 //! Under test the far side is a script ([`script::Script`]), as [`crate::io::Io::Memory`] is a socket.
 
-mod complaints;
 pub(crate) mod flights;
 #[cfg(test)]
 pub(crate) mod script;
@@ -17,8 +16,8 @@ use protocol::ddp;
 use store::{Instance, Room, Store, User, bson::Bson};
 use tokio::runtime;
 
-use self::{complaints::Complaints, traffic::Traffic};
-use crate::{metrics, readiness::Readiness};
+use self::traffic::Traffic;
+use crate::{complaints::Complaints, metrics, readiness::Readiness};
 
 /// The name of our service on the bus, the original's.
 pub(crate) const SERVICE: &str = "streamer";
