@@ -5,7 +5,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use backplane::{Bus, Incoming, Service};
+use backplane::{Bus, GapCause, Incoming, Service};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use store::Store;
 use tokio::{runtime, task::LocalSet};
@@ -154,11 +154,12 @@ impl Core {
             Incoming::NodeDown { .. } => {}
             Incoming::Gap(gap) => {
                 tracing::warn!(cause = gap.cause.label(), scope = ?gap.scope, "events may have been missed");
-                if gap.cause == backplane::GapCause::ConnectionLost {
-                    self.state.gaps.borrow_mut().note_outage(gap.since, now());
-                }
                 // Whatever its scope on the bus: any socket may listen to any emitter.
-                self.gap(gap.cause.label(), Scope::All, gap.since);
+                if gap.cause == GapCause::ConnectionLost {
+                    self.outage(gap.cause.label(), gap.since);
+                } else {
+                    self.gap(gap.cause.label(), Scope::All, gap.since);
+                }
                 self.forget();
             }
             Incoming::Settled => {
@@ -185,7 +186,7 @@ impl Core {
             ToBus::Stalled { since } => {
                 let lag_ms = since.elapsed().as_millis();
                 tracing::error!(lag_ms, "the bus thread stood still");
-                self.gap("stall", Scope::All, since);
+                self.outage("stall", since);
             }
             ToBus::Activity(caller) => self.activity(&caller),
             ToBus::Method {

@@ -117,7 +117,9 @@ impl Core {
     /// Somebody has logged out, logged in before or not.
     pub(crate) fn logged_out(self: &Rc<Self>, caller: &Caller) {
         let user = self.state.people.borrow_mut().log_out(caller.place());
-        let args = logout(&caller.connection, user.as_deref());
+        // Of a client that has gone meanwhile presence has been told.
+        let told = user.as_deref().or(caller.user.as_deref());
+        let args = logout(&caller.connection, told);
         self.upstream.broadcast("accounts.logout", &args);
         self.state.instance.borrow_mut().changed = true;
         if let Some(user) = &user {

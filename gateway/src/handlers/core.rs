@@ -121,7 +121,14 @@ impl Core {
     /// Notes that something may have been missed since then.
     pub(crate) fn gap(&self, cause: &'static str, scope: Scope, since: Instant) {
         metrics::gap(cause);
-        self.state.gaps.borrow_mut().note(scope, since);
+        self.state.gaps.borrow_mut().note(scope, since, now());
+        self.wake.gap.notify_one();
+    }
+
+    /// Notes that the bus was away since then, or that we stood still.
+    pub(crate) fn outage(&self, cause: &'static str, since: Instant) {
+        metrics::gap(cause);
+        self.state.gaps.borrow_mut().note_outage(since, now());
         self.wake.gap.notify_one();
     }
 

@@ -51,12 +51,12 @@ impl Core {
     /// Publishes a record's message to everybody who has subscribed its publication.
     pub(crate) fn emit_record(&self, stream: Stream, message: String, received: Instant) {
         let topic = Topic::new(stream, "");
-        let shards = self.interest.shards(topic.borrow());
-        if shards != 0 {
-            let body = Body::Message(message.into());
-            let publication = Publication::new(To::Topic(topic), body, Class::Data, received);
-            self.state.post.borrow_mut().publish(shards, publication);
-        }
+        let body = Body::Message(message.into());
+        let publication = Publication::new(To::Topic(topic), body, Class::Data, received);
+        let mut post = self.state.post.borrow_mut();
+        // Whoever has just been answered is no interest yet, and no other word would mend what he misses.
+        let everybody = post.all();
+        post.publish(everybody, publication);
     }
 
     /// Publishes `<uid>/<event>` of `notify-user` to each of these, with the same arguments.

@@ -8,7 +8,7 @@ use store::Room;
 use super::core::Core;
 use crate::{
     metrics,
-    state::grants::{Facts, GrantId, Ground},
+    state::grants::{Facts, GrantId, Ground, Stamp},
     streams::{
         question::{About, Question},
         table::RoomRule,
@@ -29,6 +29,8 @@ pub(crate) enum Verdict {
     No,
     /// It cannot be known now.
     Unknown,
+    /// It moved faster than it could be asked; whoever moved it has it judged again.
+    Moved,
     /// The grant is gone: revoked, or nobody waits any more.
     Gone,
 }
@@ -49,10 +51,9 @@ impl Core {
             let answer = self
                 .flights
                 .verdicts
-                .ask(
-                    (id, stamp),
-                    || async move { core.judge(id, &question).await },
-                )
+                .ask((id, stamp), || async move {
+                    core.judge(id, stamp, &question).await
+                })
                 .await;
             let mut grants = self.state.grants.borrow_mut();
             match grants.stamp(id) {
@@ -65,14 +66,25 @@ impl Core {
                     grants.allow(id, stamp);
                     Verdict::Yes
                 }
+                Ok(false) if grants.take_hope(id) => {
+                    // All who wait for this answer ask again.
+                    grants.touch(id);
+                    continue;
+                }
                 Ok(false) => Verdict::No,
                 Err(Unknown) => Verdict::Unknown,
             };
         }
-        Verdict::Unknown
+        self.touched([id]);
+        Verdict::Moved
     }
 
-    async fn judge(self: &Rc<Self>, id: GrantId, question: &Question) -> Result<bool, Unknown> {
+    async fn judge(
+        self: &Rc<Self>,
+        id: GrantId,
+        stamp: Stamp,
+        question: &Question,
+    ) -> Result<bool, Unknown> {
         match &question.about {
             About::Permission { any_of, setting } => {
                 if let Some(setting) = setting
@@ -89,7 +101,8 @@ impl Core {
                 let Some(chain) = self.chain(room).await? else {
                     return Ok(false);
                 };
-                {
+                // What was read before the last event may be older than what a later question has found.
+                if self.state.grants.borrow().stamp(id) == Some(stamp) {
                     let mut grants = self.state.grants.borrow_mut();
                     grants.rest_on(id, grounds(&chain));
                     for room in &chain {

@@ -83,7 +83,7 @@ impl Core {
                     touched.push(id)
                 }
                 // A question under way may have been answered by what was before.
-                Change::Updated if is_here && !grants.is_allowed(id) => touched.push(id),
+                Change::Updated if is_here || grants.is_inherited(id) => grants.hope(id),
                 _ => {}
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     link::{Caller, Effect, Ticket},
     metrics,
     streams::{request::EVENT_BYTES_MAX, table::Stream},
+    upstream::CallError,
 };
 
 /// What a method ends with: its result, raw JSON.
@@ -66,12 +67,19 @@ impl Core {
             let (id, token) = (quoted(&user.id), quoted(&user.hashed_token));
             let params = format!("[{{\"userId\":{id},\"token\":{token}}}]");
             leaving(true);
-            if let Err(error) = self.call("accounts.logout", &params).await {
+            // To its end even if the client goes meanwhile: others stand on the same token, and must hear of it.
+            let (core, caller) = (self.clone(), caller.clone());
+            let taking_back = tokio::task::spawn_local(async move {
+                let outcome = core.upstream.call("accounts.logout", &params).await;
+                core.told(outcome).map(|_| core.logged_out(&caller))
+            });
+            if let Ok(Err(error)) = taking_back.await {
                 leaving(false);
                 return (Err(error), Effect::Nothing);
             }
+        } else {
+            self.logged_out(caller);
         }
-        self.logged_out(caller);
         (Ok(None), Effect::Close(CloseReason::LoggedOut))
     }
 
@@ -99,19 +107,18 @@ impl Core {
             None => ("null".to_owned(), "null".to_owned()),
         };
         let call_params = format!("[{user},{token},{},{params}]", quoted(name));
-        let Some(answer) = self
-            .call("meteor.callMethodWithToken", &call_params)
-            .await?
-        else {
+        let action = "meteor.callMethodWithToken";
+        let outcome = self.upstream.call_for_client(action, &call_params).await;
+        let Some(answer) = self.told(outcome)? else {
             return Ok(None);
         };
         let text = std::str::from_utf8(&answer).map_err(|_| ddp::Error::internal())?;
         Ok(ejson::field(text, "result").map(|result| answer.slice_ref(result.as_bytes())))
     }
 
-    /// One call on behalf of a client, with the error that the client gets.
-    async fn call(&self, action: &str, params: &str) -> Outcome {
-        self.upstream.call(action, params).await.map_err(|error| {
+    /// What came out of a call, with the error that the client gets.
+    fn told(&self, outcome: Result<Option<Bytes>, CallError>) -> Outcome {
+        outcome.map_err(|error| {
             if !error.is_refusal() {
                 self.upstream.complain("a call failed", &error);
             }

@@ -27,9 +27,14 @@ pub(crate) async fn run(core: Rc<Core>) {
 impl Core {
     /// Asks for the whole of one mirror and publishes what is new; whether there was an answer.
     async fn fill(&self, source: &'static Source) -> bool {
+        let before = self.state.mirrors.borrow().moved;
         let Ok(Some(answer)) = self.upstream.call(source.action, "[]").await else {
             return false;
         };
+        // What an event has told meanwhile may be newer than the answer.
+        if self.state.mirrors.borrow().moved != before {
+            return false;
+        }
         let Ok(answer) = std::str::from_utf8(&answer) else {
             return false;
         };
@@ -72,7 +77,10 @@ impl Core {
         fields: Option<String>,
         received: Instant,
     ) {
-        let message = self.state.mirrors.borrow_mut().put(source, id, fields);
+        let mut mirrors = self.state.mirrors.borrow_mut();
+        mirrors.moved += 1;
+        let message = mirrors.put(source, id, fields);
+        drop(mirrors);
         if let Some(message) = message {
             self.emit_record(source.stream, message, received);
         }

@@ -51,8 +51,9 @@ impl Core {
     async fn judge_again(self: &Rc<Self>, id: GrantId) {
         for attempt in 1..=ATTEMPTS_MAX {
             match self.verdict(id).await {
-                Verdict::Yes | Verdict::Gone => return,
+                Verdict::Yes | Verdict::Moved | Verdict::Gone => return,
                 Verdict::No => break,
+                Verdict::Unknown if attempt == ATTEMPTS_MAX => break,
                 Verdict::Unknown => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
             }
         }

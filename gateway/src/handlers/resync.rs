@@ -46,6 +46,13 @@ impl Core {
                 Scope::All => continue,
                 Scope::User(user) => self.state.people.borrow().of_user(user).to_vec(),
                 Scope::Room(room) => self.state.grants.borrow().followers(room),
+                Scope::Followers(room) => {
+                    let users = self.state.rooms.borrow_mut().followers(room);
+                    let people = self.state.people.borrow();
+                    let users = users.unwrap_or_default();
+                    let places = users.iter().flat_map(|user| people.of_user(user));
+                    places.copied().collect()
+                }
             };
             post.resync(&places, over);
         }

@@ -11,7 +11,7 @@ use std::{
 use backplane::Event;
 use protocol::ddp::ejson;
 
-use super::core::Core;
+use super::core::{Core, now};
 use crate::{
     metrics,
     state::{
@@ -21,13 +21,13 @@ use crate::{
     streams::request::ROOMS_CHANGED,
 };
 
-/// Followers of a room that are told of a gap one by one; more, and everybody is.
-const FOLLOWERS_TOLD_MAX: usize = 64;
-
 impl Core {
     /// Whether an event of a room waits behind a look-up of it.
     pub(crate) fn must_wait(&self, args: &str) -> bool {
         let holds = self.state.holds.borrow();
+        if holds.is_empty() {
+            return false;
+        }
         let room = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string);
         room.is_some_and(|room| holds.holds(&room))
     }
@@ -50,14 +50,7 @@ impl Core {
         }
         metrics::hold_overflow();
         self.gap("hold", Scope::Room(room.clone()), received);
-        let followers = self.state.rooms.borrow_mut().followers(&room);
-        let followers = followers.unwrap_or_default();
-        if followers.len() > FOLLOWERS_TOLD_MAX {
-            return self.gap("hold", Scope::All, received);
-        }
-        for user in followers.iter() {
-            self.gap("hold", Scope::User(user.clone()), received);
-        }
+        self.gap("hold", Scope::Followers(room), received);
     }
 
     /// A room is new, changed or gone.
@@ -85,11 +78,13 @@ impl Core {
         };
         let removed = ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"");
         let ground = GroundRef::Room(&id);
-        let mut touched = self.heard_of(ground);
-        let is_known = !touched.is_empty();
         let mut grants = self.state.grants.borrow_mut();
-        if is_known && !grants.facts_changed(ground, facts(room)) && !removed {
-            touched.clear();
+        let mut recent = self.state.recent.borrow_mut();
+        let mut touched = Vec::new();
+        let is_known = grants.has_dependents(ground);
+        if !is_known || grants.facts_changed(ground, facts(room)) || removed {
+            recent.hear(ground, now());
+            touched = grants.dependents(ground);
         }
         // Whether a team is open to everybody is told by its main room alone.
         if let Some(team) = team_of_main_room(room) {
@@ -99,10 +94,11 @@ impl Core {
                 ..Facts::default()
             };
             if grants.facts_changed(team, privacy) || removed {
+                recent.hear(team, now());
                 touched.extend(grants.dependents(team));
             }
         }
-        drop(grants);
+        drop((grants, recent));
         // Without a grant nothing says whether it has changed: somebody may have asked for it before it was there, or is
         // about to write there.
         if !is_known || !touched.is_empty() {

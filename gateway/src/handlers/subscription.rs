@@ -1,10 +1,9 @@
 //! Subscriptions: what a shard could not decide alone, and their end.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use protocol::ddp;
-use tokio::time::Instant;
 
 use super::{
     core::{Core, now},
@@ -32,10 +31,10 @@ impl Core {
         name: String,
         params: Bytes,
     ) {
-        let started = Instant::now();
+        let started = now();
         let outcome = self.decide(&caller, sub, &name, &params).await;
         if outcome.is_ok() {
-            metrics::subscribed(&name, started.elapsed());
+            metrics::subscribed(&name, now() - started);
         }
         let answer = Answer::Subscription { outcome };
         self.post(ticket, ToShard::Answer(ticket, answer));
@@ -76,6 +75,7 @@ impl Core {
             people.stand(sub, Behind::Grant(grant));
             grant
         };
+        let asked = now();
         let is_allowed = self.state.grants.borrow().is_allowed(grant);
         let verdict = if is_allowed {
             Verdict::Yes
@@ -86,10 +86,10 @@ impl Core {
         let holds = self.state.grants.borrow().holds(grant, sub);
         match verdict {
             Verdict::Yes if holds => {
-                self.doubt(grant);
+                self.doubt(grant, asked);
                 Ok(())
             }
-            Verdict::Unknown if holds => {
+            Verdict::Unknown | Verdict::Moved if holds => {
                 self.end(sub);
                 Err(ddp::Error::internal())
             }
@@ -101,11 +101,13 @@ impl Core {
     }
 
     /// Something was heard of what a fresh verdict rests on: whoever gave it may not have heard that yet.
-    fn doubt(&self, grant: GrantId) {
+    fn doubt(&self, grant: GrantId, asked: Instant) {
         let (grants, recent) = (self.state.grants.borrow(), self.state.recent.borrow());
         let now = now();
         let mut grounds = grants.grounds(grant).into_iter();
-        if grounds.any(|ground| recent.is_fresh(ground.borrow(), ONCE_MORE, now)) {
+        // Counted from the question: a slow answer may be by what was true when it came.
+        let within = ONCE_MORE + (now - asked);
+        if grounds.any(|ground| recent.is_fresh(ground.borrow(), within, now)) {
             self.state.rejudge.borrow_mut().doubted(grant, now);
         }
         self.wake.rejudge.notify_one();

@@ -196,7 +196,7 @@ impl Core {
             "media-calls" if args.len() == 1 && ejson::string(first).is_some() => {
                 let params = format!("[{},{first}]", quoted(&user.id));
                 let action = "media-call.processSerializedSignal";
-                if let Err(error) = self.upstream.call(action, &params).await {
+                if let Err(error) = self.upstream.call_for_client(action, &params).await {
                     self.upstream.complain("a signal was not processed", &error);
                 }
                 // Never passed on: the service answers with signals of its own.

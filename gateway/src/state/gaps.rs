@@ -14,11 +14,16 @@ use std::{
 /// Scopes that are answered one by one; more at once, and everybody is.
 const SCOPES_MAX: usize = 1_000;
 
+/// One outage is noticed by several; so much later it is another one, or goes on.
+const NOTICED_TWICE: Duration = Duration::from_secs(1);
+
 /// Whose events may have been missed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     All,
     Room(Arc<str>),
+    /// The users who follow a room with all their rooms.
+    Followers(Arc<str>),
     User(Arc<str>),
 }
 
@@ -49,12 +54,15 @@ pub(crate) struct Due {
 }
 
 impl Gaps {
-    /// Notes that something may have been missed between `since` and now. Whoever connects after a resync has begun
+    /// Notes that something may have been missed between `since` and `now`. Whoever connects after a resync has begun
     /// reads everything from then on: a gap that ended before needs no other one.
-    pub(crate) fn note(&mut self, scope: Scope, since: Instant) {
+    pub(crate) fn note(&mut self, scope: Scope, since: Instant, now: Instant) {
         if scope != Scope::All && self.scopes.len() < SCOPES_MAX {
             self.scopes.insert(scope);
-        } else if self.running.is_none_or(|running| since > running.since) {
+        } else if self
+            .running
+            .is_none_or(|running| since > running.since || now > running.since + NOTICED_TWICE)
+        {
             self.everybody = true;
         }
     }
@@ -64,9 +72,9 @@ impl Gaps {
         self.shards |= shards;
     }
 
-    /// The bus was away: the resync waits for [`Self::settled`].
+    /// The bus was away, or we stood still: peers may have forgotten us, so the resync waits for [`Self::settled`].
     pub(crate) fn note_outage(&mut self, since: Instant, now: Instant) {
-        self.note(Scope::All, since);
+        self.note(Scope::All, since, now);
         self.unsettled_since.get_or_insert(now);
     }
 
@@ -140,10 +148,10 @@ mod tests {
         let start = Instant::now();
         let now = start + Duration::from_secs(1);
         let mut gaps = Gaps::default();
-        gaps.note(Scope::All, start);
+        gaps.note(Scope::All, start, start);
         assert!(gaps.poll(start, WAIT, OVER).0.everybody);
-        gaps.note(Scope::All, now);
-        gaps.note(Scope::All, now);
+        gaps.note(Scope::All, now, now);
+        gaps.note(Scope::All, now, now);
         let (due, next) = gaps.poll(now, WAIT, OVER);
         assert!(!due.everybody);
         assert_eq!(next, Some(start + OVER));
@@ -156,19 +164,21 @@ mod tests {
         let since = Instant::now();
         let now = since + Duration::from_secs(31);
         let mut gaps = Gaps::default();
-        gaps.note(Scope::All, since);
-        assert!(gaps.poll(now, WAIT, OVER).0.everybody);
+        gaps.note_outage(since, now);
+        assert!(!gaps.poll(now, WAIT, OVER).0.everybody);
         // The bus, too, finds out that its peers had forgotten us meanwhile.
-        gaps.note(Scope::All, since + Duration::from_secs(1));
-        assert!(!gaps.poll(now + OVER, WAIT, OVER).0.everybody);
+        let later = now + WAIT / 2;
+        gaps.note(Scope::All, since + Duration::from_secs(1), later);
+        assert!(gaps.poll(now + WAIT, WAIT, OVER).0.everybody);
+        assert!(!gaps.poll(now + WAIT + OVER, WAIT, OVER).0.everybody);
     }
 
     #[test]
     fn a_small_scope_is_answered_alone_and_at_once() {
         let now = Instant::now();
         let mut gaps = Gaps::default();
-        gaps.note(Scope::User("u1".into()), now);
-        gaps.note(Scope::User("u1".into()), now);
+        gaps.note(Scope::User("u1".into()), now, now);
+        gaps.note(Scope::User("u1".into()), now, now);
         let (due, _) = gaps.poll(now, WAIT, OVER);
         assert_eq!(
             due,

@@ -110,6 +110,8 @@ struct Grant {
     birth: u32,
     version: u32,
     allowed: Option<Stamp>,
+    /// Its user may have become a member since the question was asked: a no is asked about again.
+    hopeful: bool,
     subs: Vec<Sub>,
     /// Beyond what the question itself names.
     further: Vec<Ground>,
@@ -139,6 +141,7 @@ impl Grants {
             birth,
             version: 0,
             allowed: None,
+            hopeful: false,
             // Nearly always one is all there will be.
             subs: vec![sub],
             further: Vec::new(),
@@ -257,6 +260,7 @@ impl Grants {
     pub(crate) fn allow(&mut self, id: GrantId, stamp: Stamp) {
         if let Some(grant) = self.get_mut(id) {
             grant.allowed = Some(stamp);
+            grant.hopeful = false;
         }
     }
 
@@ -271,6 +275,19 @@ impl Grants {
         if let Some(grant) = self.get_mut(id) {
             grant.version = grant.version.wrapping_add(1);
         }
+    }
+
+    /// Something has happened that can only turn a no into a yes. It happens with every message: the stamp stays.
+    pub(crate) fn hope(&mut self, id: GrantId) {
+        if let Some(grant) = self.get_mut(id) {
+            grant.hopeful = true;
+        }
+    }
+
+    /// Whether there was hope since the last question.
+    pub(crate) fn take_hope(&mut self, id: GrantId) -> bool {
+        self.get_mut(id)
+            .is_some_and(|grant| std::mem::take(&mut grant.hopeful))
     }
 
     /// Something has happened to all grants.

@@ -52,7 +52,6 @@ impl Holds {
         true
     }
 
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -16,12 +16,16 @@ const ENTRIES_MAX: usize = 100_000;
 /// Old facts are cleared out when there are so many: twice what was still fresh the last time.
 const CLEAR_AT_MIN: usize = 1_024;
 
+/// Time between two clearings, however much is asked.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Facts of one kind by id.
 pub(crate) struct Known<V> {
     /// What it is called in metrics.
     pub(crate) name: &'static str,
     entries: HashMap<Arc<str>, Entry<V>>,
     clear_at: usize,
+    cleared: Option<Instant>,
     /// Counts the questions.
     asked: u64,
 }
@@ -51,6 +55,7 @@ impl<V: Clone> Known<V> {
             name,
             entries: HashMap::new(),
             clear_at: CLEAR_AT_MIN,
+            cleared: None,
             asked: 0,
         }
     }
@@ -73,10 +78,11 @@ impl<V: Clone> Known<V> {
     pub(crate) fn ask(&mut self, id: &Arc<str>, now: Instant) -> Asked {
         self.asked += 1;
         let asked = Asked(self.asked);
-        if self.entries.len() >= self.clear_at {
-            self.entries
-                .retain(|_, entry| entry.value.is_none() || now < entry.at + KEEP);
+        if self.entries.len() >= self.clear_at && self.cleared.is_none_or(|at| now >= at + PAUSE) {
+            // A question that old is not under way any more: whoever asked it has gone.
+            self.entries.retain(|_, entry| now < entry.at + KEEP);
             self.clear_at = (self.entries.len() * 2).clamp(CLEAR_AT_MIN, ENTRIES_MAX);
+            self.cleared = Some(now);
         }
         if self.entries.len() < ENTRIES_MAX {
             let entry = Entry {
@@ -139,6 +145,19 @@ mod tests {
         known.learn(&id, again, Some(2));
         assert!(matches!(known.get(&id, now), Fact::Known(2)));
         assert!(matches!(known.get(&id, now + KEEP), Fact::Unknown));
+    }
+
+    #[test]
+    fn questions_that_were_given_up_are_cleared_out() {
+        let (mut known, now) = (Known::<bool>::new("test"), Instant::now());
+        for number in 0..2_000 {
+            known.ask(&format!("{number}").into(), now);
+        }
+        let later = now + KEEP * 2;
+        for number in 2_000..5_000 {
+            known.ask(&format!("{number}").into(), later);
+        }
+        assert!(known.len() <= 3_000);
     }
 
     #[test]

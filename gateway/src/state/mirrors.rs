@@ -12,6 +12,8 @@ const DOCUMENTS_MAX: usize = 1_000;
 /// What the monolith told.
 #[derive(Default)]
 pub(crate) struct Mirrors {
+    /// Counts what events have changed.
+    pub(crate) moved: u64,
     login_services: Mirror,
     client_versions: Mirror,
 }

@@ -128,7 +128,7 @@ impl Say {
 pub(crate) static EVENTS: &[Event] = &[
     on("license.sync").first(&[Everybody]).publish(&[say(NotifyAll, "license", "[]")]),
     on("license.actions").first(&[Everybody]).publish(&[say(NotifyAll, "license", "[]")]),
-    on("abac.config.changed").publish(&[say(NotifyLogged, "abac-config-changed", "[]")]),
+    on("abac.config.changed").first(&[Everybody]).publish(&[say(NotifyLogged, "abac-config-changed", "[]")]),
     on("emoji.deleteCustom").publish(&[say(NotifyLogged, "deleteEmojiCustom", r#"[{"emojiData":<0>}]"#)]),
     on("emoji.updateCustom").publish(&[say(NotifyLogged, "updateEmojiCustom", r#"[{"emojiData":<0>}]"#)]),
     on("user.forceLogout").publish(&[say(NotifyUser, "<0>/force_logout", "[<?1>]")]).last(&[ForceLogout]),

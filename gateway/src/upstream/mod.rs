@@ -40,7 +40,10 @@ pub(crate) enum CallError {
 /// Everybody behind this gateway.
 pub(crate) struct Upstream {
     far: Far,
-    traffic: Traffic,
+    /// What clients call, and what we ask ourselves: large or slow calls of clients must not stand in the way of verdicts,
+    /// logins and presence.
+    clients: Traffic,
+    own: Traffic,
     complaints: Complaints,
 }
 
@@ -91,7 +94,8 @@ impl Upstream {
     fn of(far: Far) -> Self {
         Self {
             far,
-            traffic: Traffic::default(),
+            clients: Traffic::default(),
+            own: Traffic::default(),
             complaints: Complaints::default(),
         }
     }
@@ -150,16 +154,26 @@ impl Upstream {
         action: &str,
         params: &str,
     ) -> Result<Option<Bytes>, CallError> {
-        self.call_within(action, params, None).await
+        self.call_within(&self.own, action, params, None).await
+    }
+
+    /// As [`Self::call`], with what a client has sent.
+    pub(crate) async fn call_for_client(
+        &self,
+        action: &str,
+        params: &str,
+    ) -> Result<Option<Bytes>, CallError> {
+        self.call_within(&self.clients, action, params, None).await
     }
 
     async fn call_within(
         &self,
+        traffic: &Traffic,
         action: &str,
         params: &str,
         timeout: Option<Duration>,
     ) -> Result<Option<Bytes>, CallError> {
-        let Some(_under_way) = self.traffic.enter(params.len()) else {
+        let Some(_under_way) = traffic.enter(params.len()) else {
             metrics::call_refused();
             return Err(CallError::TooMuch);
         };
@@ -182,7 +196,10 @@ impl Upstream {
     /// # Errors
     /// Where it cannot be known.
     pub(crate) async fn ask_bool(&self, action: &str, params: &str) -> Result<bool, Unknown> {
-        match self.call_within(action, params, Some(VERDICT_WITHIN)).await {
+        match self
+            .call_within(&self.own, action, params, Some(VERDICT_WITHIN))
+            .await
+        {
             Ok(Some(answer)) if *answer == *b"true" => Ok(true),
             Ok(Some(answer)) if *answer == *b"false" => Ok(false),
             // JavaScript's undefined and null are falsy, anything else is not an answer to this question.

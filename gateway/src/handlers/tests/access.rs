@@ -259,3 +259,47 @@ async fn one_of_two_guests_loses_his_own_subscription_only() {
     assert!(!stage.is_live(sub));
     assert!(stage.is_live(all));
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_busy_room_can_be_followed() {
+    let mut stage = Stage::new(1, world());
+    let place = bob(&mut stage).await;
+    stage.script.slowness.set(2_000);
+    let (number, _) = stage.subscribe(place, "stream-room-messages", r#"["p"]"#);
+    for _ in 0..400 {
+        stage.event("watch.subscriptions", membership("updated", "p", ""));
+        stage.pass(Duration::from_millis(50)).await;
+    }
+    assert_eq!(stage.answered(place, number), Some(&Answered::Ready));
+    let called = stage.script.called.borrow();
+    let asked = called
+        .iter()
+        .filter(|(action, _)| action == "authorization.canReadRoom");
+    assert!(asked.count() <= 2);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_team_that_turned_private_is_doubted_by_who_comes_next() {
+    let mut world = world();
+    world.rooms.get_mut("c").unwrap().team = Some("t1".into());
+    let mut stage = Stage::new(1, world);
+    let place = bob(&mut stage).await;
+    let args =
+        r#"[{"clientAction":"updated","room":{"_id":"m","t":"p","teamId":"t1","teamMain":true}}]"#;
+    // Somebody follows a room of the team already.
+    let (first, _) = follow(&mut stage, place, "c").await;
+    stage.event("watch.rooms", args.into());
+    stage.unsubscribe(first);
+    let (sub, ready) = follow(&mut stage, place, "c").await;
+    assert!(ready, "by what authorization has heard");
+    stage
+        .script
+        .world
+        .borrow_mut()
+        .rooms
+        .get_mut("c")
+        .unwrap()
+        .kind = "p".into();
+    stage.pass(3 * SECOND).await;
+    assert!(!stage.is_live(sub));
+}
