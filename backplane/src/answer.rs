@@ -131,7 +131,7 @@ pub(crate) fn received(error: &ErrorObject<'_>) -> RemoteError {
         message: text(&error.message).unwrap_or_default(),
         code: error.code.as_ref().map(ToString::to_string),
         kind: text(&error.kind),
-        is_client_safe: error.is_client_safe.unwrap_or(false),
+        is_client_safe: error.is_client_safe,
         error_type: text(&error.error_type),
         reason: text(&error.reason),
         details: error

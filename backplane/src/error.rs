@@ -75,7 +75,8 @@ pub struct RemoteError {
     pub code: Option<String>,
     /// Moleculer's `type`, such as `SERVICE_NOT_FOUND`.
     pub kind: Option<String>,
-    pub is_client_safe: bool,
+    /// Whether it says that clients may see it; `None` where it says nothing.
+    pub is_client_safe: Option<bool>,
     /// `Meteor.Error` for Meteor errors.
     pub error_type: Option<String>,
     pub reason: Option<String>,

@@ -90,7 +90,7 @@ both! {
             let (outcome, ()) = tokio::join!(here.call("echo.it", "[]", CallOptions::default()), serve);
             let remote = refusal(outcome);
             assert_eq!(remote.meteor(), Some(error));
-            assert!(remote.is_client_safe);
+            assert_eq!(remote.is_client_safe, Some(true));
         }
     }
 

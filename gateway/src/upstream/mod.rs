@@ -370,12 +370,37 @@ impl CallError {
             return ddp::Error::internal();
         };
         let is_number = matches!(thrown.error, Code::Number(_));
-        ddp::Error::recovered(
-            &thrown.error.to_string(),
-            is_number,
-            thrown.reason,
-            thrown.details,
-        )
+        ddp::Error {
+            is_client_safe: remote.is_client_safe != Some(false),
+            ..ddp::Error::recovered(
+                &thrown.error.to_string(),
+                is_number,
+                thrown.reason,
+                thrown.details,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backplane::RemoteError;
+
+    use super::*;
+
+    #[test]
+    fn an_error_that_is_not_meant_for_clients_stays_one() {
+        for (told, expected) in [(Some(false), false), (Some(true), true), (None, true)] {
+            let remote = RemoteError {
+                message: "No [403]".into(),
+                error_type: Some("Meteor.Error".into()),
+                is_client_safe: told,
+                ..RemoteError::default()
+            };
+            let kind = ErrorKind::Refused(Box::new(remote));
+            let error = CallError::Failed(backplane::Error::new(kind, "a")).to_client();
+            assert_eq!(error.is_client_safe, expected, "{told:?}");
+        }
     }
 }
 

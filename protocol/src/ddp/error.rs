@@ -13,6 +13,8 @@ pub struct Error {
     pub reason: Option<Cow<'static, str>>,
     /// Raw JSON for programs, such as `{"timeToReset":1200}`.
     pub details: Option<Bytes>,
+    /// Whether its thrower meant it for clients: of our own errors every one.
+    pub is_client_safe: bool,
 }
 
 /// Meteor's codes are numbers for its own errors and text for an application's.
@@ -29,6 +31,7 @@ impl Error {
             error: ErrorCode::Text(code.into()),
             reason,
             details: None,
+            is_client_safe: true,
         }
     }
 
@@ -112,6 +115,7 @@ impl Error {
             error,
             reason: reason.map(Cow::Owned),
             details,
+            is_client_safe: true,
         }
     }
 
@@ -129,7 +133,9 @@ impl Error {
 
     /// Appends the object of gateway.md 2.6, in Meteor's key order.
     pub(super) fn push_json(&self, out: &mut String) {
-        out.push_str(r#"{"isClientSafe":true,"errorType":"Meteor.Error","error":"#);
+        out.push_str(r#"{"isClientSafe":"#);
+        out.push_str(if self.is_client_safe { "true" } else { "false" });
+        out.push_str(r#","errorType":"Meteor.Error","error":"#);
         match &self.error {
             ErrorCode::Number(number) => out.push_str(&number.to_string()),
             ErrorCode::Text(text) => push_string(out, text),
@@ -152,6 +158,7 @@ impl Error {
             error: ErrorCode::Number(code),
             reason: Some(reason),
             details: None,
+            is_client_safe: true,
         }
     }
 }
@@ -175,6 +182,14 @@ mod tests {
         check(
             &Error::invalid_event_name(),
             r#"{"isClientSafe":true,"errorType":"Meteor.Error","error":"invalid-event-name","message":"[invalid-event-name]"}"#,
+        );
+        let kept = Error {
+            is_client_safe: false,
+            ..Error::invalid_event_name()
+        };
+        check(
+            &kept,
+            r#"{"isClientSafe":false,"errorType":"Meteor.Error","error":"invalid-event-name","message":"[invalid-event-name]"}"#,
         );
     }
 
