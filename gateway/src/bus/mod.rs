@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     handlers::{
         core::{Core, now},
-        instance, mirrors, rejudge, resync, settings, sweep,
+        instance, line, mirrors, rejudge, resync, settings, sweep,
     },
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -24,7 +24,7 @@ use crate::{
     state::{State, gaps::Scope, post::Post},
     streams::plan::announced,
     topics::Interest,
-    upstream::{SERVICE, Upstream},
+    upstream::{MONOLITH, SERVICE, Upstream},
 };
 
 /// What detached work may take after the end of the loop: `presence.removeConnection` of the last sockets.
@@ -82,6 +82,8 @@ async fn drive(parts: Parts) {
         actions: Vec::new(),
         events: announced().collect(),
     });
+    // Who was there before us is not announced.
+    core.nodes_changed();
     let until_shutdown = |work: LocalBoxFuture<'static, ()>| {
         let shutdown = shutdown.clone();
         tokio::task::spawn_local(async move {
@@ -89,6 +91,7 @@ async fn drive(parts: Parts) {
         });
     };
     until_shutdown(mirrors::run(core.clone()).boxed_local());
+    until_shutdown(line::run(core.clone()).boxed_local());
     until_shutdown(rejudge::run(core.clone()).boxed_local());
     until_shutdown(sweep::run(core.clone()).boxed_local());
     until_shutdown(resync::run(core.clone()).boxed_local());
@@ -132,7 +135,7 @@ async fn watch(core: Rc<Core>, bus: Bus) {
         let status = bus.status();
         core.readiness.set_bus(status.connected);
         core.readiness.set_announced(status.announced);
-        core.readiness.set_monolith(bus.has_service("meteor"));
+        core.readiness.set_monolith(bus.has_service(MONOLITH));
         tokio::time::sleep(STATE_EVERY).await;
     }
 }
@@ -147,11 +150,12 @@ impl Core {
             Incoming::Down => self.readiness.set_bus(false),
             Incoming::NodeUp(node) | Incoming::NodeOffers(node) => {
                 self.wake.offers.notify_waiters();
-                if node.services.iter().any(|service| service == "meteor") {
+                self.nodes_changed();
+                if node.services.iter().any(|service| service == MONOLITH) {
                     self.wake.refill.notify_one();
                 }
             }
-            Incoming::NodeDown { .. } => {}
+            Incoming::NodeDown { .. } => self.nodes_changed(),
             Incoming::Gap(gap) => {
                 tracing::warn!(cause = gap.cause.label(), scope = ?gap.scope, "events may have been missed");
                 // Whatever its scope on the bus: any socket may listen to any emitter.
@@ -169,6 +173,11 @@ impl Core {
                 self.wake.gap.notify_one();
             }
         }
+    }
+
+    fn nodes_changed(&self) {
+        let monoliths = self.upstream.monoliths();
+        self.state.relays.borrow_mut().know(monoliths);
     }
 
     /// Events may have been missed: facts, mirrors, limits and verdicts live on them.

@@ -10,7 +10,7 @@ use protocol::ddp::ejson;
 
 use super::core::Core;
 use crate::streams::{
-    ephemeral, events::Reaction, presence_status::PresenceStatus, table::Stream, topic::TopicRef,
+    ephemeral, events::Reaction, inquiry::Inquiry, presence_status::PresenceStatus, table::Stream, topic::TopicRef,
 };
 
 impl Core {
@@ -53,19 +53,20 @@ impl Core {
             Reaction::Setting => self.setting_changed(args),
             Reaction::Logout => self.logout_heard(args),
             Reaction::ForceLogout => self.force_logout(args),
-            Reaction::Relay => self.relayed(args, received),
+            Reaction::Relay => self.relayed(args, event),
             Reaction::PublishSetting => self.publish_setting(args, received),
             Reaction::PresenceStatus => self.publish_status(args, received),
             Reaction::EphemeralMessage => self.publish_ephemeral(args, received),
             Reaction::ImportedMessages => self.publish_imported(args, received),
+            Reaction::Inquiry => self.publish_inquiry(args, received),
             Reaction::LoginService => self.login_service_changed(args, received),
             Reaction::ClientVersion => self.client_version_changed(args, received),
         }
     }
 
     /// `stream`: what another process emits on a stream.
-    fn relayed(&self, args: &str, received: Instant) {
-        let relayed = self.state.relays.borrow_mut().read(args);
+    fn relayed(&self, args: &str, event: &Event) {
+        let relayed = self.state.relays.borrow_mut().read(&event.sender, args);
         if let Some(relayed) = relayed
             && let Some(stream) = Stream::named(&relayed.stream)
         {
@@ -73,7 +74,7 @@ impl Core {
                 stream,
                 event: &relayed.event,
             };
-            self.emit(topic, || relayed.args.as_str().into(), received);
+            self.emit(topic, || relayed.args.as_str().into(), event.received);
         }
     }
 
@@ -110,6 +111,19 @@ impl Core {
                 event: &event,
             };
             self.emit(topic, || message.into(), received);
+        }
+    }
+
+    fn publish_inquiry(&self, args: &str, received: Instant) {
+        let Some(inquiry) = Inquiry::parse(args) else {
+            return;
+        };
+        for said in inquiry.says(self.state.line.get()) {
+            let topic = TopicRef {
+                stream: Stream::LivechatInquiryQueue,
+                event: &said.event,
+            };
+            self.emit(topic, || said.args.into(), received);
         }
     }
 

@@ -7,6 +7,7 @@ mod event;
 mod facts;
 pub(crate) mod instance;
 mod judge;
+pub(crate) mod line;
 mod login;
 mod membership;
 mod method;

@@ -24,6 +24,12 @@ const ROOM_WRITE_BYTES_MAX: usize = 4_096;
 /// A session description of a call with many candidates, to one user.
 const SIGNAL_BYTES_MAX: usize = 65_536;
 
+/// Arguments of a word to a peer before an off-the-record talk: mostly a public key.
+const OTR_BYTES_MAX: usize = 16 * 1_024;
+
+/// What such a word begins with.
+const OTR_STEPS: [&str; 4] = ["handshake", "acknowledge", "deny", "end"];
+
 /// Members that one `notify-room-users` write reaches at most.
 const MEMBERS_MAX: usize = 1_000;
 
@@ -67,6 +73,7 @@ impl Core {
         let accepted = match stream.row().write {
             Write::Never => false,
             Write::Activity => what == "user-activity" && self.activity_of(caller, id, &args).await,
+            Write::Signals if what == "otr" && params.len() > OTR_BYTES_MAX => false,
             Write::Signals => self.signal(caller, what, &args).await,
             Write::Members => {
                 self.tell_members(caller, id, what, &args, params.len())
@@ -162,8 +169,9 @@ impl Core {
             .unwrap_or(false)
     }
 
-    /// `video-conference` and `media-calls` to a user; the services behind them decide.
-    async fn signal(&self, caller: &Caller, what: &str, args: &[&str]) -> bool {
+    /// `video-conference` and `media-calls` to a user, as the services behind them decide; `otr` while a setting of older
+    /// lines is on.
+    async fn signal(self: &Rc<Self>, caller: &Caller, what: &str, args: &[&str]) -> bool {
         let (Some(user), Some(first)) = (&caller.user, args.first()) else {
             return false;
         };
@@ -192,6 +200,13 @@ impl Core {
                     .ask_bool("video-conference.validateAction", &params)
                     .await
                     == Ok(true)
+            }
+            "otr" => {
+                let step = ejson::string(first);
+                let is_step = step
+                    .as_deref()
+                    .is_some_and(|step| OTR_STEPS.contains(&step));
+                is_step && self.setting_is_on("OTR_Enable").await == Ok(true)
             }
             "media-calls" if args.len() == 1 && ejson::string(first).is_some() => {
                 let params = format!("[{},{first}]", quoted(&user.id));

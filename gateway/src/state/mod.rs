@@ -17,13 +17,18 @@ pub(crate) mod relays;
 pub(crate) mod rooms;
 pub(crate) mod spending;
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+    time::Instant,
+};
 
 use self::{
     gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known, lanes::Lanes,
     logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge,
     relays::Relays, rooms::Rooms, spending::Spending,
 };
+use crate::streams::line::Line;
 
 /// Everything the bus thread owns. No guard is held across an await.
 pub(crate) struct State {
@@ -40,6 +45,7 @@ pub(crate) struct State {
     pub(crate) relays: RefCell<Relays>,
     pub(crate) spending: RefCell<Spending>,
     pub(crate) gaps: RefCell<Gaps>,
+    pub(crate) line: Cell<Line>,
     pub(crate) instance: RefCell<Document>,
     pub(crate) post: RefCell<Post>,
 }
@@ -81,6 +87,7 @@ impl State {
             relays: RefCell::new(Relays::new(process)),
             spending: RefCell::default(),
             gaps: RefCell::default(),
+            line: Cell::default(),
             instance: RefCell::default(),
             post: RefCell::new(post),
         }

@@ -1,5 +1,8 @@
 //! The backplane event `stream`: what other processes emit on a stream, and what we relay for clients (streams.md 4.2).
 
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 use protocol::ddp::{ejson, encode::quoted};
 
 /// What a relay says.
@@ -12,13 +15,14 @@ pub(crate) struct Relayed {
     pub(crate) args: String,
 }
 
-/// Both forms of the relay, and which one the peers use.
+/// Both forms of the relay, and which one the monoliths use.
 #[derive(Debug)]
 pub(crate) struct Relays {
     /// `origin` of the object form.
     process: String,
-    /// The object form has been seen: newer monoliths understand nothing else.
-    objects: bool,
+    /// The monoliths of the network, and whether the last relay of each was an object; `None`: it has shown none. Other
+    /// streamers do not count: those of our kind follow us, and none of us would ever begin.
+    monoliths: HashMap<Arc<str>, Option<bool>>,
 }
 
 impl Relays {
@@ -26,19 +30,27 @@ impl Relays {
     pub(crate) fn new(process: String) -> Self {
         Self {
             process,
-            objects: false,
+            monoliths: HashMap::new(),
         }
     }
 
-    /// Reads a relay of somebody else; `None` for our own and for what makes no sense.
-    pub(crate) fn read(&mut self, args: &str) -> Option<Relayed> {
+    /// These are the monoliths now.
+    pub(crate) fn know(&mut self, monoliths: Vec<Arc<str>>) {
+        let before = std::mem::take(&mut self.monoliths);
+        let kept = |node: Arc<str>| {
+            let shown = before.get(&node).copied().flatten();
+            (node, shown)
+        };
+        self.monoliths = monoliths.into_iter().map(kept).collect();
+    }
+
+    /// Reads a relay of this node; `None` for our own and for what makes no sense.
+    pub(crate) fn read(&mut self, sender: &str, args: &str) -> Option<Relayed> {
         let first = ejson::at(args, 0, &[])?;
-        let (stream, event, list) = if first.starts_with('{') {
-            self.objects = true;
-            if ejson::field(first, "origin")
-                .and_then(ejson::string)
-                .is_some_and(|origin| *origin == *self.process)
-            {
+        let is_object = first.starts_with('{');
+        let (stream, event, list) = if is_object {
+            let origin = ejson::field(first, "origin").and_then(ejson::string);
+            if origin.is_some_and(|origin| *origin == *self.process) {
                 return None;
             }
             (
@@ -51,6 +63,9 @@ impl Relays {
             (parts.next()?, parts.next()?, parts.next()?)
         };
         list.starts_with('[').then_some(())?;
+        if let Some(shown) = self.monoliths.get_mut(sender) {
+            *shown = Some(is_object);
+        }
         Some(Relayed {
             stream: ejson::string(stream)?.into_owned(),
             event: ejson::string(event)?.into_owned(),
@@ -58,10 +73,16 @@ impl Relays {
         })
     }
 
+    /// The object form if every monolith that has shown one has shown this one: older ones throw at it.
+    fn writes_objects(&self) -> bool {
+        let mut shown = self.monoliths.values().flatten().peekable();
+        shown.peek().is_some() && shown.all(|is_object| *is_object)
+    }
+
     /// Arguments of a relay to be broadcast.
     pub(crate) fn write(&self, relayed: &Relayed) -> String {
         let (stream, event) = (quoted(&relayed.stream), quoted(&relayed.event));
-        if self.objects {
+        if self.writes_objects() {
             let origin = quoted(&self.process);
             format!(
                 "[{{\"stream\":{stream},\"eventName\":{event},\"args\":{},\"origin\":{origin}}}]",
@@ -85,27 +106,46 @@ mod tests {
         }
     }
 
-    #[test]
-    fn both_forms_are_understood() {
+    const OBJECT: &str = r#"[{"stream":"notify-room","eventName":"r1/user-activity","args":["bob",["user-typing"]],"origin":"other"}]"#;
+    const ARRAY: &str = r#"[["notify-room","r1/user-activity",["bob",["user-typing"]]]]"#;
+
+    fn knowing(monoliths: &[&str]) -> Relays {
         let mut relays = Relays::new("us".into());
-        let array = r#"[["notify-room","r1/user-activity",["bob",["user-typing"]]]]"#;
-        assert_eq!(relays.read(array), Some(typing()));
-        let object = r#"[{"stream":"notify-room","eventName":"r1/user-activity","args":["bob",["user-typing"]],"origin":"other"}]"#;
-        assert_eq!(relays.read(object), Some(typing()));
-        assert_eq!(relays.read(r#"[["notify-room","x",{}]]"#), None);
-        assert_eq!(relays.read("[]"), None);
+        relays.know(monoliths.iter().map(|node| Arc::from(*node)).collect());
+        relays
     }
 
     #[test]
-    fn the_form_that_peers_use_is_used_and_our_own_origin_ignored() {
-        let mut relays = Relays::new("us".into());
-        assert_eq!(
-            relays.write(&typing()),
-            r#"[["notify-room","r1/user-activity",["bob",["user-typing"]]]]"#
-        );
-        relays.read(r#"[{"stream":"a","eventName":"b","args":[],"origin":"other"}]"#);
+    fn both_forms_are_understood() {
+        let mut relays = knowing(&[]);
+        assert_eq!(relays.read("n", ARRAY), Some(typing()));
+        assert_eq!(relays.read("n", OBJECT), Some(typing()));
+        assert_eq!(relays.read("n", r#"[["notify-room","x",{}]]"#), None);
+        assert_eq!(relays.read("n", "[]"), None);
+    }
+
+    #[test]
+    fn the_oldest_monolith_that_has_shown_a_form_chooses_it() {
+        let mut relays = knowing(&["old", "new", "quiet"]);
+        assert_eq!(relays.write(&typing()), ARRAY);
+        relays.read("new", OBJECT);
+        assert!(relays.write(&typing()).starts_with(r#"[{"stream":"#));
+        relays.read("old", ARRAY);
+        assert_eq!(relays.write(&typing()), ARRAY);
+        relays.know(vec!["new".into()]);
         let text = relays.write(&typing());
         assert!(text.starts_with(r#"[{"stream":"notify-room","#), "{text}");
-        assert_eq!(relays.read(&text), None);
+        assert_eq!(relays.read("new", &text), None, "our own");
+    }
+
+    #[test]
+    fn a_packet_of_somebody_who_is_no_monolith_changes_nothing() {
+        let mut relays = knowing(&["old"]);
+        relays.read("odd", OBJECT);
+        assert_eq!(relays.write(&typing()), ARRAY);
+        // An upgrade in place shows itself.
+        relays.read("old", OBJECT);
+        relays.read("odd", ARRAY);
+        assert_ne!(relays.write(&typing()), ARRAY);
     }
 }

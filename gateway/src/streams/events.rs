@@ -67,6 +67,7 @@ pub(crate) enum Reaction {
     PresenceStatus,
     EphemeralMessage,
     ImportedMessages,
+    Inquiry,
     LoginService,
     ClientVersion,
 }
@@ -151,6 +152,9 @@ pub(crate) static EVENTS: &[Event] = &[
         say(NotifyRoom, "<0.roomId>/user-activity", "[<0.user>,[]]").not("0.isTyping", "true"),
     ]),
     on("watch.messages").publish(&[say(RoomMessages, "<0.message.rid>", "[<0.message>]")]),
+    // Until 7.x.
+    on("otrMessage").publish(&[say(RoomMessages, "<0.roomId>", "[<0.message>,<0.user>,<0.room>]")]),
+    on("otrAckUpdate").publish(&[say(RoomMessages, "<0.roomId>", "[<0.acknowledgeMessage>]")]),
     on("notify.messagesRead").publish(&[say(NotifyRoom, "<0.rid>/messagesRead", "[{<tmid:0.tmid><until:0.until>}]")]),
     on("watch.subscriptions").first(&[Membership, Rooms]).publish(&[say(NotifyUser, "<0.subscription.u._id>/subscriptions-changed", "[<0.clientAction>,<0.subscription>]")]),
     on("watch.roles").first(&[Everybody]).publish(&[say(Roles, "roles", "[{<type:0.clientAction><*0.role>}]")]),
@@ -242,6 +246,7 @@ pub(crate) static EVENTS: &[Event] = &[
     on("presence.status").first(&[PresenceStatus]),
     on("notify.ephemeralMessage").first(&[EphemeralMessage]),
     on("notify.importedMessages").first(&[ImportedMessages]),
+    on("watch.inquiries").first(&[Inquiry]),
     on("watch.loginServiceConfiguration").first(&[LoginService]),
     on("meteor.clientVersionUpdated").first(&[ClientVersion]),
 ];

@@ -4,6 +4,8 @@
 pub(crate) mod connection;
 pub(crate) mod ephemeral;
 pub(crate) mod events;
+pub(crate) mod inquiry;
+pub(crate) mod line;
 pub(crate) mod plan;
 pub(crate) mod presence_status;
 pub(crate) mod question;

@@ -91,7 +91,7 @@ pub(crate) enum Write {
     Never,
     /// `<rid>/user-activity` by those who are in the room, under their own name.
     Activity,
-    /// `<uid>/video-conference` and `<uid>/media-calls`, as the services behind them decide.
+    /// `<uid>/video-conference` and `<uid>/media-calls`, as the services behind them decide, and `<uid>/otr`.
     Signals,
     /// `<rid>/video-conference` and `<rid>/userData`, passed on to every other member.
     Members,

@@ -10,7 +10,7 @@ mod traffic;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, CallOptions, Code, ErrorKind};
+use backplane::{Bus, CallOptions, Code, ErrorKind, NodeInfo};
 use bytes::Bytes;
 use protocol::ddp;
 use store::{Instance, Room, Store, User, bson::Bson};
@@ -21,6 +21,9 @@ use crate::{complaints::Complaints, metrics, readiness::Readiness};
 
 /// The name of our service on the bus, the original's.
 pub(crate) const SERVICE: &str = "streamer";
+
+/// The service by which a monolith is known.
+pub(crate) const MONOLITH: &str = "meteor";
 
 /// Longest wait for a verdict; a client would not wait longer for its subscription.
 const VERDICT_WITHIN: Duration = Duration::from_secs(10);
@@ -115,6 +118,21 @@ impl Upstream {
             Far::Real(real) => real.bus.has_action(action),
             #[cfg(test)]
             Far::Script(script) => script.offers(action),
+        }
+    }
+
+    /// The nodes that are monoliths.
+    pub(crate) fn monoliths(&self) -> Vec<Arc<str>> {
+        match &self.far {
+            Far::Real(real) => {
+                let nodes = real.bus.nodes().into_iter();
+                let is_monolith = |node: &NodeInfo| {
+                    node.available && node.services.iter().any(|service| service == MONOLITH)
+                };
+                nodes.filter(is_monolith).map(|node| node.id).collect()
+            }
+            #[cfg(test)]
+            Far::Script(script) => script.monoliths.borrow().clone(),
         }
     }
 
@@ -290,6 +308,11 @@ impl Upstream {
     pub(crate) async fn setting(&self, id: &str) -> Result<Option<Bson>, Unknown> {
         let id = id.to_owned();
         read!(self, store => store.setting(&id), world => world.setting(&id))
+    }
+
+    /// The version of the monolith, as it has told the store.
+    pub(crate) async fn server_version(&self) -> Result<Option<String>, Unknown> {
+        read!(self, store => store.server_version(), world => world.version.clone())
     }
 
     /// Makes this process known in `instances`.

@@ -23,6 +23,7 @@ pub(crate) struct World {
     /// Resume tokens and whose they are; the hash is the token itself.
     pub(crate) tokens: HashMap<String, String>,
     pub(crate) settings: HashMap<String, bool>,
+    pub(crate) version: Option<String>,
 }
 
 /// The far side.
@@ -37,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) said: RefCell<Vec<(String, String)>>,
     /// Actions that nobody offers.
     pub(crate) missing: RefCell<HashSet<&'static str>>,
+    /// Nodes that are monoliths.
+    pub(crate) monoliths: RefCell<Vec<Arc<str>>>,
     /// Calls, by action, in order.
     pub(crate) called: RefCell<Vec<(String, String)>>,
 }
@@ -169,6 +172,7 @@ impl Script {
             slowness: 0.into(),
             said: RefCell::default(),
             missing: RefCell::default(),
+            monoliths: RefCell::default(),
             called: RefCell::default(),
         })
     }

@@ -30,7 +30,7 @@ fn world() -> World {
     }
 }
 
-async fn bob(stage: &mut Stage) -> Place {
+pub(super) async fn bob(stage: &mut Stage) -> Place {
     let place = stage.open();
     let login = stage.log_in(place, "t");
     stage.pass(SECOND).await;

@@ -2,6 +2,7 @@
 //! passes only when nothing else is left to do.
 
 mod access;
+mod lines;
 mod model;
 mod owned;
 mod writes;
@@ -87,6 +88,7 @@ impl Stage {
         tokio::task::spawn_local(super::rejudge::run(core.clone()));
         tokio::task::spawn_local(super::resync::run(core.clone()));
         tokio::task::spawn_local(super::sweep::run(core.clone()));
+        tokio::task::spawn_local(super::line::run(core.clone()));
         Self {
             core,
             script,

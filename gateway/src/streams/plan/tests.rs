@@ -33,6 +33,8 @@ const CASES: &[Case] = &[
     Case("user.activity", r#"[{"user":"bob","isTyping":false,"roomId":"r1"}]"#, &[(Stream::NotifyRoom, "r1/user-activity", r#"["bob",[]]"#)]),
     Case("watch.messages", r#"[{"message":{"_id":"m","rid":"r1","ts":{"$date":1}}}]"#, &[(Stream::RoomMessages, "r1", r#"[{"_id":"m","rid":"r1","ts":{"$date":1}}]"#)]),
     Case("watch.messages", r#"[{"message":{"_id":"m"}}]"#, &[]),
+    Case("otrMessage", r#"[{"roomId":"r1","message":{"_id":"m"},"user":{"_id":"u"},"room":{"_id":"r1"}}]"#, &[(Stream::RoomMessages, "r1", r#"[{"_id":"m"},{"_id":"u"},{"_id":"r1"}]"#)]),
+    Case("otrAckUpdate", r#"[{"roomId":"r1","acknowledgeMessage":{"_id":"a"}}]"#, &[(Stream::RoomMessages, "r1", r#"[{"_id":"a"}]"#)]),
     Case("notify.messagesRead", r#"[{"rid":"r1","until":{"$date":1}}]"#, &[(Stream::NotifyRoom, "r1/messagesRead", r#"[{"until":{"$date":1}}]"#)]),
     Case("watch.subscriptions", r#"[{"clientAction":"updated","subscription":{"_id":"s","rid":"r1","u":{"_id":"u1"}}}]"#, &[(Stream::NotifyUser, "u1/subscriptions-changed", r#"["updated",{"_id":"s","rid":"r1","u":{"_id":"u1"}}]"#)]),
     Case("watch.subscriptions", r#"[{"clientAction":"removed","subscription":{"_id":"s"}}]"#, &[]),
@@ -142,6 +144,7 @@ fn every_reaction_is_used() {
         PresenceStatus,
         EphemeralMessage,
         ImportedMessages,
+        Inquiry,
         LoginService,
         ClientVersion,
     ];

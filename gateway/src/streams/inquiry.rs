@@ -1,0 +1,200 @@
+//! `watch.inquiries {clientAction, inquiry, diff?}` (streams.md 8.4, 12): who waits for an omnichannel agent.
+
+use std::borrow::Cow;
+
+use protocol::ddp::ejson;
+
+use super::line::Line;
+
+/// The event, as far as its outputs need it.
+pub(crate) struct Inquiry<'a> {
+    args: &'a str,
+    /// Raw JSON object.
+    inquiry: &'a str,
+    action: &'a str,
+    id: Cow<'a, str>,
+}
+
+/// One thing to be said on the queue's stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) event: String,
+    pub(crate) args: String,
+}
+
+impl<'a> Inquiry<'a> {
+    /// `None` without an action that is known or an id.
+    pub(crate) fn parse(args: &'a str) -> Option<Self> {
+        let inquiry = ejson::at(args, 0, &["inquiry"]).filter(|text| text.starts_with('{'))?;
+        let action = ejson::at(args, 0, &["clientAction"])?;
+        let id = ejson::field(inquiry, "_id").and_then(ejson::string)?;
+        Some(Self {
+            args,
+            inquiry,
+            action,
+            id,
+        })
+    }
+
+    /// Everything that is said on this line; on one that is not known, what either form says.
+    pub(crate) fn says(&self, line: Line) -> Vec<Said> {
+        let mut said = vec![Said {
+            event: self.id.clone().into_owned(),
+            args: self.whole(),
+        }];
+        let Some(kind) = self.kind().filter(|_| !self.is_only_locked()) else {
+            return said;
+        };
+        let args = format!("[{{\"type\":\"{kind}\"{}}}]", self.members(|_| true));
+        let department = self.text(&["inquiry", "department"]);
+        let agent = self.text(&["inquiry", "defaultAgent", "agentId"]);
+        let mut events = Vec::new();
+        let mut is_public = false;
+        if let Some(department) = &department {
+            events.push(format!("department/{department}"));
+        }
+        if line.may_be_new() {
+            if let Some(agent) = &agent {
+                events.push(format!("agent/{agent}"));
+            }
+            is_public |= department.is_none() && agent.is_none();
+        }
+        if line.may_be_old() {
+            let moved = ejson::at(self.args, 0, &["diff", "department"]).is_some();
+            let is_updated = self.action == "\"updated\"";
+            is_public |= department.is_none() || is_updated && !moved;
+        }
+        if is_public {
+            events.push("public".to_owned());
+        }
+        said.extend(events.into_iter().map(|event| Said {
+            event,
+            args: args.clone(),
+        }));
+        said
+    }
+
+    /// What is said under the inquiry's own id.
+    fn whole(&self) -> String {
+        let id = protocol::ddp::encode::quoted(&self.id);
+        let rest = if self.action == "\"removed\"" {
+            String::new()
+        } else {
+            self.members(|name| name != "_id")
+        };
+        format!("[{{\"_id\":{id}{rest},\"clientAction\":{}}}]", self.action)
+    }
+
+    fn text(&self, path: &[&str]) -> Option<Cow<'a, str>> {
+        let found = ejson::at(self.args, 0, path).and_then(ejson::string);
+        found.filter(|text| !text.is_empty())
+    }
+
+    fn kind(&self) -> Option<&'static str> {
+        match self.action {
+            "\"inserted\"" => Some("added"),
+            "\"updated\"" => Some("changed"),
+            "\"removed\"" => Some("removed"),
+            _ => None,
+        }
+    }
+
+    /// An agent looks at it: that alone is no news for the queues.
+    fn is_only_locked(&self) -> bool {
+        let diff = ejson::at(self.args, 0, &["diff"]).unwrap_or("{}");
+        let mut names: Vec<_> = ejson::fields(diff).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        self.action == "\"updated\"" && names == ["_updatedAt", "locked", "lockedAt"]
+    }
+
+    /// Members of the inquiry, each behind a comma.
+    fn members(&self, meant: impl Fn(&str) -> bool) -> String {
+        let mut text = String::with_capacity(self.inquiry.len());
+        for (name, value) in ejson::fields(self.inquiry).filter(|(name, _)| meant(name)) {
+            text.push(',');
+            protocol::ddp::encode::push_string(&mut text, &name);
+            text.push(':');
+            text.push_str(value);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The events beside the inquiry's own, and the args of the last.
+    fn says(line: Line, args: &str) -> (Vec<String>, String) {
+        let mut said = Inquiry::parse(args).unwrap().says(line);
+        assert_eq!(said.remove(0).event, "i");
+        let args = said.last().map(|said| said.args.clone());
+        let events = said.into_iter().map(|said| said.event).collect();
+        (events, args.unwrap_or_default())
+    }
+
+    fn check(args: &str, old: &[&str], new: &[&str]) {
+        assert_eq!(says(Line::Old, args).0, old, "{args}");
+        assert_eq!(says(Line::New, args).0, new, "{args}");
+        let mut both: Vec<_> = old.iter().chain(new).map(|text| text.to_string()).collect();
+        both.sort_unstable();
+        both.dedup();
+        let mut unknown = says(Line::Unknown, args).0;
+        unknown.sort_unstable();
+        assert_eq!(unknown, both, "{args}");
+    }
+
+    #[test]
+    fn each_queue_hears_of_an_inquiry_by_the_rules_of_its_line() {
+        check(
+            r#"[{"clientAction":"inserted","inquiry":{"_id":"i"}}]"#,
+            &["public"],
+            &["public"],
+        );
+        check(
+            r#"[{"clientAction":"inserted","inquiry":{"_id":"i","defaultAgent":{"agentId":"a"}}}]"#,
+            &["public"],
+            &["agent/a"],
+        );
+        check(
+            r#"[{"clientAction":"inserted","inquiry":{"_id":"i","department":"d","defaultAgent":{"agentId":"a"}}}]"#,
+            &["department/d"],
+            &["department/d", "agent/a"],
+        );
+        check(
+            r#"[{"clientAction":"updated","inquiry":{"_id":"i","department":"d"},"diff":{"status":"taken"}}]"#,
+            &["department/d", "public"],
+            &["department/d"],
+        );
+        check(
+            r#"[{"clientAction":"updated","inquiry":{"_id":"i","department":"d"},"diff":{"department":"d"}}]"#,
+            &["department/d"],
+            &["department/d"],
+        );
+        check(
+            r#"[{"clientAction":"removed","inquiry":{"_id":"i","department":"d"}}]"#,
+            &["department/d"],
+            &["department/d"],
+        );
+        check(
+            r#"[{"clientAction":"updated","inquiry":{"_id":"i"},"diff":{"lockedAt":{"$date":1},"locked":true,"_updatedAt":{"$date":1}}}]"#,
+            &[],
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_is_said_is_the_inquiry_with_its_action() {
+        let args = r#"[{"clientAction":"updated","inquiry":{"status":"queued","_id":"i"}}]"#;
+        let said = Inquiry::parse(args).unwrap().says(Line::New);
+        let expected = r#"[{"_id":"i","status":"queued","clientAction":"updated"}]"#;
+        assert_eq!(said[0].args, expected);
+        let expected = r#"[{"type":"changed","status":"queued","_id":"i"}]"#;
+        assert_eq!(said[1].args, expected);
+        let args = r#"[{"clientAction":"removed","inquiry":{"_id":"i","status":"taken"}}]"#;
+        let said = Inquiry::parse(args).unwrap().says(Line::New);
+        assert_eq!(said[0].args, r#"[{"_id":"i","clientAction":"removed"}]"#);
+        let expected = r#"[{"type":"removed","_id":"i","status":"taken"}]"#;
+        assert_eq!(said[1].args, expected);
+    }
+}
