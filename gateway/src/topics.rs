@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::{
     one_or_many::OneOrMany,
     streams::{
-        table::ROWS,
+        table::{ROWS, Read},
         topic::{Audience, Topic, TopicRef},
     },
 };
@@ -19,7 +19,7 @@ use crate::{
 const GLOBAL_LOCKS: usize = 2;
 
 /// A topic's number within its shard's table; reused after its last subscriber has gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TopicId(u32);
 
 /// Which connections (slots) of one shard listen to which topic. Empty topics are removed at once.
@@ -98,7 +98,7 @@ impl TopicTable {
     }
 
     /// The number of a topic that has subscribers.
-    fn find(&self, topic: TopicRef<'_>) -> Option<TopicId> {
+    pub(crate) fn find(&self, topic: TopicRef<'_>) -> Option<TopicId> {
         self.ids
             .find(self.hasher.hash_one(topic), |&id| {
                 self.topics[id as usize].topic.borrow() == topic
@@ -183,7 +183,11 @@ impl Default for Interest {
             users: DashMap::new(),
             globals: ROWS
                 .iter()
-                .map(|_| DashMap::with_shard_amount(GLOBAL_LOCKS))
+                .map(|row| match row.read {
+                    // As many names as there are users.
+                    Read::Watch => DashMap::new(),
+                    _ => DashMap::with_shard_amount(GLOBAL_LOCKS),
+                })
                 .collect(),
         }
     }

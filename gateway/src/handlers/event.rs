@@ -78,7 +78,7 @@ impl Core {
         }
     }
 
-    fn publish_status(&self, args: &str, received: Instant) {
+    fn publish_status(self: &Rc<Self>, args: &str, received: Instant) {
         let Some(status) = PresenceStatus::parse(args) else {
             return;
         };
@@ -97,6 +97,7 @@ impl Core {
         {
             self.emit(everybody, || tuple.into(), received);
         }
+        self.publish_watched(&status);
     }
 
     fn publish_ephemeral(&self, args: &str, received: Instant) {

@@ -22,5 +22,6 @@ pub(crate) mod sweep;
 #[cfg(test)]
 mod tests;
 mod user;
+mod watched;
 mod work;
 mod write;

@@ -49,7 +49,7 @@ impl Core {
     ) -> Result<Subscribed, ddp::Error> {
         let request = Request::parse(name, params)?;
         match request.needs(caller.user_id()) {
-            Needs::Nothing => {}
+            Needs::Nothing | Needs::Watch => {}
             Needs::Refusal => return Err(ddp::Error::not_allowed()),
             Needs::Rooms => self.follow_rooms(caller, sub).await?,
             Needs::Records => {

@@ -126,6 +126,7 @@ impl Shard {
             table.unsubscribe(id, entry.slot());
         }
         drop(table);
+        self.unwatch_all(entry);
         self.log_out(entry);
     }
 

@@ -16,6 +16,7 @@ use protocol::{
 use tokio::task::AbortHandle;
 use tokio_util::time::delay_queue;
 
+use super::watching::Watching;
 use crate::{
     admission::Seat,
     io::Io,
@@ -34,6 +35,8 @@ pub(crate) struct Entry {
     pub(crate) user: RefCell<Option<Arc<User>>>,
     /// The topics of every live subscription, in the order of their beginning.
     pub(crate) topics: RefCell<Vec<(SubKey, TopicId)>>,
+    /// The users whom it watches.
+    pub(crate) watching: RefCell<Option<Box<Watching>>>,
     /// Counts calls; the running one, if any, is the last.
     pub(crate) calls: Cell<u32>,
     pub(crate) running: Cell<Option<Running>>,

@@ -47,6 +47,7 @@ mod publish;
 mod read;
 mod sessions;
 mod timers;
+mod watching;
 
 use entry::Entry;
 

@@ -61,6 +61,7 @@ impl Shard {
             transport: RefCell::default(),
             user: RefCell::default(),
             topics: RefCell::default(),
+            watching: RefCell::default(),
             calls: 0.into(),
             running: None.into(),
             queued: Queued::No.into(),

@@ -19,7 +19,7 @@ use crate::{
     link::{Answer, Effect, Ticket, ToBus, User},
     metrics, panics,
     place::Place,
-    streams::request::{Needs, Request, Subscribed},
+    streams::request::{Needs, Request, Subject, Subscribed},
 };
 
 impl Shard {
@@ -141,8 +141,12 @@ impl Shard {
                     Needs::Refusal => {
                         session.subscription_failed(Some(&ddp::Error::not_allowed()));
                     }
+                    // What the caller may see is known since the first one.
+                    Needs::Watch if entry.watching.borrow().is_some() => {
+                        self.subscribed(entry, session, sub, request.subscribed());
+                    }
                     // The bus thread finds out.
-                    Needs::Rooms | Needs::Records | Needs::Verdict(_) => {
+                    Needs::Watch | Needs::Rooms | Needs::Records | Needs::Verdict(_) => {
                         let ticket = self.ticket(entry, Running::Subscription(sub));
                         self.shared.to_bus.post(
                             ToBus::Subscribe {
@@ -192,10 +196,11 @@ impl Shard {
         sub: SubKey,
         subscribed: Subscribed,
     ) {
-        let topic = self
-            .topics
-            .borrow_mut()
-            .subscribe(&subscribed.topic, entry.slot());
+        let topic = match subscribed.to {
+            Subject::Topic(topic) => topic,
+            Subject::Users(lists) => return self.watch(entry, session, sub, lists),
+        };
+        let topic = self.topics.borrow_mut().subscribe(&topic, entry.slot());
         entry.topics.borrow_mut().push((sub, topic));
         for message in subscribed.documents {
             session.document(message);
@@ -207,12 +212,13 @@ impl Shard {
     /// the bus thread; `false` if the subscription was over already.
     pub(crate) fn unsubscribe(&self, entry: &Entry, sub: SubKey) -> bool {
         let mut own = entry.topics.borrow_mut();
-        let Some(at) = own.iter().position(|(key, _)| *key == sub) else {
+        if let Some(at) = own.iter().position(|(key, _)| *key == sub) {
+            let (_, topic) = own.remove(at);
+            if !own.iter().any(|(_, other)| *other == topic) {
+                self.topics.borrow_mut().unsubscribe(topic, entry.slot());
+            }
+        } else if !self.unwatch(entry, sub) {
             return false;
-        };
-        let (_, topic) = own.remove(at);
-        if !own.iter().any(|(_, other)| *other == topic) {
-            self.topics.borrow_mut().unsubscribe(topic, entry.slot());
         }
         let sub = (entry.connection.place, sub);
         self.shared.to_bus.post(ToBus::Unsubscribed(sub), 0);

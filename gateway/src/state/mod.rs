@@ -1,6 +1,7 @@
 //! What the bus thread knows, in owners that stand side by side: none of them knows another one, none waits, none reads a
 //! clock or judges who may do what. `handlers` brings them together.
 
+pub(crate) mod flaps;
 pub(crate) mod gaps;
 pub(crate) mod grants;
 pub(crate) mod holds;
@@ -24,9 +25,9 @@ use std::{
 };
 
 use self::{
-    gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known, lanes::Lanes,
-    logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent, rejudge::Rejudge,
-    relays::Relays, rooms::Rooms, spending::Spending,
+    flaps::Flaps, gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known,
+    lanes::Lanes, logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent,
+    rejudge::Rejudge, relays::Relays, rooms::Rooms, spending::Spending,
 };
 use crate::streams::line::Line;
 
@@ -38,6 +39,7 @@ pub(crate) struct State {
     pub(crate) rejudge: RefCell<Rejudge>,
     pub(crate) known: KnownFacts,
     pub(crate) rooms: RefCell<Rooms>,
+    pub(crate) flaps: RefCell<Flaps>,
     pub(crate) holds: RefCell<Holds>,
     pub(crate) lanes: RefCell<Lanes>,
     pub(crate) logins: RefCell<Logins>,
@@ -80,6 +82,7 @@ impl State {
                 settings: RefCell::new(Known::new("setting")),
             },
             rooms: RefCell::default(),
+            flaps: RefCell::default(),
             holds: RefCell::default(),
             lanes: RefCell::default(),
             logins: RefCell::default(),

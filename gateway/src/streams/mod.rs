@@ -14,3 +14,4 @@ pub(crate) mod setting;
 pub(crate) mod table;
 pub(crate) mod template;
 pub(crate) mod topic;
+pub(crate) mod watch;

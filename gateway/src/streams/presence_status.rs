@@ -58,16 +58,34 @@ impl<'a> PresenceStatus<'a> {
             self.or_null("name"),
             self.or_null("roles"),
         );
-        // Newer presence services know source and expiry.
-        if self.field("statusSource").is_some() || self.field("statusExpiresAt").is_some() {
-            tuple.push_str(&format!(
-                ",{},{}",
-                self.or_null("statusSource"),
-                self.or_null("statusExpiresAt")
-            ));
-        }
+        self.push_source(&mut tuple);
         tuple.push_str("]]");
         Some(tuple)
+    }
+
+    /// His name, raw JSON.
+    pub(crate) fn username(&self) -> &'a str {
+        self.or_null("username")
+    }
+
+    /// The tuple for those who watch him.
+    pub(crate) fn watched(&self) -> String {
+        let (name, text) = (self.username(), self.or_null("statusText"));
+        let mut tuple = format!("[{name},{},{text}", self.code);
+        self.push_source(&mut tuple);
+        tuple.push(']');
+        tuple
+    }
+
+    /// Newer presence services know source and expiry.
+    fn push_source(&self, tuple: &mut String) {
+        if self.field("statusSource").is_some() || self.field("statusExpiresAt").is_some() {
+            let (source, expiry) = (
+                self.or_null("statusSource"),
+                self.or_null("statusExpiresAt"),
+            );
+            tuple.push_str(&format!(",{source},{expiry}"));
+        }
     }
 
     fn field(&self, name: &str) -> Option<&'a str> {
@@ -93,6 +111,23 @@ mod tests {
                 PresenceStatus::parse(&args).unwrap().data(),
                 r#"[{"type":"updated","id":"u","diff":{"status":"away"},"unset":{"statusText":1}}]"#
             );
+        }
+    }
+
+    #[test]
+    fn who_watches_gets_a_tuple_as_long_as_is_known() {
+        for (more, expected) in [
+            ("", r#"["bob",2,null]"#),
+            (r#","statusText":"lunch""#, r#"["bob",2,"lunch"]"#),
+            (r#","statusText":"""#, r#"["bob",2,""]"#),
+            (
+                r#","statusText":"lunch","statusExpiresAt":{"$date":9}"#,
+                r#"["bob",2,"lunch",null,{"$date":9}]"#,
+            ),
+        ] {
+            let args =
+                format!(r#"[{{"user":{{"_id":"u","username":"bob","status":"away"{more}}}}}]"#);
+            assert_eq!(PresenceStatus::parse(&args).unwrap().watched(), expected);
         }
         let args = r#"[{"user":{"_id":"u","username":"","status":"away"}}]"#;
         assert!(PresenceStatus::parse(args).is_none());

@@ -9,6 +9,7 @@ use super::{
     question::{About, Question},
     table::{Read, RoomRule, Stream},
     topic::Topic,
+    watch::Lists,
 };
 
 /// The event of `notify-user` that follows a user's rooms.
@@ -24,9 +25,17 @@ const TOKEN_BYTES_MAX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Subscribed {
     /// Entered into the topic table before `ready` is written.
-    pub(crate) topic: Topic,
+    pub(crate) to: Subject,
     /// `added` messages that precede `ready`.
     pub(crate) documents: Vec<String>,
+}
+
+/// What a subscription is of.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Topic(Topic),
+    /// The users whom its connection watches.
+    Users(Lists),
 }
 
 /// What stands between a request and its `ready`.
@@ -37,6 +46,8 @@ pub(crate) enum Needs {
     Refusal,
     /// The rooms of the caller, which it will follow.
     Rooms,
+    /// What its caller may see of others, unless that is known.
+    Watch,
     /// The records that are there.
     Records,
     /// Somebody else's verdict.
@@ -52,6 +63,8 @@ pub(crate) struct Request {
     /// rule: ids come from the event name alone.
     tokens: Option<String>,
     use_collection: bool,
+    /// Of a subscription that watches users.
+    lists: Lists,
 }
 
 impl Request {
@@ -70,9 +83,22 @@ impl Request {
                 event: String::new(),
                 tokens: None,
                 use_collection: false,
+                lists: Lists::default(),
             });
         }
         let params = std::str::from_utf8(params).map_err(|_| ddp::Error::internal())?;
+        if stream.row().read == Read::Watch {
+            // Its event name changes nothing.
+            return Ok(Self {
+                stream,
+                event: String::new(),
+                tokens: None,
+                use_collection: false,
+                lists: ejson::elements(params)
+                    .nth(1)
+                    .map_or_else(Lists::default, Lists::read),
+            });
+        }
         let mut params = ejson::elements(params);
         let event = params
             .next()
@@ -87,6 +113,7 @@ impl Request {
             event: event.into_owned(),
             tokens: extra.and_then(tokens),
             use_collection,
+            lists: Lists::default(),
         })
     }
 
@@ -115,6 +142,7 @@ impl Request {
             Read::Room(_) => Needs::Refusal,
             _ if user.is_none() => Needs::Refusal,
             Read::Logged => Needs::Nothing,
+            Read::Watch => Needs::Watch,
             Read::Owner if user.is_none_or(|user| **user != *id) => Needs::Refusal,
             Read::Owner if what == Some(ROOMS_CHANGED) => Needs::Rooms,
             Read::Owner => Needs::Nothing,
@@ -130,7 +158,7 @@ impl Request {
     }
 
     /// The subscription as the shard enters it.
-    pub(crate) fn subscribed(&self) -> Subscribed {
+    pub(crate) fn subscribed(self) -> Subscribed {
         let document = || {
             let mut fields = String::from("{\"eventName\":");
             ddp::encode::push_string(&mut fields, &self.event);
@@ -138,8 +166,11 @@ impl Request {
             ddp::encode::added(&format!("stream-{}", self.stream.name()), "id", &fields)
         };
         Subscribed {
-            topic: Topic::new(self.stream, &self.event),
             documents: self.use_collection.then(document).into_iter().collect(),
+            to: match self.stream.row().read {
+                Read::Watch => Subject::Users(self.lists),
+                _ => Subject::Topic(Topic::new(self.stream, &self.event)),
+            },
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) enum Read {
     /// The same while this setting is on.
     Setting(&'static str, &'static [&'static str]),
     Room(RoomRule),
+    /// A user; the subscription names whom it watches.
+    Watch,
     /// Everybody gets the records that are there, then what changes: no stream.
     Records,
 }
@@ -219,13 +221,13 @@ pub(crate) static ROWS: &[Row] = &[
         Addressed::Nothing,
         Read::Permission(&["view-logs"]),
     ),
-    // Not offered yet: these need their own indexes.
     row(
         Stream::UserPresence,
         "user-presence",
         Addressed::Nothing,
-        Read::Never,
+        Read::Watch,
     ),
+    // Not offered yet.
     row(
         Stream::VideoConference,
         "video-conference",

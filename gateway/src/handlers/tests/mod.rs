@@ -5,6 +5,7 @@ mod access;
 mod lines;
 mod model;
 mod owned;
+mod watched;
 mod writes;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
@@ -24,7 +25,7 @@ use crate::{
     publication::To,
     readiness::Readiness,
     state::{State, post::Post},
-    streams::topic::Topic,
+    streams::{request::Subject, table::Stream, topic::Topic},
     topics::{Interest, TopicTable},
     upstream::{
         Upstream,
@@ -46,7 +47,7 @@ struct Stage {
 struct Client {
     connection: Arc<Connection>,
     user: Option<Arc<User>>,
-    live: HashMap<SubKey, Topic>,
+    live: HashMap<SubKey, Vec<Topic>>,
     /// Answers to calls that ended, by their numbers.
     answers: HashMap<u32, Answered>,
     got: Vec<(Topic, String)>,
@@ -264,9 +265,18 @@ impl Stage {
                 outcome: Ok(subscribed),
             } => {
                 let sub = SubKey(ticket.seq);
-                client.live.insert(sub, subscribed.topic.clone());
+                let topics = match subscribed.to {
+                    Subject::Topic(topic) => vec![topic],
+                    Subject::Users(lists) => {
+                        let topic = |user: &String| Topic::new(Stream::UserPresence, user);
+                        lists.added.iter().map(topic).collect()
+                    }
+                };
                 // Interest that is left over is harmless here: who gets what is told by `live` alone.
-                self.table.subscribe(&subscribed.topic, ticket.place.slot);
+                for topic in &topics {
+                    self.table.subscribe(topic, ticket.place.slot);
+                }
+                client.live.insert(sub, topics);
                 Answered::Ready
             }
             Answer::Subscription {
@@ -287,7 +297,7 @@ impl Stage {
 
     fn deliver(&mut self, topic: &Topic, body: &str) {
         for client in self.clients.values_mut() {
-            if client.live.values().any(|live| live == topic) {
+            if client.live.values().flatten().any(|live| live == topic) {
                 client.got.push((topic.clone(), body.to_owned()));
             }
         }

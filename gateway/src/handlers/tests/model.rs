@@ -270,7 +270,7 @@ impl Run {
                     "a login without a token"
                 );
             }
-            for topic in client.live.values() {
+            for topic in client.live.values().flatten() {
                 let (id, what) = topic.stream.split(&topic.event);
                 let allowed = match (topic.stream.name(), what) {
                     ("room-messages" | "notify-room", _) => world.can_access(id, user),

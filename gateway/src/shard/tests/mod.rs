@@ -14,12 +14,17 @@ use crate::{
     place::{Place, Sub},
     publication::{Body, Publication, To},
     shared::Shared,
-    streams::{request::Subscribed, table::Stream, topic::Topic},
+    streams::{
+        request::{Subject, Subscribed},
+        table::Stream,
+        topic::Topic,
+    },
 };
 
 mod endings;
 mod fairness;
 mod limits;
+mod watching;
 
 /// A shard that runs, and the test in the place of the bus thread.
 struct Bench {
@@ -114,7 +119,7 @@ impl Bench {
             panic!("not asked")
         };
         let subscribed = Subscribed {
-            topic: topic.clone(),
+            to: Subject::Topic(topic.clone()),
             documents: vec![],
         };
         self.post(ToShard::Answer(
@@ -313,7 +318,7 @@ async fn a_publication_reaches_its_subscribers_in_their_framing() {
         panic!("not asked")
     };
     let subscribed = Subscribed {
-        topic: room(),
+        to: Subject::Topic(room()),
         documents: vec![],
     };
     bench.post(ToShard::Answer(

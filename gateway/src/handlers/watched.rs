@@ -1,0 +1,73 @@
+//! `presence.status` for those who watch its user: one message in a while for each user, who flaps or not.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use protocol::outbox::Class;
+
+use super::core::{Core, now};
+use crate::{
+    publication::{Body, Publication, To},
+    state::flaps::{Status, Turn},
+    streams::{
+        presence_status::PresenceStatus,
+        table::Stream,
+        topic::{Topic, TopicRef},
+        watch,
+    },
+};
+
+/// Only the last status of a user within this time is told.
+const WINDOW: Duration = Duration::from_millis(200);
+
+impl Core {
+    /// Tells of a status, or lets it wait behind the one before.
+    pub(crate) fn publish_watched(self: &Rc<Self>, status: &PresenceStatus<'_>) {
+        let topic = TopicRef {
+            stream: Stream::UserPresence,
+            event: &status.id,
+        };
+        if self.interest.shards(topic) == 0 {
+            return;
+        }
+        let status = Status {
+            user: Arc::from(&*status.id),
+            username: status.username().to_owned(),
+            tuple: status.watched(),
+        };
+        let mut flaps = self.state.flaps.borrow_mut();
+        let opens = flaps.is_empty();
+        let turn = flaps.enter(status);
+        drop(flaps);
+        if opens {
+            let core = self.clone();
+            tokio::task::spawn_local(async move { core.end_windows().await });
+        }
+        if let Turn::Now(status) = turn {
+            self.tell_watched(&status);
+        }
+    }
+
+    /// Ends one window after the other until nobody's status is in one.
+    async fn end_windows(&self) {
+        while !self.state.flaps.borrow().is_empty() {
+            tokio::time::sleep(WINDOW).await;
+            let told = self.state.flaps.borrow_mut().turn();
+            told.iter().for_each(|status| self.tell_watched(status));
+            self.flush();
+        }
+    }
+
+    fn tell_watched(&self, status: &Status) {
+        let topic = Topic {
+            stream: Stream::UserPresence,
+            event: status.user.clone(),
+        };
+        let shards = self.interest.shards(topic.borrow());
+        if shards != 0 {
+            let message = watch::message(&status.user, &status.tuple);
+            let body = Body::Message(message.into());
+            let told = Publication::new(To::Topic(topic), body, Class::Sheddable, now());
+            self.state.post.borrow_mut().publish(shards, told);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The sets of users whom clients watch.
+
+use super::*;
+use crate::streams::watch;
+
+/// Bytes that the socket takes.
+const ROOM: usize = 1 << 20;
+
+fn status(user: &str) -> Publication {
+    let topic = Topic::new(Stream::UserPresence, user);
+    let body = Body::Message(watch::message(user, r#"["bob",1,null]"#).into());
+    Publication::new(
+        To::Topic(topic),
+        body,
+        Class::Sheddable,
+        super::super::now(),
+    )
+}
+
+fn told(user: &str) -> Seen {
+    Seen::Text(watch::message(user, r#"["bob",1,null]"#))
+}
+
+fn sub(id: &str, added: &[String], removed: &[String]) -> String {
+    format!(
+        r#"{{"msg":"sub","id":"{id}","name":"stream-user-presence","params":["",{{"added":{added:?},"removed":{removed:?}}}]}}"#
+    )
+}
+
+fn ids(users: &[&str]) -> Vec<String> {
+    users.iter().map(|user| (*user).to_owned()).collect()
+}
+
+impl Bench {
+    /// The first of a client's subscriptions, as the bus thread answers it.
+    async fn watch(&self, client: &mut Client, id: &str, users: &[String]) -> Seen {
+        client.send(&sub(id, users, &[]));
+        let ToBus::Subscribe {
+            ticket,
+            params,
+            name,
+            ..
+        } = self.next_to_bus().await
+        else {
+            panic!("not asked")
+        };
+        let request = crate::streams::request::Request::parse(&name, &params).unwrap();
+        let outcome = Ok(request.subscribed());
+        self.post(ToShard::Answer(ticket, Answer::Subscription { outcome }));
+        client.next().await
+    }
+
+    /// Nobody but these is told of, of these users.
+    async fn assert_watches(&self, client: &mut Client, users: &[&str], of: &[&str]) {
+        self.post(ToShard::Publish(
+            of.iter().map(|user| status(user)).collect(),
+        ));
+        for user in users {
+            assert_eq!(client.next().await, told(user));
+        }
+        client.send(r#"{"msg":"ping","id":"fence"}"#);
+        assert_eq!(
+            client.next().await,
+            Seen::Text(r#"{"msg":"pong","id":"fence"}"#.into())
+        );
+    }
+}
+
+async fn bob(bench: &Bench) -> Client {
+    let mut client = bench.connected(ROOM).await;
+    bench.log_in(&mut client, "bob").await;
+    client
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_watches_what_its_first_and_its_further_subscriptions_say() {
+    let bench = bench(|_| {});
+    let mut client = bob(&bench).await;
+    let ready = bench.watch(&mut client, "w", &ids(&["u7", "u8"])).await;
+    assert_eq!(ready, Seen::Text(r#"{"msg":"ready","subs":["w"]}"#.into()));
+    let all = ["u7", "u8", "u9"];
+    bench.assert_watches(&mut client, &["u7", "u8"], &all).await;
+    client.send(&sub("x", &ids(&["u9"]), &ids(&["u7"])));
+    assert_eq!(
+        client.next().await,
+        Seen::Text(r#"{"msg":"nosub","id":"x"}"#.into())
+    );
+    bench.assert_watches(&mut client, &["u8", "u9"], &all).await;
+    client.send(r#"{"msg":"unsub","id":"w"}"#);
+    assert_eq!(
+        client.next().await,
+        Seen::Text(r#"{"msg":"nosub","id":"w"}"#.into())
+    );
+    bench.assert_watches(&mut client, &[], &all).await;
+    assert_eq!(bench.shard.topics.borrow().len(), 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_would_watch_too_many_is_refused_and_watches_whom_he_watched() {
+    let bench = bench(|config| {
+        let limits = Arc::make_mut(&mut config.limits);
+        limits.presence_watch = 2;
+    });
+    let mut client = bob(&bench).await;
+    let Seen::Text(refused) = bench.watch(&mut client, "w", &ids(&["a", "b", "c"])).await else {
+        panic!("no answer")
+    };
+    assert!(
+        refused.contains("error-too-many-subscriptions"),
+        "{refused}"
+    );
+    assert_eq!(bench.shard.topics.borrow().len(), 0);
+    bench.watch(&mut client, "w", &ids(&["a", "b"])).await;
+    client.send(&sub("x", &ids(&["c"]), &[]));
+    let Seen::Text(refused) = client.next().await else {
+        panic!("no answer")
+    };
+    assert!(
+        refused.contains("error-too-many-subscriptions"),
+        "{refused}"
+    );
+    bench
+        .assert_watches(&mut client, &["a", "b"], &["a", "b", "c"])
+        .await;
+    client.send(&sub("y", &ids(&["c"]), &ids(&["a"])));
+    assert_eq!(
+        client.next().await,
+        Seen::Text(r#"{"msg":"nosub","id":"y"}"#.into())
+    );
+    bench
+        .assert_watches(&mut client, &["b", "c"], &["a", "b", "c"])
+        .await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_set_goes_with_its_client_and_nobody_watches_without_a_login() {
+    let bench = bench(|_| {});
+    let mut stranger = bench.connected(ROOM).await;
+    stranger.send(&sub("w", &ids(&["u7"]), &[]));
+    let Seen::Text(refused) = stranger.next().await else {
+        panic!("no answer")
+    };
+    assert!(refused.contains("not-allowed"), "{refused}");
+    let mut client = bob(&bench).await;
+    let many: Vec<_> = (0..5_000).map(|number| format!("u{number}")).collect();
+    bench.watch(&mut client, "w", &many).await;
+    assert_eq!(bench.shard.topics.borrow().len(), 5_000);
+    client.send(r#"{"msg":"disconnect"}"#);
+    assert!(matches!(client.next().await, Seen::Close(1000, _)));
+    assert_eq!(bench.shard.topics.borrow().len(), 0);
+}

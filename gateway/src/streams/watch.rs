@@ -1,0 +1,59 @@
+//! `user-presence` (streams.md 3, 5.4): a subscription of it is a set of users.
+
+use protocol::ddp::{ejson, encode::quoted};
+
+use super::table::Stream;
+
+/// Longest id of a user that is watched; real ones have 17 characters.
+const USER_BYTES_MAX: usize = 128;
+
+/// How a subscription changes the set of its connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lists {
+    pub(crate) added: Vec<String>,
+    pub(crate) removed: Vec<String>,
+}
+
+impl Lists {
+    /// Reads `{"added":[..],"removed":[..]}`; what is no user's id changes nothing.
+    pub(crate) fn read(raw: &str) -> Self {
+        let list = |name| {
+            let ids = ejson::elements(ejson::field(raw, name).unwrap_or(""));
+            let ids = ids.filter_map(ejson::string);
+            ids.filter(|id| (1..=USER_BYTES_MAX).contains(&id.len()))
+                .map(|id| id.into_owned())
+                .collect()
+        };
+        Self {
+            added: list("added"),
+            removed: list("removed"),
+        }
+    }
+}
+
+/// The message that tells of a user; `tuple`: username, code, text and more, raw JSON.
+pub(crate) fn message(user: &str, tuple: &str) -> String {
+    let (name, user) = (Stream::UserPresence.name(), quoted(user));
+    format!(
+        "{{\"msg\":\"changed\",\"collection\":\"stream-{name}\",\"id\":{user},\"fields\":{{\"uid\":{user},\"args\":[{tuple}],\"eventName\":{user}}}}}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_users_id_changes_nothing() {
+        let long = "x".repeat(USER_BYTES_MAX + 1);
+        let raw = format!(r#"{{"added":["u7",5,"",null,"{long}"],"removed":{{}}}}"#);
+        let lists = Lists {
+            added: vec!["u7".into()],
+            removed: Vec::new(),
+        };
+        assert_eq!(Lists::read(&raw), lists);
+        for raw in ["null", "[]", "5", "{}"] {
+            assert_eq!(Lists::read(raw), Lists::default(), "{raw}");
+        }
+    }
+}
