@@ -57,6 +57,8 @@ pub struct Outbox {
     parts: VecDeque<Part>,
     bytes: usize,
     bytes_max: usize,
+    /// Of a frame that alone passes the bound: what of it still waits, first of all. It does not count.
+    large: usize,
     frames: usize,
     counted_sent: u64,
     /// The first frame has left in part: the rest of it must follow, whatever happens.
@@ -75,12 +77,14 @@ struct Part {
 }
 
 impl Outbox {
-    /// An empty outbox that holds at most `bytes_max` bytes, replies apart.
+    /// An empty outbox that holds at most `bytes_max` bytes, replies apart, and one frame of any size where nothing waits
+    /// before it.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             parts: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            large: 0,
             frames: 0,
             counted_sent: 0,
             half_written: false,
@@ -94,9 +98,11 @@ impl Outbox {
             Frame::Spliced { head, body, tail } => [head, body, tail],
         };
         let frame_bytes: usize = parts.iter().map(Bytes::len).sum();
-        let filled = self.bytes.saturating_add(frame_bytes);
+        let filled = self.counting().saturating_add(frame_bytes);
         match class {
             Class::Sheddable if filled > self.bytes_max / 2 => return Pushed::Shed,
+            // A client that reads is not ended by one large frame.
+            Class::Data if filled > self.bytes_max && self.is_empty() => self.large = frame_bytes,
             Class::Data if filled > self.bytes_max => return Pushed::Full,
             Class::Sheddable | Class::Data | Class::Reply => {}
         }
@@ -118,7 +124,7 @@ impl Outbox {
             last.ends_frame = true;
             last.counted = counted;
         }
-        self.bytes = filled;
+        self.bytes += frame_bytes;
         self.frames += 1;
         Pushed::Queued
     }
@@ -128,6 +134,7 @@ impl Outbox {
         debug_assert!(written <= self.bytes, "more was written than waited");
         let mut left = written.min(self.bytes);
         self.bytes -= left;
+        self.large = self.large.saturating_sub(left);
         while left > 0
             && let Some(part) = self.parts.front_mut()
         {
@@ -157,6 +164,7 @@ impl Outbox {
         };
         self.parts.truncate(kept);
         self.bytes = self.parts.iter().map(|part| part.bytes.len()).sum();
+        self.large = self.large.min(self.bytes);
         self.frames = usize::from(self.half_written);
         self.free_if_empty();
     }
@@ -183,7 +191,12 @@ impl Outbox {
 
     /// Whether the bound is passed, which only replies can do: by their bytes, or by how many there are.
     pub fn is_over(&self) -> bool {
-        self.bytes.max(self.parts.len() * PART_COST) > self.bytes_max
+        self.counting().max(self.parts.len() * PART_COST) > self.bytes_max
+    }
+
+    /// Bytes that count against the bound.
+    fn counting(&self) -> usize {
+        self.bytes - self.large
     }
 
     /// Frames that wait, one that is half written included.
@@ -403,11 +416,32 @@ mod tests {
         assert_eq!(outbox.parts.capacity(), 0);
     }
 
+    #[test]
+    fn one_frame_may_pass_the_bound_where_nothing_waits_before_it() {
+        let mut outbox = Outbox::new(100);
+        let push = |outbox: &mut Outbox, bytes| {
+            let frame = Frame::Shared(vec![0; bytes].into());
+            outbox.push(frame, Class::Data, true, now())
+        };
+        assert_eq!(push(&mut outbox, 300), Pushed::Queued);
+        assert!(!outbox.is_over());
+        // What comes behind it has the bound for itself.
+        assert_eq!(push(&mut outbox, 100), Pushed::Queued);
+        assert_eq!(push(&mut outbox, 1), Pushed::Full);
+        outbox.advance(299);
+        assert_eq!(push(&mut outbox, 300), Pushed::Full);
+        outbox.advance(101);
+        assert_eq!(push(&mut outbox, 300), Pushed::Queued);
+        outbox.cut();
+        assert_eq!(push(&mut outbox, 100), Pushed::Queued);
+        assert_eq!(push(&mut outbox, 1), Pushed::Full);
+    }
+
     /// What one connection pays, on 64-bit machines.
     #[test]
     fn the_memory_table_holds() {
         for (what, bytes, bytes_max) in [
-            ("an empty outbox", size_of::<Outbox>(), 72),
+            ("an empty outbox", size_of::<Outbox>(), 80),
             ("a waiting part", size_of::<Part>(), 56),
             ("a frame on its way", size_of::<Frame>(), 96),
         ] {
