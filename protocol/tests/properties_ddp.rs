@@ -61,7 +61,7 @@ proptest! {
         let text = json!({"msg": "method", "id": id, "method": name, "params": params, "more": extra}).to_string();
         let (raw_id, raw_params) = (id.to_string(), params.to_string());
         let expected = if is_truthy(&id) {
-            let params = if has_custom_type(&params) { Err(Refused::UnknownType) } else { Ok(&*raw_params) };
+            let params = if is_undecodable(&params) { Err(Refused::Undecodable) } else { Ok(&*raw_params) };
             Ok(ClientMessage::Method { id: &raw_id, name: name.into(), params })
         } else {
             Err(CloseReason::MalformedMessage)
@@ -110,9 +110,9 @@ fn is_truthy(value: &Value) -> bool {
 }
 
 /// What EJSON's reader would throw at, written down as it works: from the outside in.
-fn has_custom_type(value: &Value) -> bool {
+fn is_undecodable(value: &Value) -> bool {
     match value {
-        Value::Array(elements) => elements.iter().any(has_custom_type),
+        Value::Array(elements) => elements.iter().any(is_undecodable),
         Value::Object(fields)
             if fields.len() == 2
                 && fields.contains_key("$type")
@@ -120,13 +120,18 @@ fn has_custom_type(value: &Value) -> bool {
         {
             true
         }
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("$binary") => {
+            !fields["$binary"].is_string()
+        }
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("$date") => false,
         Value::Object(fields) if fields.len() == 1 && fields.contains_key("$escape") => {
             match &fields["$escape"] {
-                Value::Object(escaped) => escaped.values().any(has_custom_type),
-                other => has_custom_type(other),
+                Value::Null => true,
+                Value::Object(escaped) => escaped.values().any(is_undecodable),
+                other => is_undecodable(other),
             }
         }
-        Value::Object(fields) => fields.values().any(has_custom_type),
+        Value::Object(fields) => fields.values().any(is_undecodable),
         _ => false,
     }
 }
@@ -160,7 +165,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    prop_oneof![2 => text(), 2 => prop::sample::select(vec!["$type", "$value", "$escape"]).prop_map(String::from)]
+    prop_oneof![2 => text(), 2 => prop::sample::select(vec!["$type", "$value", "$escape", "$binary", "$date"]).prop_map(String::from)]
 }
 
 fn text() -> impl Strategy<Value = String> {

@@ -302,7 +302,7 @@ mod tests {
         );
         check(
             r#"{"msg":"method","method":"m","id":1,"params":[{"$type":"t","$value":0}]}"#,
-            method("1", Err(Refused::UnknownType)),
+            method("1", Err(Refused::Undecodable)),
         );
     }
 

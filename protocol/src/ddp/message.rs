@@ -45,8 +45,8 @@ pub enum ClientMessage<'a> {
 pub enum Refused {
     /// `params` is present but no array: error 500 (gateway.md 2.7).
     ParamsNotAnArray,
-    /// `params` holds a custom EJSON type, at which a Node peer would drop the whole packet: error 400.
-    UnknownType,
+    /// `params` holds EJSON at which a Node peer would drop the whole packet: error 400.
+    Undecodable,
 }
 
 impl Refused {
@@ -54,7 +54,7 @@ impl Refused {
     pub fn error(self) -> Error {
         match self {
             Self::ParamsNotAnArray => Error::internal(),
-            Self::UnknownType => Error::bad_request("Unknown EJSON type"),
+            Self::Undecodable => Error::bad_request("Malformed EJSON"),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! DDP's messages under DDP's names; what they carry stays raw JSON.
 
+mod decodable;
 pub mod decode;
 pub mod ejson;
 pub mod encode;
 mod error;
 mod message;
+mod regexp;
 mod scan;
 mod text;
 mod walk;
