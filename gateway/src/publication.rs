@@ -16,7 +16,11 @@ use protocol::{
 
 use crate::{
     place::Place,
-    streams::{table::Stream, topic::Topic},
+    streams::{
+        request::{MY_MESSAGES, ROOMS_CHANGED},
+        table::Stream,
+        topic::Topic,
+    },
 };
 
 /// Something for all subscribers of a topic, or of one event of each of several users.
@@ -40,11 +44,41 @@ struct Frames([OnceLock<Frame>; 2]);
 #[derive(Debug)]
 pub(crate) enum To {
     Topic(Topic),
-    /// `notify-user` `<uid>/<event>` of each of these: only the user id differs, the arguments stay shared.
+    /// An event of each of these: at most the user id differs, the arguments stay shared.
     Users {
         users: Arc<[Arc<str>]>,
-        event: &'static str,
+        event: UserEvent,
     },
+}
+
+/// An event that is each user's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UserEvent {
+    /// `notify-user` `<uid>/rooms-changed`.
+    RoomsChanged,
+    /// `room-messages` `__my_messages__`, whose readers differ by message.
+    MyMessages,
+}
+
+impl UserEvent {
+    /// Writes the name under which the shards find a user's subscribers; the topic is one of `notify-user`.
+    pub(crate) fn key(self, user: &str, into: &mut String) {
+        into.clear();
+        into.push_str(user);
+        into.push('/');
+        into.push_str(match self {
+            Self::RoomsChanged => ROOMS_CHANGED,
+            Self::MyMessages => MY_MESSAGES,
+        });
+    }
+
+    /// The stream and the event name that clients see.
+    fn shown(self, key: &str) -> (Stream, &str) {
+        match self {
+            Self::RoomsChanged => (Stream::NotifyUser, key),
+            Self::MyMessages => (Stream::RoomMessages, MY_MESSAGES),
+        }
+    }
 }
 
 /// What a publication says.
@@ -109,13 +143,14 @@ impl Publication {
             .clone()
     }
 
-    /// The frame of `<uid>/<event>` for one of several users: only its head is new, the arguments stay shared.
-    pub(crate) fn user_frame(&self, framing: Framing, event: &str) -> Frame {
+    /// The frame for one of several users, whose topic has this key: only its head is new, the arguments stay shared.
+    pub(crate) fn user_frame(&self, framing: Framing, event: UserEvent, key: &str) -> Frame {
         let Frame::Shared(body) = self.frame(framing) else {
             return self.frame(framing);
         };
         let mut text = String::from(r#"{"msg":"changed","collection":"stream-"#);
-        text.push_str(Stream::NotifyUser.name());
+        let (stream, event) = event.shown(key);
+        text.push_str(stream.name());
         text.push_str(r#"","id":"id","fields":{"eventName":"#);
         ddp::encode::push_string(&mut text, event);
         text.push_str(r#","args":"#);

@@ -8,7 +8,7 @@ use protocol::outbox::Class;
 use super::core::Core;
 use crate::{
     place::Place,
-    publication::{Body, Publication, To},
+    publication::{Body, Publication, To, UserEvent},
     streams::{
         table::Stream,
         topic::{Topic, TopicRef},
@@ -59,11 +59,11 @@ impl Core {
         post.publish(everybody, publication);
     }
 
-    /// Publishes `<uid>/<event>` of `notify-user` to each of these, with the same arguments.
+    /// Publishes an event to each of these, with the same arguments.
     pub(crate) fn emit_to_users(
         &self,
         users: Arc<[Arc<str>]>,
-        event: &'static str,
+        event: UserEvent,
         args: ByteString,
         received: Instant,
     ) {

@@ -10,7 +10,8 @@ use protocol::ddp::ejson;
 
 use super::core::Core;
 use crate::streams::{
-    ephemeral, events::Reaction, inquiry::Inquiry, presence_status::PresenceStatus, table::Stream, topic::TopicRef,
+    ephemeral, events::Reaction, inquiry::Inquiry, presence_status::PresenceStatus, table::Stream,
+    topic::TopicRef,
 };
 
 impl Core {
@@ -58,6 +59,7 @@ impl Core {
             Reaction::PresenceStatus => self.publish_status(args, received),
             Reaction::EphemeralMessage => self.publish_ephemeral(args, received),
             Reaction::ImportedMessages => self.publish_imported(args, received),
+            Reaction::MyMessages => self.my_messages(event),
             Reaction::Inquiry => self.publish_inquiry(args, received),
             Reaction::LoginService => self.login_service_changed(args, received),
             Reaction::ClientVersion => self.client_version_changed(args, received),

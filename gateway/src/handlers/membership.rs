@@ -9,8 +9,8 @@ use protocol::ddp::ejson;
 use super::core::Core;
 use crate::{
     metrics,
+    publication::UserEvent,
     state::{gaps::Scope, grants::GroundRef},
-    streams::request::ROOMS_CHANGED,
 };
 
 /// An entry of a user in a room, as an event tells of it.
@@ -105,6 +105,13 @@ impl Core {
         let Ok(Membership { user, room, change }) = Membership::parse(args) else {
             return;
         };
+        {
+            let index = &mut self.state.my_messages.borrow_mut().rooms;
+            match change {
+                Change::Left => index.left(&user, &room),
+                Change::Joined | Change::Updated => index.joined(&user, &room),
+            }
+        }
         let mut rooms = self.state.rooms.borrow_mut();
         if !rooms.is_followed_by(&user) {
             return;
@@ -128,7 +135,7 @@ impl Core {
             // Who has left meanwhile does not hear of it.
             Ok(Some(document)) if self.state.rooms.borrow().is_in(&user, &room) => {
                 let args = format!("[\"inserted\",{document}]").into();
-                self.emit_to_users(Arc::from([user]), ROOMS_CHANGED, args, received);
+                self.emit_to_users(Arc::from([user]), UserEvent::RoomsChanged, args, received);
             }
             Ok(_) => {}
             Err(_) => self.gap("lookup", Scope::User(user), received),

@@ -12,6 +12,7 @@ mod login;
 mod membership;
 mod method;
 pub(crate) mod mirrors;
+mod my_messages;
 mod presence;
 pub(crate) mod rejudge;
 pub(crate) mod resync;

@@ -14,11 +14,11 @@ use protocol::ddp::ejson;
 use super::core::{Core, now};
 use crate::{
     metrics,
+    publication::UserEvent,
     state::{
         gaps::Scope,
         grants::{Facts, GroundRef},
     },
-    streams::request::ROOMS_CHANGED,
 };
 
 impl Core {
@@ -64,7 +64,7 @@ impl Core {
             let action = ejson::at(args, 0, &["clientAction"]).unwrap_or("null");
             let document = ejson::at(args, 0, &["room"]).unwrap_or("null");
             let args = format!("[{action},{document}]").into();
-            self.emit_to_users(users, ROOMS_CHANGED, args, received);
+            self.emit_to_users(users, UserEvent::RoomsChanged, args, received);
         }
     }
 

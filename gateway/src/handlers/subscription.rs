@@ -13,10 +13,18 @@ use crate::{
     link::{Answer, Caller, Ticket, ToShard},
     metrics,
     place::Sub,
-    state::{grants::GrantId, people::Behind, rejudge::ONCE_MORE, rooms::Load},
+    publication::UserEvent,
+    state::{
+        grants::GrantId,
+        people::Behind,
+        rejudge::ONCE_MORE,
+        rooms::{Load, Rooms},
+    },
     streams::{
         question::Question,
         request::{Needs, Request, Subscribed},
+        table::Stream,
+        topic::Topic,
     },
     upstream::Unknown,
 };
@@ -51,7 +59,15 @@ impl Core {
         match request.needs(caller.user_id()) {
             Needs::Nothing | Needs::Watch => {}
             Needs::Refusal => return Err(ddp::Error::not_allowed()),
-            Needs::Rooms => self.follow_rooms(caller, sub).await?,
+            Needs::Rooms => self.follow_rooms(caller, sub, Behind::Rooms).await?,
+            Needs::MyMessages => {
+                self.follow_rooms(caller, sub, Behind::MyMessages).await?;
+                let user = caller.user_id().ok_or_else(ddp::Error::not_allowed)?;
+                let mut key = String::new();
+                UserEvent::MyMessages.key(user, &mut key);
+                let topic = Topic::new(Stream::NotifyUser, &key);
+                return Ok(request.subscribed_under(Some(topic)));
+            }
             Needs::Records => {
                 let documents = self.state.mirrors.borrow().documents(request.stream);
                 return Ok(Subscribed {
@@ -101,7 +117,7 @@ impl Core {
     }
 
     /// Something was heard of what a fresh verdict rests on: whoever gave it may not have heard that yet.
-    fn doubt(&self, grant: GrantId, asked: Instant) {
+    pub(crate) fn doubt(&self, grant: GrantId, asked: Instant) {
         let (grants, recent) = (self.state.grants.borrow(), self.state.recent.borrow());
         let now = now();
         let mut grounds = grants.grounds(grant).into_iter();
@@ -114,20 +130,23 @@ impl Core {
     }
 
     /// Follows the rooms of the caller.
-    async fn follow_rooms(self: &Rc<Self>, caller: &Caller, sub: Sub) -> Result<(), ddp::Error> {
+    async fn follow_rooms(
+        self: &Rc<Self>,
+        caller: &Caller,
+        sub: Sub,
+        behind: fn(Arc<str>) -> Behind,
+    ) -> Result<(), ddp::Error> {
         let user = caller.user_id().ok_or_else(ddp::Error::not_allowed)?;
-        if !self
-            .state
-            .people
-            .borrow_mut()
-            .stand(sub, Behind::Rooms(user.clone()))
-        {
+        let behind = behind(user.clone());
+        let stands = self.state.people.borrow_mut().stand(sub, behind.clone());
+        if !stands {
             return Err(ddp::Error::not_allowed());
         }
         let mut reading = Reading {
             core: self,
             user,
-            load: self.state.rooms.borrow_mut().begin(user),
+            load: self.index(&behind, |index| index.begin(user)),
+            behind,
             rooms: Vec::new(),
         };
         match self.upstream.rooms_of_user(user).await {
@@ -155,6 +174,18 @@ impl Core {
         match behind {
             Behind::Grant(grant) => self.state.grants.borrow_mut().leave(grant, sub),
             Behind::Rooms(user) => self.state.rooms.borrow_mut().unsubscribed(&user),
+            Behind::MyMessages(user) => {
+                let grants = self.state.my_messages.borrow_mut().unsubscribed(&user);
+                self.forget_verdicts(grants);
+            }
+        }
+    }
+
+    /// The index of rooms in which such a subscription stands.
+    fn index<T>(&self, behind: &Behind, change: impl FnOnce(&mut Rooms) -> T) -> T {
+        match behind {
+            Behind::MyMessages(_) => change(&mut self.state.my_messages.borrow_mut().rooms),
+            _ => change(&mut self.state.rooms.borrow_mut()),
         }
     }
 }
@@ -163,13 +194,16 @@ impl Core {
 struct Reading<'a> {
     core: &'a Core,
     user: &'a Arc<str>,
+    behind: Behind,
     load: Load,
     rooms: Vec<String>,
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut index = self.core.state.rooms.borrow_mut();
-        index.loaded(self.user, self.load, std::mem::take(&mut self.rooms));
+        let rooms = std::mem::take(&mut self.rooms);
+        let (user, load) = (self.user, self.load);
+        self.core
+            .index(&self.behind, |index| index.loaded(user, load, rooms));
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     metrics,
-    publication::{Publication, To},
+    publication::{Publication, To, UserEvent},
     streams::{table::Stream, topic::TopicRef},
 };
 
@@ -38,7 +38,7 @@ impl Shard {
             match &publication.to {
                 To::Topic(topic) => self.fan_out(publication, topic.borrow(), now, &mut tally),
                 To::Users { users, event } => {
-                    self.fan_out_to_users(publication, users, event, now, &mut tally);
+                    self.fan_out_to_users(publication, users, *event, now, &mut tally);
                 }
             }
         }
@@ -99,12 +99,12 @@ impl Shard {
         }
     }
 
-    /// `<uid>/<event>` to each of the users who listens here: what stands between head and tail stays shared.
+    /// An event to each of the users who listens here: what stands between head and tail stays shared.
     fn fan_out_to_users(
         &self,
         publication: &Publication,
         users: &[Arc<str>],
-        event: &str,
+        event: UserEvent,
         now: Instant,
         tally: &mut Tally,
     ) {
@@ -112,10 +112,7 @@ impl Shard {
         let entries = self.entries.borrow();
         let mut key = String::new();
         for user in users {
-            key.clear();
-            key.push_str(user);
-            key.push('/');
-            key.push_str(event);
+            event.key(user, &mut key);
             let topic = TopicRef {
                 stream: Stream::NotifyUser,
                 event: &key,
@@ -130,7 +127,7 @@ impl Shard {
                 };
                 let framing = entry.framing;
                 let frame = frames[framing as usize]
-                    .get_or_insert_with(|| publication.user_frame(framing, &key))
+                    .get_or_insert_with(|| publication.user_frame(framing, event, &key))
                     .clone();
                 self.deliver(entry, frame, publication, now, tally);
             }

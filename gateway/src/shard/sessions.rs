@@ -146,7 +146,11 @@ impl Shard {
                         self.subscribed(entry, session, sub, request.subscribed());
                     }
                     // The bus thread finds out.
-                    Needs::Watch | Needs::Rooms | Needs::Records | Needs::Verdict(_) => {
+                    Needs::Watch
+                    | Needs::MyMessages
+                    | Needs::Rooms
+                    | Needs::Records
+                    | Needs::Verdict(_) => {
                         let ticket = self.ticket(entry, Running::Subscription(sub));
                         self.shared.to_bus.post(
                             ToBus::Subscribe {

@@ -10,6 +10,7 @@ pub(crate) mod known;
 pub(crate) mod lanes;
 pub(crate) mod logins;
 pub(crate) mod mirrors;
+pub(crate) mod my_messages;
 pub(crate) mod people;
 pub(crate) mod post;
 pub(crate) mod recent;
@@ -26,8 +27,8 @@ use std::{
 
 use self::{
     flaps::Flaps, gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known,
-    lanes::Lanes, logins::Logins, mirrors::Mirrors, people::People, post::Post, recent::Recent,
-    rejudge::Rejudge, relays::Relays, rooms::Rooms, spending::Spending,
+    lanes::Lanes, logins::Logins, mirrors::Mirrors, my_messages::MyMessages, people::People,
+    post::Post, recent::Recent, rejudge::Rejudge, relays::Relays, rooms::Rooms, spending::Spending,
 };
 use crate::streams::line::Line;
 
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) known: KnownFacts,
     pub(crate) rooms: RefCell<Rooms>,
     pub(crate) flaps: RefCell<Flaps>,
+    pub(crate) my_messages: RefCell<MyMessages>,
     pub(crate) holds: RefCell<Holds>,
     pub(crate) lanes: RefCell<Lanes>,
     pub(crate) logins: RefCell<Logins>,
@@ -83,6 +85,7 @@ impl State {
             },
             rooms: RefCell::default(),
             flaps: RefCell::default(),
+            my_messages: RefCell::default(),
             holds: RefCell::default(),
             lanes: RefCell::default(),
             logins: RefCell::default(),

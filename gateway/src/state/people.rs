@@ -38,6 +38,8 @@ pub(crate) enum Behind {
     Grant(GrantId),
     /// The rooms of this user, which it follows.
     Rooms(Arc<str>),
+    /// The messages of all rooms of this user.
+    MyMessages(Arc<str>),
 }
 
 /// What is left of a client that is gone.
@@ -232,7 +234,7 @@ impl People {
         let behind = self.get(place).map_or(&[][..], |person| &person.behind);
         let grant = |(sub, on): &(SubKey, Behind)| match on {
             Behind::Grant(grant) => Some((*sub, *grant)),
-            Behind::Rooms(_) => None,
+            Behind::Rooms(_) | Behind::MyMessages(_) => None,
         };
         behind.iter().filter_map(grant).collect()
     }

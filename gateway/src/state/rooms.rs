@@ -1,4 +1,4 @@
-//! `notify-user` `<uid>/rooms-changed`: which users follow which rooms (streams.md 5.3).
+//! Which users follow which rooms (streams.md 5.2, 5.3).
 //!
 //! The index is shared: one entry per (user, room) however many sockets a user has, and one list per room that all of
 //! its publications share.
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-/// Users with a `rooms-changed` subscription and their rooms.
+/// Users with a subscription that follows their rooms, and these.
 #[derive(Default)]
 pub(crate) struct Rooms {
     users: HashMap<Arc<str>, Following>,
@@ -53,6 +53,16 @@ impl Rooms {
     /// Whether this user has a subscription.
     pub(crate) fn is_followed_by(&self, user: &str) -> bool {
         self.users.contains_key(user)
+    }
+
+    /// Whether nobody has one.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Everybody who has one.
+    pub(crate) fn users(&self) -> Vec<Arc<str>> {
+        self.users.keys().cloned().collect()
     }
 
     /// Whether his rooms are being read.

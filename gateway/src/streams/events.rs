@@ -67,6 +67,7 @@ pub(crate) enum Reaction {
     PresenceStatus,
     EphemeralMessage,
     ImportedMessages,
+    MyMessages,
     Inquiry,
     LoginService,
     ClientVersion,
@@ -151,7 +152,7 @@ pub(crate) static EVENTS: &[Event] = &[
         say(NotifyRoom, "<0.roomId>/user-activity", r#"[<0.user>,["user-typing"]]"#).is("0.isTyping", "true"),
         say(NotifyRoom, "<0.roomId>/user-activity", "[<0.user>,[]]").not("0.isTyping", "true"),
     ]),
-    on("watch.messages").publish(&[say(RoomMessages, "<0.message.rid>", "[<0.message>]")]),
+    on("watch.messages").first(&[MyMessages]).publish(&[say(RoomMessages, "<0.message.rid>", "[<0.message>]")]),
     // Until 7.x.
     on("otrMessage").publish(&[say(RoomMessages, "<0.roomId>", "[<0.message>,<0.user>,<0.room>]")]),
     on("otrAckUpdate").publish(&[say(RoomMessages, "<0.roomId>", "[<0.acknowledgeMessage>]")]),

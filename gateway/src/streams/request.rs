@@ -15,6 +15,9 @@ use super::{
 /// The event of `notify-user` that follows a user's rooms.
 pub(crate) const ROOMS_CHANGED: &str = "rooms-changed";
 
+/// The event of `room-messages` that follows all rooms of a user.
+pub(crate) const MY_MESSAGES: &str = "__my_messages__";
+
 /// Longest event name of a stream; ids and names of events are far shorter.
 pub(crate) const EVENT_BYTES_MAX: usize = 1_024;
 
@@ -46,6 +49,8 @@ pub(crate) enum Needs {
     Refusal,
     /// The rooms of the caller, which it will follow.
     Rooms,
+    /// The rooms of the caller, whose messages it will follow.
+    MyMessages,
     /// What its caller may see of others, unless that is known.
     Watch,
     /// The records that are there.
@@ -143,6 +148,7 @@ impl Request {
             _ if user.is_none() => Needs::Refusal,
             Read::Logged => Needs::Nothing,
             Read::Watch => Needs::Watch,
+            Read::MyMessages => Needs::MyMessages,
             Read::Owner if user.is_none_or(|user| **user != *id) => Needs::Refusal,
             Read::Owner if what == Some(ROOMS_CHANGED) => Needs::Rooms,
             Read::Owner => Needs::Nothing,
@@ -159,6 +165,11 @@ impl Request {
 
     /// The subscription as the shard enters it.
     pub(crate) fn subscribed(self) -> Subscribed {
+        self.subscribed_under(None)
+    }
+
+    /// The same, under another topic than its event name says.
+    pub(crate) fn subscribed_under(self, topic: Option<Topic>) -> Subscribed {
         let document = || {
             let mut fields = String::from("{\"eventName\":");
             ddp::encode::push_string(&mut fields, &self.event);
@@ -169,7 +180,7 @@ impl Request {
             documents: self.use_collection.then(document).into_iter().collect(),
             to: match self.stream.row().read {
                 Read::Watch => Subject::Users(self.lists),
-                _ => Subject::Topic(Topic::new(self.stream, &self.event)),
+                _ => Subject::Topic(topic.unwrap_or_else(|| Topic::new(self.stream, &self.event))),
             },
         }
     }

@@ -68,6 +68,8 @@ pub(crate) enum Read {
     /// The same while this setting is on.
     Setting(&'static str, &'static [&'static str]),
     Room(RoomRule),
+    /// A user, who gets what he may read at that time.
+    MyMessages,
     /// A user; the subscription names whom it watches.
     Watch,
     /// Everybody gets the records that are there, then what changes: no stream.
@@ -165,8 +167,7 @@ pub(crate) static ROWS: &[Row] = &[
         )
     },
     Row {
-        // Follows every room of a user; not offered yet.
-        keys: &[("__my_messages__", Read::Never)],
+        keys: &[("__my_messages__", Read::MyMessages)],
         ..row(
             Stream::RoomMessages,
             "room-messages",

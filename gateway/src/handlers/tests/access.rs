@@ -6,7 +6,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn room(id: &str, kind: &str, parent: Option<&str>) -> (String, Room) {
+pub(super) fn room(id: &str, kind: &str, parent: Option<&str>) -> (String, Room) {
     let room = Room {
         id: id.into(),
         kind: kind.into(),
@@ -17,7 +17,7 @@ fn room(id: &str, kind: &str, parent: Option<&str>) -> (String, Room) {
 }
 
 /// Bob with the token `t`, a private room `p`, a public one `c`, and a discussion `d` of `p`.
-fn world() -> World {
+pub(super) fn world() -> World {
     World {
         rooms: HashMap::from([
             room("p", "p", None),
@@ -48,7 +48,7 @@ async fn follow(stage: &mut Stage, place: Place, room: &str) -> (Sub, bool) {
     (sub, ready)
 }
 
-fn membership(action: &str, room: &str, more: &str) -> String {
+pub(super) fn membership(action: &str, room: &str, more: &str) -> String {
     format!(
         r#"[{{"clientAction":"{action}","subscription":{{"_id":"s","rid":"{room}","u":{{"_id":"bob"}}{more}}}}}]"#
     )

@@ -4,6 +4,7 @@
 mod access;
 mod lines;
 mod model;
+mod my_messages;
 mod owned;
 mod watched;
 mod writes;
@@ -229,8 +230,14 @@ impl Stage {
             match message {
                 ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
                 ToShard::Publish(batch) => batch.iter().for_each(|publication| {
-                    if let To::Topic(topic) = &publication.to {
-                        self.deliver(topic, &format!("{:?}", publication.body));
+                    let body = format!("{:?}", publication.body);
+                    match &publication.to {
+                        To::Topic(topic) => self.deliver(topic, &body),
+                        To::Users { users, event } => users.iter().for_each(|user| {
+                            let mut key = String::new();
+                            event.key(user, &mut key);
+                            self.deliver(&Topic::new(Stream::NotifyUser, &key), &body);
+                        }),
                     }
                 }),
                 ToShard::Documents { .. } => {}
@@ -321,6 +328,7 @@ impl Stage {
         assert_eq!(state.people.borrow().len(), 0);
         assert!(state.grants.borrow().is_clean(), "grants are left");
         assert!(state.rooms.borrow().is_empty(), "followed rooms are left");
+        assert!(state.my_messages.borrow().is_empty(), "readers are left");
         assert!(state.holds.borrow().is_empty(), "holds are left");
         assert!(state.lanes.borrow().is_empty(), "lanes are left");
         assert_eq!(

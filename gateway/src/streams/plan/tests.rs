@@ -144,6 +144,7 @@ fn every_reaction_is_used() {
         PresenceStatus,
         EphemeralMessage,
         ImportedMessages,
+        MyMessages,
         Inquiry,
         LoginService,
         ClientVersion,
