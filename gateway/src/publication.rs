@@ -16,11 +16,7 @@ use protocol::{
 
 use crate::{
     place::Place,
-    streams::{
-        request::{MY_MESSAGES, ROOMS_CHANGED},
-        table::Stream,
-        topic::Topic,
-    },
+    streams::{request::MY_MESSAGES, table::Stream, topic::Topic},
 };
 
 /// Something for all subscribers of a topic, or of one event of each of several users.
@@ -54,8 +50,8 @@ pub(crate) enum To {
 /// An event that is each user's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UserEvent {
-    /// `notify-user` `<uid>/rooms-changed`.
-    RoomsChanged,
+    /// `notify-user` `<uid>/<event>`.
+    Own(&'static str),
     /// `room-messages` `__my_messages__`, whose readers differ by message.
     MyMessages,
 }
@@ -67,7 +63,7 @@ impl UserEvent {
         into.push_str(user);
         into.push('/');
         into.push_str(match self {
-            Self::RoomsChanged => ROOMS_CHANGED,
+            Self::Own(event) => event,
             Self::MyMessages => MY_MESSAGES,
         });
     }
@@ -75,7 +71,7 @@ impl UserEvent {
     /// The stream and the event name that clients see.
     fn shown(self, key: &str) -> (Stream, &str) {
         match self {
-            Self::RoomsChanged => (Stream::NotifyUser, key),
+            Self::Own(_) => (Stream::NotifyUser, key),
             Self::MyMessages => (Stream::RoomMessages, MY_MESSAGES),
         }
     }

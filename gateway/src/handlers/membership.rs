@@ -11,6 +11,7 @@ use crate::{
     metrics,
     publication::UserEvent,
     state::{gaps::Scope, grants::GroundRef},
+    streams::request::ROOMS_CHANGED,
 };
 
 /// An entry of a user in a room, as an event tells of it.
@@ -135,7 +136,12 @@ impl Core {
             // Who has left meanwhile does not hear of it.
             Ok(Some(document)) if self.state.rooms.borrow().is_in(&user, &room) => {
                 let args = format!("[\"inserted\",{document}]").into();
-                self.emit_to_users(Arc::from([user]), UserEvent::RoomsChanged, args, received);
+                self.emit_to_users(
+                    Arc::from([user]),
+                    UserEvent::Own(ROOMS_CHANGED),
+                    args,
+                    received,
+                );
             }
             Ok(_) => {}
             Err(_) => self.gap("lookup", Scope::User(user), received),

@@ -19,6 +19,7 @@ use crate::{
         gaps::Scope,
         grants::{Facts, GroundRef},
     },
+    streams::request::ROOMS_CHANGED,
 };
 
 impl Core {
@@ -64,7 +65,7 @@ impl Core {
             let action = ejson::at(args, 0, &["clientAction"]).unwrap_or("null");
             let document = ejson::at(args, 0, &["room"]).unwrap_or("null");
             let args = format!("[{action},{document}]").into();
-            self.emit_to_users(users, UserEvent::RoomsChanged, args, received);
+            self.emit_to_users(users, UserEvent::Own(ROOMS_CHANGED), args, received);
         }
     }
 

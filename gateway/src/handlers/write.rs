@@ -10,6 +10,7 @@ use crate::{
     link::Caller,
     metrics,
     place::Place,
+    publication::UserEvent,
     state::{relays::Relayed, spending::Payer},
     streams::{
         request::{EVENT_BYTES_MAX, tokens},
@@ -253,7 +254,12 @@ impl Core {
         }
         self.charge(caller, bytes * others.len())?;
         let args = format!("[{}]", args.join(","));
-        self.emit_to_users(others.clone(), what, args.as_str().into(), now());
+        self.emit_to_users(
+            others.clone(),
+            UserEvent::Own(what),
+            args.as_str().into(),
+            now(),
+        );
         self.flush();
         for portion in others.chunks(RELAYS_AT_ONCE) {
             for member in portion {

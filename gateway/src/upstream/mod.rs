@@ -361,3 +361,43 @@ impl Upstream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backplane::{Incoming, Service};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_relay_of_ours_reaches_our_neighbours_and_never_ourselves() {
+        let bus = Bus::in_process("node".into());
+        let announce = |name| {
+            bus.announce(Service {
+                name,
+                actions: Vec::new(),
+                events: vec!["stream"],
+            })
+        };
+        let (mut ours, mut theirs) = (announce(SERVICE), announce("hub"));
+        let store = Store::embedded(None).unwrap();
+        let work = runtime::Handle::current();
+        let upstream = Upstream::new(bus.clone(), store, work, Readiness::default());
+        upstream.relay("stream", r#"[["notify-all","x",[]]]"#);
+        // Behind it, and for everybody: what came before has been delivered.
+        bus.broadcast("stream", "[1]");
+        let heard = async |inbox: &mut backplane::Inbox| {
+            let mut heard = Vec::new();
+            while heard.last().is_none_or(|last| last != "[1]") {
+                let mut batch = Vec::new();
+                inbox.recv_batch(&mut batch).await;
+                heard.extend(batch.into_iter().filter_map(|incoming| match incoming {
+                    Incoming::Event(event) => Some(String::from_utf8(event.args.to_vec()).unwrap()),
+                    _ => None,
+                }));
+            }
+            heard.len()
+        };
+        assert_eq!(heard(&mut theirs).await, 2);
+        assert_eq!(heard(&mut ours).await, 1);
+    }
+}

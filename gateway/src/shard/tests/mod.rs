@@ -365,7 +365,7 @@ async fn rooms_changed_names_each_user_around_one_shared_document() {
         )
         .await;
     let users: Arc<[Arc<str>]> = vec!["u0".into(), "u1".into()].into();
-    let event = UserEvent::RoomsChanged;
+    let event = UserEvent::Own("rooms-changed");
     let body = Body::Args(r#"["updated",{"_id":"r1"}]"#.into());
     let now = std::time::Instant::now();
     let to = To::Users { users, event };
