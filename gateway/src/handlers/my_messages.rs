@@ -129,7 +129,7 @@ impl Core {
         let allowed = match verdict {
             Verdict::Yes => true,
             Verdict::No => false,
-            Verdict::Unknown => {
+            Verdict::Unknown | Verdict::Moved => {
                 self.forget_verdicts(vec![grant]);
                 return Err(Unknown);
             }
