@@ -109,7 +109,7 @@ impl Feed {
     /// Waits for the next changes and returns them, a bounded number at a time, in order, each with its sequence number,
     /// which grows by one per change and never restarts; `None` once every handle of the store is dropped. Cancel-safe: a change is passed over only when it has been returned.
     ///
-    /// Fails with [`ErrorKind::HistoryLost`](crate::ErrorKind::HistoryLost) if the reader fell behind what is kept.
+    /// Fails with [`ErrorKind::HistoryLost`] if the reader fell behind what is kept.
     pub async fn next(&mut self) -> Result<Option<Vec<(u64, Change)>>, Error> {
         loop {
             // Marked as seen before the table is read, so that a commit in between wakes the wait below.
