@@ -6,6 +6,7 @@ mod table;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use backplane::{Access, AccessPart, Server, Strategy};
+use ipnet::IpNet;
 use protocol::limits::Limits;
 
 use self::reader::Reader;
@@ -254,6 +255,7 @@ fn gateway(
         shards: r.number("DDP_EDGE_SHARDS", defaults.shards, 1..=63),
         limits: Arc::new(limits),
         forwarded_count: r.number("HTTP_FORWARDED_COUNT", 0, 0..=100),
+        trusted_proxies: trusted_proxies(r),
         connections_max: r.number(
             "DDP_EDGE_MAX_CONNECTIONS",
             defaults.connections_max,
@@ -262,6 +264,16 @@ fn gateway(
         anonymous_per_address: r.number(
             "DDP_EDGE_ANONYMOUS_PER_ADDRESS",
             defaults.anonymous_per_address,
+            1..=10_000_000,
+        ),
+        connections_per_address: r.number(
+            "DDP_EDGE_CONNECTIONS_PER_ADDRESS",
+            defaults.connections_per_address,
+            1..=10_000_000,
+        ),
+        connections_per_user: r.number(
+            "DDP_EDGE_CONNECTIONS_PER_USER",
+            defaults.connections_per_user,
             1..=10_000_000,
         ),
         handshakes_per_second: r.number(
@@ -312,6 +324,27 @@ fn hub(r: &mut Reader) -> services::stream_hub::Config {
             .is_some()
             .then(|| r.flag("DISABLE_DB_WATCHERS", true)),
     }
+}
+
+fn trusted_proxies(r: &mut Reader) -> Vec<IpNet> {
+    let list = r.text_or("DDP_EDGE_TRUSTED_PROXIES", "");
+    let parse = |text: &str| {
+        text.parse()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    };
+    let parts = list
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let nets: Option<Vec<IpNet>> = parts.map(parse).collect();
+    nets.unwrap_or_else(|| {
+        r.mistake(
+            "DDP_EDGE_TRUSTED_PROXIES",
+            "expected addresses or networks such as 10.0.0.0/8, comma separated",
+        );
+        Vec::new()
+    })
 }
 
 fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
@@ -389,6 +422,7 @@ mod tests {
             ("MONGO_URL", "localhost"),
             ("DDP_EDGE_ORIGINS", "chat.example.org"),
             ("DDP_EDGE_IDLE_CLOSE_CODE", "1005"),
+            ("DDP_EDGE_TRUSTED_PROXIES", "10.0.0.1, proxy"),
             ("MOLECULER_LOG_LEVEL", "loud"),
         ];
         let mistakes = read(Role::Gateway, &wrong).err().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Who may come in: sockets per node, anonymous sockets per address, handshakes per second. Sockets that speak HTTP wait in
+//! Who may come in: sockets per node, sockets per address, handshakes per second. Sockets that speak HTTP wait in
 //! the [lobby](Lobby), where there is always room for one more.
 //!
 //! One instance for all shards, touched a few times per connection and never per message.
@@ -16,7 +16,11 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, metrics};
+use crate::{
+    config::Config,
+    metrics,
+    turns::{Turn, Turns},
+};
 
 mod lobby;
 
@@ -24,8 +28,6 @@ use lobby::{Lobby, Visitor};
 
 /// Handshakes beyond the rate wait this long at most.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
-/// Handshakes that may come at once: this much of the rate.
-const HANDSHAKE_BURST: Duration = Duration::from_millis(100);
 
 /// The counters behind every limit that spans shards.
 pub(crate) struct Admission {
@@ -37,12 +39,19 @@ pub(crate) struct Admission {
     emptied: Notify,
     websockets_max: usize,
     sockets_max: usize,
-    /// Websockets without a login, per address or /64; empty where the limit does not apply.
-    anonymous: DashMap<IpAddr, usize>,
-    anonymous_max: Option<usize>,
-    /// When the next handshake would be due at the permitted rate.
-    next_handshake: Mutex<Instant>,
-    handshake_interval: Duration,
+    /// Websockets per address or /64; empty where the limits do not apply.
+    by_address: DashMap<IpAddr, Open>,
+    by_address_max: Option<Open>,
+    handshakes: Mutex<Turns>,
+    /// Told when a handshake waits.
+    handshake_waits: Notify,
+}
+
+/// Websockets of one address.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    all: usize,
+    anonymous: usize,
 }
 
 /// Why a client is not let in.
@@ -73,10 +82,13 @@ impl Admission {
             emptied: Notify::new(),
             websockets_max: config.connections_max,
             sockets_max: config.sockets_max(),
-            anonymous: DashMap::new(),
-            anonymous_max: (config.forwarded_count > 0).then_some(config.anonymous_per_address),
-            next_handshake: Mutex::new(Instant::now()),
-            handshake_interval: Duration::from_secs(1) / config.handshakes_per_second.max(1),
+            by_address: DashMap::new(),
+            by_address_max: config.knows_addresses().then_some(Open {
+                all: config.connections_per_address,
+                anonymous: config.anonymous_per_address,
+            }),
+            handshakes: Mutex::new(Turns::new(config.handshakes_per_second, HANDSHAKE_WAIT)),
+            handshake_waits: Notify::new(),
         }
     }
 
@@ -119,7 +131,8 @@ impl Admission {
             shard: best.1,
             visitor: Some(visitor),
             websocket: false,
-            anonymous: None,
+            group: None,
+            anonymous: false,
         })
     }
 
@@ -128,21 +141,43 @@ impl Admission {
         self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next place in the line of handshakes; the time to wait for it.
-    pub(crate) fn handshake(&self, now: Instant) -> Result<Duration, Refusal> {
-        // The value is one instant: whole whatever a panic elsewhere has done.
-        let mut next = self
-            .next_handshake
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let due = (*next).max(now.checked_sub(HANDSHAKE_BURST).unwrap_or(now));
-        let wait = due.saturating_duration_since(now);
-        if wait > HANDSHAKE_WAIT {
-            return Err(Refusal::TooManyHandshakes);
+    /// Waits for the turn of a handshake from this address.
+    pub(crate) async fn handshake(&self, source: IpAddr) -> Result<(), Refusal> {
+        let turn = self.handshakes().ask(group(source), now());
+        let told = match turn {
+            Turn::Now => return Ok(()),
+            Turn::Wait(told) => told,
+            Turn::Refused => return Err(Refusal::TooManyHandshakes),
+        };
+        self.handshake_waits.notify_one();
+        match tokio::time::timeout(HANDSHAKE_WAIT, told).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Refusal::TooManyHandshakes),
         }
-        *next = due + self.handshake_interval;
-        Ok(wait)
     }
+
+    /// Gives handshakes their turns for ever.
+    pub(crate) async fn let_in(&self) {
+        loop {
+            let next = self.handshakes().serve(now());
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => self.handshake_waits.notified().await,
+            }
+        }
+    }
+
+    fn handshakes(&self) -> MutexGuard<'_, Turns> {
+        // Nothing in there can panic half-way.
+        self.handshakes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time by the runtime's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// A socket fresh from `accept`, on its way to its shard.
@@ -161,7 +196,9 @@ pub(crate) struct Seat {
     /// While it speaks HTTP.
     visitor: Option<Visitor>,
     websocket: bool,
-    anonymous: Option<IpAddr>,
+    /// Whose websocket it is, where that is counted.
+    group: Option<IpAddr>,
+    anonymous: bool,
 }
 
 impl Seat {
@@ -177,7 +214,7 @@ impl Seat {
     }
 
     /// From HTTP to a websocket without a login.
-    pub(crate) fn upgrade(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
+    pub(crate) fn upgrade(&mut self, source: IpAddr) -> Result<(), Refusal> {
         let admission = &self.admission;
         let room =
             admission
@@ -190,13 +227,15 @@ impl Seat {
         if let Some(visitor) = self.visitor.take() {
             admission.lobby().leave(&visitor);
         }
-        if let (Some(max), Some(address)) = (admission.anonymous_max, address) {
-            let group = group(address);
-            let mut open = admission.anonymous.entry(group).or_insert(0);
-            *open += 1;
-            let over = *open > max;
+        if let Some(max) = admission.by_address_max {
+            let group = group(source);
+            let mut open = admission.by_address.entry(group).or_default();
+            open.all += 1;
+            open.anonymous += 1;
+            let over = open.all > max.all || open.anonymous > max.anonymous;
             drop(open);
-            self.anonymous = Some(group);
+            self.group = Some(group);
+            self.anonymous = true;
             if over {
                 return Err(Refusal::AddressFull);
             }
@@ -206,20 +245,25 @@ impl Seat {
 
     /// Not anonymous any more.
     pub(crate) fn logged_in(&mut self) {
-        let Some(group) = self.anonymous.take() else {
-            return;
-        };
-        if let dashmap::Entry::Occupied(mut open) = self.admission.anonymous.entry(group) {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
-            }
+        if std::mem::take(&mut self.anonymous)
+            && let Some(group) = self.group
+            && let Some(mut open) = self.admission.by_address.get_mut(&group)
+        {
+            open.anonymous -= 1;
         }
     }
 
     /// No websocket any more.
     fn downgrade(&mut self) {
         self.logged_in();
+        if let Some(group) = self.group.take()
+            && let dashmap::Entry::Occupied(mut open) = self.admission.by_address.entry(group)
+        {
+            open.get_mut().all -= 1;
+            if open.get().all == 0 {
+                open.remove();
+            }
+        }
         if std::mem::take(&mut self.websocket) {
             let before = self.admission.websockets.fetch_sub(1, Ordering::Relaxed);
             if before == 1 {
@@ -258,7 +302,7 @@ pub(crate) fn group(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, sync::Arc, time::Instant};
+    use std::{net::IpAddr, sync::Arc};
 
     use super::{Admission, HANDSHAKE_WAIT, Refusal, group};
     use crate::config::Config;
@@ -290,10 +334,10 @@ mod tests {
         let admission = admission(|config| config.connections_max = 1);
         let mut first = admission.seat(PEER).unwrap();
         let mut second = admission.seat(PEER).unwrap();
-        first.upgrade(None).unwrap();
-        assert_eq!(second.upgrade(None), Err(Refusal::NodeFull));
+        first.upgrade(PEER).unwrap();
+        assert_eq!(second.upgrade(PEER), Err(Refusal::NodeFull));
         drop(first);
-        second.upgrade(None).unwrap();
+        second.upgrade(PEER).unwrap();
         let _rest: Vec<_> = (2..=admission.sockets_max)
             .map(|_| admission.seat(PEER).unwrap())
             .collect();
@@ -301,9 +345,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_so_many_websockets_whoever_is_logged_in() {
+        let admission = admission(|config| {
+            config.forwarded_count = 1;
+            config.connections_per_address = 2;
+        });
+        let mut seats = [(); 3].map(|()| admission.seat(PEER).unwrap());
+        let [first, second, third] = &mut seats;
+        for seat in [first, second] {
+            seat.upgrade(PEER).unwrap();
+            seat.logged_in();
+        }
+        assert_eq!(third.upgrade(PEER), Err(Refusal::AddressFull));
+        drop(seats);
+        assert!(admission.by_address.is_empty());
+    }
+
+    #[test]
     fn anonymous_sockets_are_limited_per_address_only_behind_proxies() {
-        let address = Some("2001:db8::1".parse().unwrap());
-        let neighbour = Some("2001:db8::2".parse().unwrap());
+        let address = "2001:db8::1".parse().unwrap();
+        let neighbour = "2001:db8::2".parse().unwrap();
         let admission = admission(|config| {
             config.forwarded_count = 1;
             config.anonymous_per_address = 1;
@@ -316,22 +377,25 @@ mod tests {
         first.logged_in();
         second.upgrade(neighbour).unwrap();
         drop((first, second));
-        assert!(admission.anonymous.is_empty());
+        assert!(admission.by_address.is_empty());
         assert_eq!(admission.websockets(), 0);
     }
 
-    #[test]
-    fn handshakes_beyond_the_rate_wait_and_then_are_refused() {
+    #[tokio::test(start_paused = true)]
+    async fn handshakes_beyond_the_rate_wait_and_then_are_refused() {
         let admission = admission(|config| config.handshakes_per_second = 10);
-        let now = Instant::now();
-        let waits: Vec<_> = std::iter::from_fn(|| admission.handshake(now).ok()).collect();
-        assert!(waits[0].is_zero());
-        assert!(waits.is_sorted());
-        assert_eq!(
-            waits.last().map(|wait| wait.as_secs_f64().round()),
-            Some(HANDSHAKE_WAIT.as_secs_f64())
-        );
-        assert!(admission.handshake(now + HANDSHAKE_WAIT).is_ok());
+        let doorman = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.let_in().await }
+        });
+        let begin = tokio::time::Instant::now();
+        let all = (0..40).map(|_| admission.handshake(PEER));
+        let outcomes = futures_util::future::join_all(all).await;
+        let passed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert!((20..=22).contains(&passed), "{passed}");
+        assert_eq!(outcomes.last(), Some(&Err(Refusal::TooManyHandshakes)));
+        assert!(begin.elapsed() <= HANDSHAKE_WAIT);
+        doorman.abort();
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl BusThread {
         let readiness = Readiness::default();
         let work = runtime.handle().clone();
         let core = Core::new(
-            State::new(Post::new(vec![mailbox.clone()]), "bench".into(), now()),
+            State::new(Post::new(vec![mailbox.clone()]), "bench".into(), 1, now()),
             Upstream::new(bus, store, work, readiness.clone()),
             Arc::new(Config::default()),
             interest.clone(),

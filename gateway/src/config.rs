@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use protocol::limits::Limits;
 
 /// Shards that the bit sets of the interest map can name; a machine with more cores gets so many.
@@ -20,12 +21,19 @@ pub struct Config {
     pub limits: Arc<Limits>,
     /// Trusted proxies in front (`HTTP_FORWARDED_COUNT`): which element of `X-Forwarded-For`, from the end, is the client.
     pub forwarded_count: usize,
+    /// Proxies in front, by address: the last element of `X-Forwarded-For` that is none of them is the client, and a peer
+    /// that is none of them is one. Where there are any, `forwarded_count` does not count.
+    pub trusted_proxies: Vec<IpNet>,
     /// Open websockets on this node; more get 503 before the upgrade.
     pub connections_max: usize,
     /// Sockets beside them that speak HTTP; for one more the oldest of them goes.
     pub lobby_max: usize,
-    /// Sockets without login from one address (IPv6: one /64); only judged when `forwarded_count` > 0.
+    /// Sockets without login from one address (IPv6: one /64); only judged where proxies say the address.
     pub anonymous_per_address: usize,
+    /// Websockets from one address (IPv6: one /64), logged in or not; judged as the ones without login.
+    pub connections_per_address: usize,
+    /// Websockets of one user; judged as those of one address.
+    pub connections_per_user: usize,
     /// Websocket handshakes admitted per second; more wait, then get 503 with Retry-After.
     pub handshakes_per_second: u32,
     /// Logins passed to the accounts service per second; more wait.
@@ -69,9 +77,12 @@ impl Default for Config {
                 .min(SHARDS_MAX),
             limits: Arc::new(Limits::default()),
             forwarded_count: 0,
+            trusted_proxies: Vec::new(),
             connections_max: 100_000,
             lobby_max: 1_024,
             anonymous_per_address: 200,
+            connections_per_address: 5_000,
+            connections_per_user: 200,
             handshakes_per_second: 2_000,
             logins_per_second: 1_000,
             header_bytes: 16 * 1024,
@@ -93,6 +104,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the proxies in front, if any, say who the clients are: only then may limits count by address.
+    pub(crate) fn knows_addresses(&self) -> bool {
+        self.forwarded_count > 0 || !self.trusted_proxies.is_empty()
+    }
+
     /// Sockets at the same time: the websockets, the lobby, and as many again that were sent away and are not gone yet.
     pub fn sockets_max(&self) -> usize {
         self.connections_max

@@ -41,6 +41,7 @@ mod state;
 mod streams;
 mod threads;
 mod topics;
+mod turns;
 mod upstream;
 
 pub use config::Config;
@@ -64,6 +65,7 @@ pub struct Gateway {
     on_bus: CancellationToken,
     acceptor: tokio::task::JoinHandle<()>,
     watchdog: tokio::task::JoinHandle<()>,
+    doorman: tokio::task::JoinHandle<()>,
     shards: Vec<thread::JoinHandle<usize>>,
     bus: thread::JoinHandle<()>,
 }
@@ -131,12 +133,17 @@ impl Gateway {
         let accepting = CancellationToken::new();
         let acceptor = tokio::spawn(acceptor::run(listener, shared.clone(), accepting.clone()));
         let watchdog = tokio::spawn(threads::watch(shared.clone()));
+        let doorman = tokio::spawn({
+            let admission = shared.admission.clone();
+            async move { admission.let_in().await }
+        });
         Ok(Self {
             shared,
             accepting,
             on_bus,
             acceptor,
             watchdog,
+            doorman,
             shards,
             bus,
         })
@@ -161,6 +168,7 @@ impl Gateway {
             on_bus,
             acceptor,
             watchdog,
+            doorman,
             shards,
             bus,
         } = self;
@@ -188,6 +196,7 @@ impl Gateway {
         }
         on_bus.cancel();
         threads::join(bus).await;
+        doorman.abort();
         watchdog.abort();
         left
     }

@@ -107,10 +107,8 @@ impl Limiter {
         } else {
             1
         };
-        let address = caller.connection.address;
-        let address = address
-            .filter(|address| !address.is_loopback())
-            .map(admission::group);
+        let source = caller.connection.source;
+        let address = (!source.is_loopback()).then(|| admission::group(source));
         let [
             by_address,
             by_user,
@@ -235,7 +233,8 @@ mod tests {
             connection: Arc::new(Connection {
                 id: connection.to_owned(),
                 instance: "i".into(),
-                address: Some(IpAddr::from([203, 0, 113, 9])),
+                address: None,
+                source: IpAddr::from([203, 0, 113, 9]),
                 headers: "{}".into(),
                 place: Place {
                     shard: 0,

@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) instance: Arc<str>,
     /// By `HTTP_FORWARDED_COUNT`; `None` where the header does not carry enough hops.
     pub(crate) address: Option<IpAddr>,
+    /// For whom limits count it: its address, or the peer's where the header does not say.
+    pub(crate) source: IpAddr,
     /// Lower-case names and values as a raw JSON object, secrets removed unless configured; interned.
     pub(crate) headers: Arc<str>,
     /// Where this connection lives.

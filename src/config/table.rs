@@ -229,6 +229,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "trusted proxies in front: which element of X-Forwarded-For, from the end, is the client",
     ),
     var(
+        "DDP_EDGE_TRUSTED_PROXIES",
+        "",
+        Gateway,
+        "proxies in front by address (`10.0.0.0/8, 192.0.2.7`): the last element of X-Forwarded-For that is none of them is the client; replaces HTTP_FORWARDED_COUNT",
+    ),
+    var(
         "DDP_MAX_BUFFERED_BYTES",
         "4194304",
         Gateway,
@@ -250,7 +256,19 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "DDP_EDGE_ANONYMOUS_PER_ADDRESS",
         "200",
         Gateway,
-        "sockets without login from one address (one /64), judged when HTTP_FORWARDED_COUNT > 0",
+        "sockets without login from one address (one /64), judged when HTTP_FORWARDED_COUNT > 0 or there are trusted proxies",
+    ),
+    var(
+        "DDP_EDGE_CONNECTIONS_PER_ADDRESS",
+        "5000",
+        Gateway,
+        "sockets from one address (one /64), judged as those without login",
+    ),
+    var(
+        "DDP_EDGE_CONNECTIONS_PER_USER",
+        "200",
+        Gateway,
+        "sockets of one user, judged as those without login",
     ),
     var(
         "DDP_EDGE_HANDSHAKES_PER_SECOND",

@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     handlers::{
         core::{Core, now},
-        instance, line, mirrors, rejudge, resync, settings, sweep,
+        instance, line, login, mirrors, rejudge, resync, settings, sweep,
     },
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -74,7 +74,12 @@ async fn drive(parts: Parts) {
     } = parts;
     let upstream = Upstream::new(bus.clone(), store, work, readiness.clone());
     let process = uuid::Uuid::new_v4().to_string();
-    let state = State::new(Post::new(mailboxes), process, now());
+    let state = State::new(
+        Post::new(mailboxes),
+        process,
+        config.logins_per_second,
+        now(),
+    );
     let core = Core::new(state, upstream, config, interest, limiter, readiness);
     let core = Rc::new(core);
     let mut inbox = bus.announce(Service {
@@ -92,6 +97,7 @@ async fn drive(parts: Parts) {
     };
     until_shutdown(mirrors::run(core.clone()).boxed_local());
     until_shutdown(line::run(core.clone()).boxed_local());
+    until_shutdown(login::let_in(core.clone()).boxed_local());
     until_shutdown(rejudge::run(core.clone()).boxed_local());
     until_shutdown(sweep::run(core.clone()).boxed_local());
     until_shutdown(resync::run(core.clone()).boxed_local());

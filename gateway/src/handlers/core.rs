@@ -70,6 +70,8 @@ pub(crate) struct Wake {
     pub(crate) rejudge: Notify,
     /// Settings may have changed unheard.
     pub(crate) limits: Notify,
+    /// A login waits for its turn.
+    pub(crate) login: Notify,
     /// Another node offers something.
     pub(crate) offers: Notify,
 }

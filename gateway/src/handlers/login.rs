@@ -13,9 +13,11 @@ use protocol::{
 
 use super::core::{Core, now};
 use crate::{
+    admission,
     link::{Caller, Effect, User},
     metrics,
-    state::logins::{Accepted, Verdict},
+    state::logins::{Accepted, Verdict, WAIT_MAX},
+    turns::Turn,
 };
 
 /// Longest resume token; real ones have 43 characters, personal access tokens the same.
@@ -49,6 +51,13 @@ pub(super) async fn login(
         Some(request) => core.judge_login(caller, request).await,
         None => Verdict::Refused(unusable(passwords)),
     };
+    let verdict = match verdict {
+        Verdict::Accepted(accepted) if core.has_too_many(caller, &accepted.user.id) => {
+            metrics::refused("user_full");
+            Verdict::Unknown
+        }
+        verdict => verdict,
+    };
     let (label, outcome) = match verdict {
         Verdict::Accepted(accepted) => {
             // Of a client that is gone the answer is dropped.
@@ -76,14 +85,10 @@ impl Core {
         if self.state.lanes.borrow().is_full(caller.place()) {
             return Verdict::Unknown;
         }
-        let turn = {
-            let mut logins = self.state.logins.borrow_mut();
-            logins.turn(self.config.logins_per_second, now())
-        };
-        let Some(turn) = turn else {
+        if !self.has_turn(caller).await {
+            metrics::refused("login_rate");
             return Verdict::Unknown;
-        };
-        tokio::time::sleep_until(turn.into()).await;
+        }
         self.wait_for_offer(ACTION, SERVICE_WITHIN).await;
         match request {
             Request::Resume(params) => {
@@ -96,6 +101,28 @@ impl Core {
                     .await
             }
             Request::Password(params) => self.ask_accounts(&params).await,
+        }
+    }
+
+    /// Whether this user has as many connections as he may, this one not among them.
+    fn has_too_many(&self, caller: &Caller, user: &str) -> bool {
+        let people = self.state.people.borrow();
+        self.config.knows_addresses()
+            && people.of_user(user).len() >= self.config.connections_per_user
+            && !people.is_logged_in(caller.place(), user)
+    }
+
+    /// Waits for the turn of a login from the caller's address; `false`: too many wait.
+    async fn has_turn(&self, caller: &Caller) -> bool {
+        let group = admission::group(caller.connection.source);
+        let turn = self.state.logins.borrow_mut().turns.ask(group, now());
+        match turn {
+            Turn::Now => true,
+            Turn::Refused => false,
+            Turn::Wait(told) => {
+                self.wake.login.notify_one();
+                matches!(tokio::time::timeout(WAIT_MAX, told).await, Ok(Ok(())))
+            }
         }
     }
 
@@ -128,6 +155,17 @@ impl Core {
                 self.upstream.complain("a login cannot be judged", &error);
                 Verdict::Unknown
             }
+        }
+    }
+}
+
+/// Gives logins their turns for as long as the bus thread runs.
+pub(crate) async fn let_in(core: Rc<Core>) {
+    loop {
+        let next = core.state.logins.borrow_mut().turns.serve(now());
+        match next {
+            Some(next) => tokio::time::sleep_until(next.into()).await,
+            None => core.wake.login.notified().await,
         }
     }
 }

@@ -8,7 +8,7 @@ mod facts;
 pub(crate) mod instance;
 mod judge;
 pub(crate) mod line;
-mod login;
+pub(crate) mod login;
 mod membership;
 mod method;
 pub(crate) mod mirrors;

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 
+use crate::config::Config;
+
 /// Never leave this process unless configured: whoever reads a broadcast could act as the user.
 const SECRETS: [&str; 4] = [
     "cookie",
@@ -13,26 +15,44 @@ const SECRETS: [&str; 4] = [
 ];
 
 /// The client's address: the peer's, or the element of `X-Forwarded-For` that the outermost of `count` trusted proxies
-/// has written (gateway.md 1.7).
-pub(super) fn address(headers: &HeaderMap, peer: IpAddr, count: usize) -> Option<IpAddr> {
-    if count == 0 {
+/// has written (gateway.md 1.7), or the last one that is no trusted proxy. `None` where the header does not say.
+pub(super) fn address(headers: &HeaderMap, peer: IpAddr, config: &Config) -> Option<IpAddr> {
+    let count = config.forwarded_count;
+    let is_proxy = |hop: &IpAddr| config.trusted_proxies.iter().any(|net| net.contains(hop));
+    if !config.trusted_proxies.is_empty() {
+        if !is_proxy(&peer) {
+            return Some(peer);
+        }
+    } else if count == 0 {
         return Some(peer);
     }
     let lines = headers.get_all("x-forwarded-for").iter();
     // Bytes, because a client may have sent a line to which the proxy has added the hop that counts.
     let mut hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let hop = hops.nth_back(count - 1)?.trim_ascii();
-    parse(std::str::from_utf8(hop).ok()?).map(|address| address.to_canonical())
+    if config.trusted_proxies.is_empty() {
+        return parse(hops.nth_back(count - 1)?);
+    }
+    let mut last = None;
+    for hop in hops.rev() {
+        let hop = parse(hop)?;
+        last = Some(hop);
+        if !is_proxy(&hop) {
+            break;
+        }
+    }
+    last
 }
 
 /// An address with or without brackets and port: proxies differ.
-fn parse(hop: &str) -> Option<IpAddr> {
+fn parse(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop.trim_ascii()).ok()?;
     let bare = hop
         .strip_prefix('[')
         .and_then(|hop| hop.strip_suffix(']'))
         .unwrap_or(hop);
     let with_port = || hop.parse().ok().map(|socket: SocketAddr| socket.ip());
-    bare.parse().ok().or_else(with_port)
+    let address: Option<IpAddr> = bare.parse().ok().or_else(with_port);
+    address.map(|address| address.to_canonical())
 }
 
 /// All headers as a raw JSON object with lower-case names (gateway.md 1.8), without secrets unless `secrets`, and
@@ -68,6 +88,7 @@ mod tests {
     use hyper::{HeaderMap, header::HeaderValue};
 
     use super::{address, headers};
+    use crate::config::Config;
 
     fn map(pairs: &[(&str, &[u8])]) -> HeaderMap {
         pairs
@@ -85,12 +106,40 @@ mod tests {
     fn the_address_is_counted_from_the_end() {
         let peer: IpAddr = "10.0.0.1".parse().unwrap();
         let forwarded = map(&[("x-forwarded-for", b"198.51.100.1, 203.0.113.9 ,10.0.0.2")]);
-        let at = |count| address(&forwarded, peer, count).map(|address| address.to_string());
+        let at =
+            |count| address(&forwarded, peer, &counting(count)).map(|address| address.to_string());
         assert_eq!(at(0).as_deref(), Some("10.0.0.1"));
         assert_eq!(at(1).as_deref(), Some("10.0.0.2"));
         assert_eq!(at(2).as_deref(), Some("203.0.113.9"));
         assert_eq!(at(4), None);
-        assert_eq!(address(&HeaderMap::new(), peer, 1), None);
+        assert_eq!(address(&HeaderMap::new(), peer, &counting(1)), None);
+    }
+
+    fn counting(forwarded_count: usize) -> Config {
+        Config {
+            forwarded_count,
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn trusted_proxies_are_told_by_their_addresses() {
+        let config = Config {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Config::default()
+        };
+        let check = |peer: &str, header: &[u8], expected: Option<&str>| {
+            let forwarded = map(&[("x-forwarded-for", header)]);
+            let found = address(&forwarded, peer.parse().unwrap(), &config);
+            assert_eq!(found, expected.map(|address| address.parse().unwrap()));
+        };
+        let header = b"198.51.100.1, 203.0.113.9, 10.0.0.2";
+        check("10.0.0.1", header, Some("203.0.113.9"));
+        check("192.0.2.1", header, Some("192.0.2.1"));
+        check("10.0.0.1", b"10.0.0.3", Some("10.0.0.3"));
+        check("10.0.0.1", b"203.0.113.9, unknown", None);
+        let none = address(&HeaderMap::new(), "10.0.0.1".parse().unwrap(), &config);
+        assert_eq!(none, None);
     }
 
     #[test]
@@ -101,7 +150,10 @@ mod tests {
             ("x-forwarded-for", b"198.51.100.1"),
             ("x-forwarded-for", b"\xff, 203.0.113.9"),
         ]);
-        assert_eq!(address(&appended, peer, 1), "203.0.113.9".parse().ok());
+        assert_eq!(
+            address(&appended, peer, &counting(1)),
+            "203.0.113.9".parse().ok()
+        );
         for (hop, expected) in [
             ("203.0.113.9:4711", "203.0.113.9"),
             ("[2001:db8::1]:4711", "2001:db8::1"),
@@ -109,7 +161,11 @@ mod tests {
             ("::ffff:203.0.113.9", "203.0.113.9"),
         ] {
             let with_port = map(&[("x-forwarded-for", hop.as_bytes())]);
-            assert_eq!(address(&with_port, peer, 1), expected.parse().ok(), "{hop}");
+            assert_eq!(
+                address(&with_port, peer, &counting(1)),
+                expected.parse().ok(),
+                "{hop}"
+            );
         }
     }
 

@@ -169,25 +169,23 @@ async fn upgrade(
     if let Some(reason) = shared.refuses() {
         return Err(unavailable(reason));
     }
-    let address = client::address(request.headers(), peer, shared.config.forwarded_count);
+    let address = client::address(request.headers(), peer, &shared.config);
+    // Limits must know somebody to count for: where the proxies do not say whom, it is they.
+    let source = address.unwrap_or(peer);
     // A second request on the same connection, pipelined behind an upgrade, finds no seat.
     let Some(mut seat) = seat.borrow_mut().take() else {
         return Err(not_found());
     };
-    let admitted = match seat.upgrade(address) {
-        Ok(()) => shared
-            .admission
-            .handshake(tokio::time::Instant::now().into_std()),
+    let admitted = match seat.upgrade(source) {
+        Ok(()) => shared.admission.handshake(source).await,
         Err(refusal) => Err(refusal),
     };
     // A refused socket is closed with its answer, so its seat may go before.
-    let wait = admitted.map_err(|refusal| unavailable(refusal.label()))?;
-    if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
-    }
+    admitted.map_err(|refusal| unavailable(refusal.label()))?;
     let arrival = Arrival {
         framing,
         address,
+        source,
         headers: client::headers(request.headers(), shared.config.broadcast_secret_headers),
         #[cfg(feature = "echo")]
         echo: request.uri().path() == "/echo/websocket",

@@ -25,6 +25,7 @@ use crate::{
 pub(crate) struct Arrival {
     pub(crate) framing: Framing,
     pub(crate) address: Option<std::net::IpAddr>,
+    pub(crate) source: std::net::IpAddr,
     /// Raw JSON object.
     pub(crate) headers: String,
     #[cfg(feature = "echo")]
@@ -43,6 +44,7 @@ impl Shard {
             id: uuid::Uuid::new_v4().to_string(),
             instance: self.shared.instance.clone(),
             address: arrival.address,
+            source: arrival.source,
             headers: self.intern(arrival.headers),
             place: Place {
                 shard: self.index,

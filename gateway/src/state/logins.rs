@@ -1,21 +1,15 @@
-//! When the next login may pass, and what was heard of users while logins were under way.
+//! The turns of logins, and what was heard of users while logins were under way.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hashbrown::HashSet;
 use protocol::ddp;
 
-use crate::link::User;
+use crate::{link::User, turns::Turns};
 
 /// Longest wait for a turn; who would wait longer is asked to come back.
-const WAIT_MAX: Duration = Duration::from_secs(15);
-
-/// Logins that may start at once after a quiet time.
-const BURST: Duration = Duration::from_millis(100);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// So many users are told apart; when more were heard of, each login is looked at.
 const HEARD_OF_MAX: usize = 10_000;
@@ -38,24 +32,22 @@ pub(crate) struct Accepted {
 }
 
 /// Logins under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Logins {
-    next: Option<Instant>,
+    pub(crate) turns: Turns,
     running: usize,
     /// Of whom something was heard meanwhile that may end a login.
     heard_of: HashSet<Arc<str>>,
 }
 
 impl Logins {
-    /// The time at which another login may pass; `None` if that is too far away.
-    pub(crate) fn turn(&mut self, per_second: u32, now: Instant) -> Option<Instant> {
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
-        let turn = self.next.map_or(earliest, |next| next.max(earliest));
-        if turn.saturating_duration_since(now) > WAIT_MAX {
-            return None;
+    /// So many a second.
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self {
+            turns: Turns::new(per_second, WAIT_MAX),
+            running: 0,
+            heard_of: HashSet::new(),
         }
-        self.next = Some(turn + Duration::from_secs(1) / per_second.max(1));
-        Some(turn)
     }
 
     /// A question to accounts begins.
@@ -89,17 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logins_have_their_turns_and_the_last_ones_are_asked_to_come_back() {
-        let (mut logins, now) = (Logins::default(), Instant::now());
-        let turns: Vec<_> = (0..300).map_while(|_| logins.turn(10, now)).collect();
-        assert!(turns[1] <= now, "a burst");
-        assert!(turns.is_sorted());
-        assert_eq!(turns.len(), 152);
-    }
-
-    #[test]
     fn what_was_heard_is_remembered_while_a_login_is_under_way() {
-        let mut logins = Logins::default();
+        let mut logins = Logins::new(1);
         logins.hear_of(&"u1".into());
         assert!(!logins.was_heard_of("u1"));
         logins.begin();

@@ -72,7 +72,7 @@ impl KnownFacts {
 }
 
 impl State {
-    pub(crate) fn new(post: Post, process: String, now: Instant) -> Self {
+    pub(crate) fn new(post: Post, process: String, logins_per_second: u32, now: Instant) -> Self {
         Self {
             people: RefCell::default(),
             grants: RefCell::default(),
@@ -88,7 +88,7 @@ impl State {
             my_messages: RefCell::default(),
             holds: RefCell::default(),
             lanes: RefCell::default(),
-            logins: RefCell::default(),
+            logins: RefCell::new(Logins::new(logins_per_second)),
             mirrors: RefCell::default(),
             relays: RefCell::new(Relays::new(process)),
             spending: RefCell::default(),

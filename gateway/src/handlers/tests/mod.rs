@@ -3,6 +3,7 @@
 
 mod access;
 mod lines;
+mod logins;
 mod model;
 mod my_messages;
 mod owned;
@@ -42,6 +43,8 @@ struct Stage {
     table: TopicTable,
     clients: HashMap<Place, Client>,
     generation: u32,
+    /// Last part of the address of those who come next.
+    from: u8,
 }
 
 /// A client as its shard would see it.
@@ -80,7 +83,12 @@ impl Stage {
         };
         change(&mut config);
         let core = Rc::new(Core::new(
-            State::new(Post::new(vec![mailbox.clone()]), "process".into(), now()),
+            State::new(
+                Post::new(vec![mailbox.clone()]),
+                "process".into(),
+                config.logins_per_second,
+                now(),
+            ),
             Upstream::scripted(script.clone()),
             Arc::new(config),
             interest.clone(),
@@ -91,6 +99,7 @@ impl Stage {
         tokio::task::spawn_local(super::resync::run(core.clone()));
         tokio::task::spawn_local(super::sweep::run(core.clone()));
         tokio::task::spawn_local(super::line::run(core.clone()));
+        tokio::task::spawn_local(super::login::let_in(core.clone()));
         Self {
             core,
             script,
@@ -98,6 +107,7 @@ impl Stage {
             table: TopicTable::new(0, interest),
             clients: HashMap::new(),
             generation: 0,
+            from: 9,
         }
     }
 
@@ -113,7 +123,8 @@ impl Stage {
         let connection = Arc::new(Connection {
             id: format!("c{}", self.generation),
             instance: "i".into(),
-            address: Some(IpAddr::from([203, 0, 113, 9])),
+            address: None,
+            source: IpAddr::from([203, 0, 113, self.from]),
             headers: "{}".into(),
             place,
         });

@@ -77,12 +77,13 @@ impl Bench {
         let arrival = Arrival {
             framing,
             address: None,
+            source: [127, 0, 0, 1].into(),
             headers: "{}".into(),
             #[cfg(feature = "echo")]
             echo: false,
         };
         let mut seat = self.shared.admission.seat([127, 0, 0, 1].into()).unwrap();
-        seat.upgrade(None).unwrap();
+        seat.upgrade([127, 0, 0, 1].into()).unwrap();
         self.shard
             .open(Io::Memory(ours), Bytes::new(), arrival, seat);
         Client {
