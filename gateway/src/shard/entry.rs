@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use hashbrown::HashSet;
 use protocol::{
     close::CloseReason,
     outbox::Outbox,
@@ -16,7 +17,6 @@ use protocol::{
 use tokio::task::AbortHandle;
 use tokio_util::time::delay_queue;
 
-use super::watching::Watching;
 use crate::{
     admission::Seat,
     io::Io,
@@ -50,6 +50,13 @@ pub(crate) struct Entry {
     /// Echoes instead of speaking DDP.
     #[cfg(feature = "echo")]
     pub(crate) echo: bool,
+}
+
+/// The users whom one client watches.
+pub(crate) struct Watching {
+    /// The subscription that stands for the set.
+    pub(crate) sub: SubKey,
+    pub(crate) users: HashSet<TopicId>,
 }
 
 /// What carries a session's bytes now.

@@ -7,22 +7,15 @@ use protocol::{
     session::{Session, SubKey},
 };
 
-use super::{Shard, entry::Entry};
-use crate::{
-    streams::{
-        table::Stream,
-        topic::{Topic, TopicRef},
-        watch::Lists,
-    },
-    topics::TopicId,
+use super::{
+    Shard,
+    entry::{Entry, Watching},
 };
-
-/// The set of one client.
-pub(crate) struct Watching {
-    /// The subscription that is live for it.
-    sub: SubKey,
-    users: HashSet<TopicId>,
-}
+use crate::streams::{
+    table::Stream,
+    topic::{Topic, TopicRef},
+    watch::Lists,
+};
 
 impl Shard {
     /// A `user-presence` subscription: live if it is the first, else its lists apply and it is over.
