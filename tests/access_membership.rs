@@ -117,7 +117,12 @@ fn an_invitation_that_was_there_before_tells_nothing_either(product: &Product) {
         let event = follow_own_rooms(product, &mut client, &user);
         product.assert_silent(&mut client, "notify-user", &event, &change_of(&rid));
         accept(product, &rid, &user);
-        product.settle(&mut client);
+        // The room's document comes behind a look-up, and what follows waits for it.
+        client.wait_for("the new room", |message| {
+            let fields = &message["fields"];
+            let args = &fields["args"];
+            fields["eventName"] == event && args[0] == "inserted" && args[1]["_id"] == rid
+        });
         product.assert_flows(&mut client, "notify-user", &event, &change_of(&rid));
     }
 }
