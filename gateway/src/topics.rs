@@ -172,7 +172,7 @@ impl TopicTable {
 pub(crate) struct Interest {
     rooms: DashMap<Arc<str>, u64>,
     users: DashMap<Arc<str>, u64>,
-    /// By [`Stream`], then by event name.
+    /// By `Stream`, then by event name.
     globals: Box<[DashMap<Arc<str>, u64>]>,
 }
 

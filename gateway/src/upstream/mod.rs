@@ -1,7 +1,7 @@
 //! The one door out of the gateway: calls and broadcasts on the bus, reads of the store. Nothing else in this crate names
 //! `Bus` and `Store` to ask them something.
 //!
-//! Under test the far side is a script ([`script::Script`]), as [`crate::io::Io::Memory`] is a socket.
+//! Under test the far side is a script (`upstream/script.rs`), as `Io::Memory` is a socket.
 
 mod error;
 pub(crate) mod flights;
