@@ -1,6 +1,6 @@
 // The workspace that the tests start from: who is there, with which token, in which room.
 
-const { hashToken } = require("./monolith/database");
+const { COLLECTIONS, hashToken } = require("./monolith/database");
 
 /** User name to id, resume token and roles. Nobody has a password; `dave` has a role without any permission. */
 const USERS = {
@@ -68,6 +68,7 @@ const SETTINGS = {
 async function seed(database, version = "7.10.0") {
   await database.db.dropDatabase();
   const now = new Date();
+  await createCollections(database);
   await createIndexes(database);
   await database.users.insertMany(Object.entries(USERS).map(([username, user]) => userDocument(username, user, now)));
   await database.rooms.insertMany(Object.entries(ROOMS).map(([_id, room]) => roomDocument(_id, room, now)));
@@ -76,6 +77,14 @@ async function seed(database, version = "7.10.0") {
   await database.roles.insertMany(ROLES.map((role) => ({ ...role, _updatedAt: now })));
   await database.settings.insertMany(Object.entries(SETTINGS).map(([_id, value]) => ({ _id, value, type: typeof value, public: false, _updatedAt: now })));
   await database.statistics.insertOne({ _id: "statistics1", version, createdAt: now });
+}
+
+/**
+ * As a workspace that has run before has them. SecantusDB stands still for ever when an index and the first document make
+ * one collection at the same time.
+ */
+async function createCollections({ db }) {
+  for (const name of Object.values(COLLECTIONS)) await db.createCollection(name);
 }
 
 async function createIndexes(database) {

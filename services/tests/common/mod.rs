@@ -33,6 +33,10 @@ impl World {
         logins: accounts::Config,
         rules: authorization::Config,
     ) -> Self {
+        // Before anybody writes: SecantusDB stands still for ever when an index and the first document make one collection at
+        // the same time.
+        let expire = presence::Config::default().instances_expire;
+        store.create_indexes(expire).await.unwrap();
         let (bus, stop) = (Bus::in_process("node".into()), CancellationToken::new());
         let parts = || (bus.clone(), store.clone(), stop.clone());
         let (b, s, t) = parts();

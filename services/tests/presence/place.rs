@@ -228,8 +228,13 @@ pub(crate) async fn open(server: &MongoServer, deadline: Duration) -> (Store, Da
     let name = format!("presence_{}_{}", process::id(), NEXT.fetch_add(1, Relaxed));
     let url = server.url(&name);
     let client = Client::with_uri_str(&url).await.unwrap();
+    let database = client.database(&name);
+    // SecantusDB stands still for ever when an index and the first document make one collection at the same time.
+    for collection in ["usersSessions", "instances"] {
+        database.create_collection(collection).await.unwrap();
+    }
     let store = Store::mongo(MongoConfig { url, deadline }).await.unwrap();
-    (store, client.database(&name))
+    (store, database)
 }
 
 /// One server for all tests that run at the same time; the last of them ends it.

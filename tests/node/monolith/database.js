@@ -51,4 +51,4 @@ function randomId() {
   return Array.from(randomBytes(17), (byte) => ID_CHARACTERS[byte % ID_CHARACTERS.length]).join("");
 }
 
-module.exports = { open, moveToTrash, hashToken, randomId };
+module.exports = { COLLECTIONS, open, moveToTrash, hashToken, randomId };
