@@ -38,6 +38,10 @@ pub(crate) fn describe() {
         "ddp_edge_fan_out_seconds",
         "From an event's arrival to the outboxes, per batch and shard"
     );
+    describe_counter!(
+        "ddp_edge_bus_pauses_total",
+        "Pauses of the bus thread under load, in which more events gather for its next batch"
+    );
     describe_gauge!("ddp_edge_thread_lag_seconds", "How late a thread is");
     describe_counter!(
         "ddp_edge_gaps_total",
@@ -178,6 +182,11 @@ pub(crate) fn shard(shard: u16, subscriptions: usize, slow: usize, queued: usize
 /// From the arrival of an event to the outboxes of its subscribers, once per batch and shard.
 pub(crate) fn fan_out_took(time: Duration) {
     histogram!("ddp_edge_fan_out_seconds").record(time);
+}
+
+/// The bus thread lets events gather.
+pub(crate) fn paused() {
+    counter!("ddp_edge_bus_pauses_total").increment(1);
 }
 
 /// How late a thread is.

@@ -3,7 +3,13 @@
 //! Everything that waits is a local task that holds the [`Core`]; nothing borrowed crosses an await. What runs for a client
 //! ends with it, and the tasks that go on for ever end with the thread.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+mod moderation;
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backplane::{Bus, GapCause, Incoming, Service};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
@@ -11,6 +17,7 @@ use store::Store;
 use tokio::{runtime, task::LocalSet};
 use tokio_util::sync::CancellationToken;
 
+use self::moderation::Moderation;
 use crate::{
     config::Config,
     handlers::{
@@ -20,6 +27,7 @@ use crate::{
     limiter::Limiter,
     link::{ToBus, ToShard},
     mailbox::Mailbox,
+    metrics,
     readiness::Readiness,
     state::{State, gaps::Scope, post::Post},
     streams::plan::announced,
@@ -107,23 +115,28 @@ async fn drive(parts: Parts) {
     until_shutdown(watch(core.clone(), bus.clone()).boxed_local());
 
     let (mut incoming, mut calls) = (Vec::new(), Vec::new());
+    let mut moderation = Moderation::new(Instant::now());
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             // Both only move what waits into their vector: nothing is lost when the other one is first.
-            () = inbox.recv_batch(&mut incoming) => {
-                for incoming in incoming.drain(..) {
-                    core.incoming(incoming);
-                }
-            }
-            () = to_bus.wait() => {
-                to_bus.take(&mut calls);
-                for call in calls.drain(..) {
-                    core.call_of_shard(call);
-                }
-            }
+            () = inbox.recv_batch(&mut incoming) => {}
+            () = to_bus.wait() => to_bus.take(&mut calls),
+        }
+        let (taken, events) = (Instant::now(), incoming.len());
+        for incoming in incoming.drain(..) {
+            core.incoming(incoming);
+        }
+        for call in calls.drain(..) {
+            core.call_of_shard(call);
         }
         core.flush();
+        // The thread and all that runs on it: what arrives meanwhile waits in its socket, and no shard lives here.
+        let pause = moderation.pause(events, taken, Instant::now());
+        if !pause.is_zero() {
+            metrics::paused();
+            std::thread::sleep(pause);
+        }
     }
     // The shards have ended before: what they said last is here.
     to_bus.take(&mut calls);
