@@ -53,10 +53,15 @@ impl<T> Mailbox<T> {
 
     /// Swaps everything that waits into `into`, which must be empty; its capacity stays behind for the next batch.
     pub(crate) fn take(&self, into: &mut Vec<T>) {
+        self.take_beside(into, 0);
+    }
+
+    /// As [`Self::take`], by an owner who still holds so many bytes of what was taken before: they count on.
+    pub(crate) fn take_beside(&self, into: &mut Vec<T>, held: usize) {
         debug_assert!(into.is_empty());
         into.shrink_to(CAPACITY_KEPT);
         let mut queue = self.lock();
-        queue.bytes = 0;
+        queue.bytes = held;
         std::mem::swap(&mut queue.messages, into);
     }
 

@@ -11,7 +11,6 @@ pub(crate) enum OneOrMany {
 
 impl OneOrMany {
     /// How many there are; never 0 in a table.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -26,6 +25,13 @@ impl OneOrMany {
             Self::Many(all) => (None, Some(all.iter().copied())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    pub(crate) fn contains(&self, member: u32) -> bool {
+        match self {
+            Self::One(only) => *only == member,
+            Self::Many(all) => all.contains(&member),
+        }
     }
 
     /// Whether it was not there before.

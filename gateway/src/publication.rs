@@ -19,6 +19,9 @@ use crate::{
     streams::{request::MY_MESSAGES, table::Stream, topic::Topic},
 };
 
+/// What a publication weighs besides what it says.
+const OVERHEAD: usize = 256;
+
 /// Something for all subscribers of a topic, or of one event of each of several users.
 #[derive(Debug)]
 pub(crate) struct Publication {
@@ -109,6 +112,11 @@ impl Publication {
             received,
             frames: Frames::default(),
         }
+    }
+
+    /// What it counts in a mailbox, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        OVERHEAD + self.body.len()
     }
 
     /// The finished websocket frame for the subscribers of a topic; for several users the arguments alone, ready to be

@@ -38,10 +38,10 @@ use tokio_util::time::DelayQueue;
 
 use crate::{link::ToShard, mailbox::Mailbox, place::Place, shared::Shared, topics::TopicTable};
 
+mod backlog;
 mod close;
 pub(crate) mod entry;
 mod flush;
-
 mod opening;
 mod publish;
 mod read;
@@ -49,6 +49,7 @@ mod sessions;
 mod timers;
 mod watching;
 
+use backlog::Backlog;
 use entry::Entry;
 
 pub(crate) use opening::Arrival;
@@ -70,6 +71,7 @@ pub(crate) struct Shard {
     /// Counts all connections ever, so that no slot is mistaken for its former owner.
     generation: Cell<u32>,
     topics: RefCell<TopicTable>,
+    backlog: RefCell<Backlog>,
     urgent: RefCell<VecDeque<Rc<Entry>>>,
     bulk: RefCell<VecDeque<Rc<Entry>>>,
     /// By slot: clients whose sockets were full, until it is measured that they are not any more.
@@ -96,6 +98,7 @@ impl Shard {
             entries: RefCell::default(),
             generation: Cell::new(0),
             topics: RefCell::new(TopicTable::new(index, shared.interest.clone())),
+            backlog: RefCell::default(),
             urgent: RefCell::default(),
             bulk: RefCell::default(),
             slow: RefCell::default(),
@@ -118,23 +121,18 @@ impl Shard {
             self.roused.set(true);
             loop {
                 poll_fn(|context| Poll::Ready(self.fire(context))).await;
-                self.mailbox.take(&mut batch);
+                self.go_on();
+                let held = self.backlog.borrow().bytes();
+                self.mailbox.take_beside(&mut batch, held);
                 for message in batch.drain(..) {
                     if matches!(message, ToShard::Stop) {
                         return self.entries.borrow().len();
                     }
                     self.take(message);
-                    // A backlog comes in portions that no outbox of a client that reads can overflow from.
-                    if self.appended.get() >= self.limits.outbox_bytes / 4 {
-                        self.appended.set(0);
-                        while self.flush() {
-                            tokio::task::yield_now().await;
-                        }
-                    }
                 }
                 if !self.flush() {
                     self.appended.set(0);
-                    if self.mailbox.is_empty() {
+                    if self.backlog.borrow().is_empty() && self.mailbox.is_empty() {
                         break;
                     }
                 }
@@ -163,16 +161,17 @@ impl Shard {
         }
     }
 
-    fn take(self: &Rc<Self>, message: ToShard) {
+    /// Does what the bus thread has said.
+    fn act(self: &Rc<Self>, message: ToShard) {
         match message {
             ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
-            ToShard::Publish(batch) => self.publish(&batch),
             ToShard::Documents { place, messages } => self.documents(place, messages),
             ToShard::Revoke { subs, silently } => self.revoke(&subs, silently),
             ToShard::Close { places, reason } => self.close_all(&places, reason),
             ToShard::Resync { places, over } => self.resync(places.as_deref(), over),
             ToShard::Drain { over } => self.drain(over),
-            ToShard::Stop => {}
+            // Published piece by piece where they stand; ends the loop.
+            ToShard::Publish(_) | ToShard::Stop => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The way out: publications into the outboxes of their subscribers. Sessions are never touched, nothing is awaited,
 //! locked or (beyond the first frame of a framing) allocated per delivery.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant, vec};
 
 use protocol::{
     close::CloseReason,
@@ -10,8 +10,8 @@ use protocol::{
 
 use super::{
     Shard,
+    backlog::{Left, WIDE},
     entry::{Entry, Queued},
-    now,
 };
 use crate::{
     metrics,
@@ -21,31 +21,36 @@ use crate::{
 
 /// What one batch has done, for counters that are touched once per batch.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     delivered: u64,
     shed: u64,
     slow: Vec<Rc<Entry>>,
 }
 
 impl Shard {
-    /// Appends a batch to the outboxes of its subscribers and marks them for the flush.
-    pub(crate) fn publish(self: &Rc<Self>, batch: &[Publication]) {
-        let now = now();
-        let mut tally = Tally::default();
-        for publication in batch {
-            self.appended
-                .set(self.appended.get() + publication.body.len());
-            match &publication.to {
-                To::Topic(topic) => self.fan_out(publication, topic.borrow(), now, &mut tally),
-                To::Users { users, event } => {
-                    self.fan_out_to_users(publication, users, *event, now, &mut tally);
-                }
+    /// Appends a publication to the outboxes of its subscribers and marks them for the flush.
+    ///
+    /// # Errors
+    /// Nothing was done: these are too many to be served at once.
+    pub(super) fn publish_at_once(
+        &self,
+        publication: &Publication,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), Left> {
+        match &publication.to {
+            To::Topic(topic) => self.fan_out(publication, topic.borrow(), now, tally),
+            To::Users { users, .. } if users.len() > WIDE => Err(Left::Users(0)),
+            To::Users { users, event } => {
+                self.fan_out_to_users(publication, users, *event, now, tally);
+                Ok(())
             }
         }
+    }
+
+    /// Counts what was done and closes who does not read.
+    pub(super) fn published(&self, tally: Tally) {
         metrics::published(tally.delivered, tally.shed);
-        if let Some(first) = batch.first() {
-            metrics::fan_out_took(first.received.elapsed());
-        }
         // Only now: closing changes the topic table.
         for entry in tally.slow {
             self.close(&entry, CloseReason::SlowConsumer);
@@ -58,22 +63,64 @@ impl Shard {
         topic: TopicRef<'_>,
         now: Instant,
         tally: &mut Tally,
-    ) {
+    ) -> Result<(), Left> {
         let topics = self.topics.borrow();
         let Some(subscribers) = topics.subscribers(topic) else {
-            return;
+            return Ok(());
         };
+        if subscribers.len() > WIDE {
+            let all: Vec<_> = subscribers.iter().collect();
+            return Err(Left::Subscribers(all.into_iter()));
+        }
         let entries = self.entries.borrow();
         for slot in subscribers.iter() {
             // A subscriber in the table has an entry: both go in one function.
+            if let Some(entry) = entries.get(slot as usize) {
+                self.deliver_shared(entry, publication, now, tally);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends these publications of a topic to the outboxes of the next few of these who still subscribe it; how many.
+    pub(super) fn fan_out_to(
+        &self,
+        slots: &mut vec::IntoIter<u32>,
+        some: usize,
+        publications: &[&Publication],
+        topic: TopicRef<'_>,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> usize {
+        let topics = self.topics.borrow();
+        let Some(subscribers) = topics.subscribers(topic) else {
+            return 0;
+        };
+        let entries = self.entries.borrow();
+        let present = slots.filter(|slot| subscribers.contains(*slot)).take(some);
+        let mut served = 0;
+        for slot in present {
+            served += 1;
             let Some(entry) = entries.get(slot as usize) else {
                 continue;
             };
-            if publication.exclude == Some(entry.connection.place) {
-                continue;
+            for publication in publications {
+                self.deliver_shared(entry, publication, now, tally);
             }
-            let framing = entry.framing;
-            self.deliver(entry, publication.frame(framing), publication, now, tally);
+        }
+        served
+    }
+
+    fn deliver_shared(
+        &self,
+        entry: &Rc<Entry>,
+        publication: &Publication,
+        now: Instant,
+        tally: &mut Tally,
+    ) {
+        if publication.exclude != Some(entry.connection.place) {
+            let frame = publication.frame(entry.framing);
+            self.deliver(entry, frame, publication, now, tally);
         }
     }
 
@@ -100,7 +147,7 @@ impl Shard {
     }
 
     /// An event to each of the users who listens here: what stands between head and tail stays shared.
-    fn fan_out_to_users(
+    pub(super) fn fan_out_to_users(
         &self,
         publication: &Publication,
         users: &[Arc<str>],

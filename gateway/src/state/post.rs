@@ -15,9 +15,6 @@ use crate::{
 /// end of a long batch.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// What a publication weighs besides its arguments.
-const PUBLICATION_BYTES: usize = 256;
-
 /// The writer of the mailboxes.
 pub(crate) struct Post {
     mailboxes: Vec<Arc<Mailbox<ToShard>>>,
@@ -46,7 +43,7 @@ impl Post {
 
     /// Adds a publication for these shards to the batch.
     pub(crate) fn publish(&mut self, shards: u64, publication: Publication) {
-        self.pending_bytes += PUBLICATION_BYTES + publication.body.len();
+        self.pending_bytes += publication.weight();
         self.pending_shards |= shards;
         self.pending.push(publication);
         if self.pending_bytes >= BATCH_BYTES {

@@ -24,6 +24,7 @@ use crate::{
 mod endings;
 mod fairness;
 mod limits;
+mod slices;
 mod watching;
 
 /// A shard that runs, and the test in the place of the bus thread.
