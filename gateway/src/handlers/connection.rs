@@ -100,11 +100,7 @@ impl Core {
         if !self.state.people.borrow().is_logged_in(place, &user.id) {
             return;
         }
-        let document = {
-            let _turn = self.documents.acquire().await;
-            self.upstream.user_document(&user.id).await
-        };
-        if let Ok(Some(fields)) = document {
+        if let Ok(Some(fields)) = self.own_document(&user.id).await {
             let added = protocol::ddp::encode::added("users", &user.id, &fields);
             let messages = vec![added];
             let documents = ToShard::Documents { place, messages };

@@ -4,9 +4,9 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use protocol::ddp;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
-use super::work::Work;
+use super::{documents::Documents, work::Work};
 use crate::{
     config::Config,
     limiter::Limiter,
@@ -25,10 +25,6 @@ use crate::{
     upstream::{Unknown, Upstream, flights::Flights},
 };
 
-/// `users` documents read at the same time. In a login storm more would only wait in the database, each with a driver's
-/// large future around it, and nobody waits for this document.
-const DOCUMENTS_AT_ONCE: usize = 32;
-
 pub(crate) struct Core {
     pub(crate) state: State,
     pub(crate) upstream: Upstream,
@@ -40,8 +36,8 @@ pub(crate) struct Core {
     pub(crate) work: Rc<Work>,
     pub(crate) flights: Questions,
     pub(crate) wake: Wake,
-    /// Reads of `users` documents under way.
-    pub(crate) documents: Semaphore,
+    /// Who waits for his `users` document.
+    pub(crate) documents: Documents,
     /// Scratch for event names.
     pub(crate) key: RefCell<String>,
 }
@@ -96,7 +92,7 @@ impl Core {
             work: Rc::default(),
             flights: Questions::default(),
             wake: Wake::default(),
-            documents: Semaphore::new(DOCUMENTS_AT_ONCE),
+            documents: Documents::default(),
             key: RefCell::default(),
         }
     }

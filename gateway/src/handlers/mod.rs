@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod core;
+mod documents;
 mod emit;
 mod event;
 mod facts;

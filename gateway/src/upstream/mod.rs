@@ -275,10 +275,12 @@ impl Upstream {
         read!(self, store => store.user(&id), world => world.user(&id))
     }
 
-    /// A user as he gets himself after a login, raw JSON.
-    pub(crate) async fn user_document(&self, id: &str) -> Result<Option<String>, Unknown> {
-        let id = id.to_owned();
-        read!(self, store => store.user_document(&id), world => world.user_document(&id))
+    /// These users as each of them gets himself after a login, raw JSON, in their order.
+    pub(crate) async fn user_documents(
+        &self,
+        ids: Vec<String>,
+    ) -> Result<Vec<Option<String>>, Unknown> {
+        read!(self, store => store.user_documents(&ids), world => world.user_documents(&ids))
     }
 
     /// Which of these (user, token hash) are still logged in.

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) tokens: HashMap<String, String>,
     pub(crate) settings: HashMap<String, bool>,
     pub(crate) version: Option<String>,
+    /// How many documents each read of them was for.
+    pub(crate) documents_read: RefCell<Vec<usize>>,
 }
 
 /// The far side.
@@ -89,10 +91,11 @@ impl World {
         self.users.get(id).cloned()
     }
 
-    pub(crate) fn user_document(&self, id: &str) -> Option<String> {
-        self.users
-            .get(id)
-            .map(|user| format!(r#"{{"_id":"{}"}}"#, user.id))
+    pub(crate) fn user_documents(&self, ids: &[String]) -> Vec<Option<String>> {
+        self.documents_read.borrow_mut().push(ids.len());
+        let document = |user: &User| format!(r#"{{"_id":"{}"}}"#, user.id);
+        let users = ids.iter().map(|id| self.users.get(id));
+        users.map(|user| user.map(document)).collect()
     }
 
     pub(crate) fn has_login_token(&self, logins: &[Arc<crate::link::User>]) -> Vec<bool> {

@@ -1,6 +1,6 @@
 //! Users and how they prove who they are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use bson::{DateTime, Document, RawBsonRef, RawDocument};
 
@@ -180,10 +180,24 @@ impl Store {
 
     /// The user's own document as clients get it after login (streams.md 6.3), as EJSON object text with `_id`.
     pub async fn user_document(&self, id: &str) -> Result<Option<String>, Error> {
-        let user = self
-            .find_one(Lookup::Id(Collection::Users, id), USER_DOCUMENT_FIELDS)
-            .await?;
-        user.map(|user| ejson::raw_to_text(&user)).transpose()
+        let mut documents = self.user_documents(&[id.to_owned()]).await?;
+        Ok(documents.pop().flatten())
+    }
+
+    /// As [`Self::user_document`] for each of these ids, in one read for each hundred.
+    pub async fn user_documents(&self, ids: &[String]) -> Result<Vec<Option<String>>, Error> {
+        let mut documents = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(DOCUMENT_CHUNK) {
+            let lookup = Lookup::Ids(Collection::Users, ids);
+            let mut texts = HashMap::new();
+            for user in self.find(lookup, USER_DOCUMENT_FIELDS).await? {
+                if let Some(id) = raw::text(&user, "_id") {
+                    texts.insert(id, ejson::raw_to_text(&user)?);
+                }
+            }
+            documents.extend(ids.iter().map(|id| texts.get(id).cloned()));
+        }
+        Ok(documents)
     }
 
     /// The user's login tokens as stored, for the `diff` of `watch.users`.
@@ -304,6 +318,9 @@ const USER_FIELDS: &[&str] = &[
     "statusText",
     "statusConnection",
 ];
+
+/// How many documents one query asks for: MongoDB sends so many (and one more) without being asked again.
+const DOCUMENT_CHUNK: usize = 100;
 
 /// How many token hashes one query asks for: a sweep over 10,000 sockets stays ten small queries.
 const LOOKUP_CHUNK: usize = 1_000;

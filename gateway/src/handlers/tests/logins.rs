@@ -3,6 +3,38 @@
 use super::*;
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn documents_of_many_who_come_together_are_read_together() {
+    let user = |number: usize| store::User {
+        id: format!("u{number}"),
+        ..store::User::default()
+    };
+    let users = (0..240).map(|number| (format!("u{number}"), user(number)));
+    let world = World {
+        users: users.collect(),
+        ..World::default()
+    };
+    let stage = Stage::new(1, world);
+    stage.script.slowness.set(100);
+    let ask = |number: usize| {
+        let core = stage.core.clone();
+        let id = Arc::from(format!("u{number}"));
+        tokio::task::spawn_local(async move { core.own_document(&id).await })
+    };
+    let first = ask(0);
+    tokio::task::yield_now().await;
+    let others: Vec<_> = (1..250).map(ask).collect();
+    tokio::task::yield_now().await;
+    others[9].abort();
+    assert_eq!(first.await.unwrap(), Ok(Some(r#"{"_id":"u0"}"#.into())));
+    for (number, other) in (1..250).zip(others).filter(|(number, _)| *number != 10) {
+        let found = (number < 240).then(|| format!(r#"{{"_id":"u{number}"}}"#));
+        assert_eq!(other.await.unwrap(), Ok(found));
+    }
+    let read = stage.script.world.borrow().documents_read.borrow().clone();
+    assert_eq!(read, [1, 100, 100, 48]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_user_has_so_many_connections_and_the_next_is_asked_to_come_back() {
     let world = World {
         tokens: [("t".to_owned(), "bob".to_owned())].into(),

@@ -58,6 +58,7 @@ contract! {
         held_tokens_are_told_from_lost_ones
         a_password_hash_comes_with_what_the_login_must_know
         the_own_document_holds_only_what_its_user_may_see
+        own_documents_come_in_the_order_in_which_they_are_asked_for
         presence_fields_leave_the_time_of_change_alone
         users_are_found_by_role_in_order_of_their_names
         an_update_sets_removes_and_adds

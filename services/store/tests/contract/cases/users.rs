@@ -354,6 +354,23 @@ pub(crate) async fn the_own_document_holds_only_what_its_user_may_see(store: &St
     assert_eq!(store.user_document("nobody").await.unwrap(), None);
 }
 
+pub(crate) async fn own_documents_come_in_the_order_in_which_they_are_asked_for(store: &Store) {
+    let mut ids: Vec<String> = (0..250).map(|user| format!("u{user}")).collect();
+    for id in ids.iter().filter(|id| !id.ends_with('7')) {
+        let user = doc! { "_id": id, "username": format!("name-{id}") };
+        store.insert_user(user).await.unwrap();
+    }
+    ids.reverse();
+    ids.insert(120, "u3".into());
+    let documents = store.user_documents(&ids).await.unwrap();
+    assert_eq!(documents.len(), ids.len());
+    for (id, document) in ids.iter().zip(documents) {
+        let found = document.map(|text| parsed(&text)["username"].clone());
+        let expected = (!id.ends_with('7')).then(|| format!("name-{id}").into());
+        assert_eq!(found, expected, "{id}");
+    }
+}
+
 pub(crate) async fn presence_fields_leave_the_time_of_change_alone(store: &Store) {
     store.insert_user(vera()).await.unwrap();
     let away = Update::set(doc! { "status": "away", "statusConnection": "away" });
