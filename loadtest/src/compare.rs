@@ -1,232 +1,149 @@
 //! Runs scenarios against several servers in turn, so that every figure has its ratio from the same session.
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::process::Command;
+use std::time::Instant;
+use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::backend::Names;
+use crate::candidate::Candidate;
+use crate::launch::Launch;
 use crate::outcome::{Outcome, Rows, Runs};
-use crate::peers::floor::Mode;
 use crate::plan::Plan;
 use crate::process;
 use crate::report::Report;
 use crate::run;
 use crate::scenario::Scenario;
-use crate::sys;
-use crate::target::{Framing, Target};
-
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::target::Target;
 
 /// What to compare; see the command's help.
 pub(crate) struct Comparison {
     pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) floors: Vec<Mode>,
-    /// Commands of the servers under test by name; `{port}` and `{nats}` are filled in.
-    pub(crate) servers: Vec<(String, String)>,
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
-    pub(crate) nats_server: PathBuf,
-    pub(crate) logs: PathBuf,
-    pub(crate) server_cpu: usize,
-    pub(crate) generator_cpu: usize,
-    /// Of the servers under test; the floor speaks raw only.
-    pub(crate) framing: Framing,
+    pub(crate) launch: Launch,
     pub(crate) names: Names,
-}
-
-/// A child that does not outlive its run.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself; either way it is gone afterwards.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A server to start: its name and its command line.
-struct Candidate {
-    name: String,
-    command: Vec<String>,
-    floor: bool,
+    /// Written anew after every scenario, so that a run which is ended early leaves what it has.
+    pub(crate) json: Option<PathBuf>,
 }
 
 impl Comparison {
     /// Runs everything and prints each scenario's table as soon as it is complete.
+    ///
+    /// # Errors
+    /// Only if nothing can be measured at all. A server that cannot do a scenario says so in its row.
     pub(crate) fn run(&self) -> Result<Outcome> {
-        let commit = commit();
+        let mut outcome = Outcome {
+            machine: process::machine(),
+            commit: commit(),
+            rounds: self.rounds,
+            scenarios: Vec::new(),
+        };
         println!(
-            "machine {}\ncommit  {commit}\nrounds  {}, median (min-max)\n",
-            process::machine(),
-            self.rounds
+            "machine {}\ncommit  {}\nrounds  {}, median (min-max)\n",
+            outcome.machine, outcome.commit, self.rounds
         );
-        let all_cpus = sys::allowed_cpus()?;
-        if [self.server_cpu, self.generator_cpu]
-            .iter()
-            .any(|cpu| !all_cpus.contains(cpu))
-        {
-            bail!("choose --server-cpu and --generator-cpu among {all_cpus:?}");
+        if !self.launch.nats_server.is_file() {
+            bail!(
+                "no {}: see --nats-server",
+                self.launch.nats_server.display()
+            );
         }
-        let candidates = self.candidates()?;
-        let mut scenarios = Vec::new();
+        let mut progress =
+            Progress::new(self.scenarios.len() * self.rounds * self.candidates.len());
         for scenario in &self.scenarios {
-            let mut runs: Vec<Runs> = candidates
-                .iter()
-                .map(|candidate| Runs::new(&candidate.name, candidate.floor))
-                .collect();
-            for round in 0..self.rounds {
-                // Every other round the other way round, so that a drift of the machine hits all alike.
-                let mut order: Vec<usize> = (0..candidates.len()).collect();
-                if round % 2 == 1 {
-                    order.reverse();
+            let rows = self.measure(scenario, &mut progress);
+            println!("{rows}");
+            outcome.scenarios.push(rows);
+            if let Some(path) = &self.json {
+                write_json(path, &outcome)?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// All rounds of one scenario.
+    fn measure(&self, scenario: &Scenario, progress: &mut Progress) -> Rows {
+        let mut runs: Vec<Runs> = self.candidates.iter().map(Runs::new).collect();
+        for round in 0..self.rounds {
+            // Every other round the other way round, so that a drift of the machine hits all alike.
+            let mut order: Vec<usize> = (0..self.candidates.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for index in order {
+                let candidate = &self.candidates[index];
+                progress.show(scenario.name, round, &candidate.name);
+                let runs = &mut runs[index];
+                if runs.failure.is_some() {
+                    continue;
                 }
-                for index in order {
-                    let candidate = &candidates[index];
-                    let report =
-                        self.run_once(scenario, candidate, &all_cpus)
-                            .with_context(|| {
-                                format!(
-                                    "{} against {} (logs in {})",
-                                    scenario.name,
-                                    candidate.name,
-                                    self.logs.display()
-                                )
-                            })?;
-                    runs[index].reports.push(report);
+                match self.run_once(scenario, candidate) {
+                    Ok(report) => runs.reports.push(report),
+                    Err(error) => runs.failure = Some(format!("{error:#}")),
                 }
             }
-            let rows = Rows::new(scenario, runs);
-            println!("{rows}");
-            scenarios.push(rows);
         }
-        Ok(Outcome {
-            machine: process::machine(),
-            commit,
-            rounds: self.rounds,
-            scenarios,
-        })
+        Rows::new(scenario, runs)
     }
 
-    fn candidates(&self) -> Result<Vec<Candidate>> {
-        let own = env::current_exe()?.display().to_string();
-        let floors = self.floors.iter().map(|mode| Candidate {
-            name: format!("floor {}", mode.name()),
-            command: [
-                &own,
-                "floor",
-                "--nats",
-                "{nats}",
-                "--port",
-                "{port}",
-                "--mode",
-                mode.name(),
-            ]
-            .map(String::from)
-            .into(),
-            floor: true,
-        });
-        let servers = self.servers.iter().map(|(name, command)| Candidate {
-            name: name.clone(),
-            command: command.split_whitespace().map(str::to_owned).collect(),
-            floor: false,
-        });
-        Ok(floors.chain(servers).collect())
-    }
-
-    /// One run with a nats-server (on any CPU) and a server (on its own) started for it.
-    fn run_once(
-        &self,
-        scenario: &Scenario,
-        candidate: &Candidate,
-        all_cpus: &[usize],
-    ) -> Result<Report> {
-        fs::create_dir_all(&self.logs)?;
-        sys::run_on(all_cpus)?;
-        let nats_port = free_port()?;
-        let mut command = Command::new(&self.nats_server);
-        command.args(["-a", "127.0.0.1", "-p", &nats_port.to_string()]);
-        let mut nats = self.spawn(command, "nats-server")?;
-        let nats_addr = SocketAddr::from((Ipv4Addr::LOCALHOST, nats_port));
-        wait_for_port(nats_addr, &mut nats)?;
-
-        let port = free_port()?;
-        let fill = |text: &str| {
-            text.replace("{port}", &port.to_string())
-                .replace("{nats}", &nats_addr.to_string())
-        };
-        let (program, arguments) = candidate
+    /// One run against servers that are started for it.
+    fn run_once(&self, scenario: &Scenario, candidate: &Candidate) -> Result<Report> {
+        let command = candidate
             .command
-            .split_first()
-            .ok_or_else(|| anyhow!("an empty command"))?;
-        let mut command = Command::new(fill(program));
-        command.args(arguments.iter().map(|argument| fill(argument)));
-        command
-            .env("PORT", port.to_string())
-            .env("TRANSPORTER", format!("nats://{nats_addr}"));
-        command.envs(self.env.iter().map(|(name, value)| (name, fill(value))));
-        sys::run_on(&[self.server_cpu])?;
-        let mut server = self.spawn(command, &candidate.name.replace(' ', "-"))?;
-        sys::run_on(&[self.generator_cpu])?;
-        wait_for_port(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)?;
-
-        let framing = if candidate.floor {
-            Framing::Raw
-        } else {
-            self.framing
-        };
+            .as_ref()
+            .map_err(|reason| anyhow!("{reason}"))?;
+        let running = self.launch.start(&candidate.name, command, 1)?;
+        let target = |addr| Target::parse(&format!("ws://{addr}"), candidate.framing);
         run::run(&Plan {
             scenario: *scenario,
             server: candidate.name.clone(),
-            target: Target::parse(&format!("ws://127.0.0.1:{port}"), framing)?,
-            nats: Some(nats_addr),
+            target: target(running.addrs[0])?,
+            nats: Some(running.nats_addr),
             names: self.names.clone(),
             users: scenario.connections,
-            pid: Some(server.0.id()),
+            pid: running.pids().first().copied(),
         })
     }
-
-    fn spawn(&self, mut command: Command, name: &str) -> Result<Process> {
-        let log = File::create(self.logs.join(format!("{name}.log")))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-        Ok(Process(child))
-    }
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+/// Where a long comparison is and when it will be through.
+struct Progress {
+    started: Instant,
+    done: usize,
+    total: usize,
 }
 
-fn wait_for_port(addr: SocketAddr, process: &mut Process) -> Result<()> {
-    let deadline = Instant::now() + START_TIMEOUT;
-    while TcpStream::connect_timeout(&addr, Duration::from_secs(1)).is_err() {
-        if let Some(status) = process.0.try_wait()? {
-            bail!("the server ended at its start: {status}");
+impl Progress {
+    fn new(total: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            done: 0,
+            total,
         }
-        if Instant::now() > deadline {
-            bail!(
-                "nothing listens on {addr} after {} s",
-                START_TIMEOUT.as_secs()
-            );
-        }
-        thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
+
+    /// Says on standard error what begins now.
+    fn show(&mut self, scenario: &str, round: usize, server: &str) {
+        let (number, total) = (self.done + 1, self.total);
+        let elapsed = self.started.elapsed();
+        let left = elapsed * (total - self.done) as u32 / self.done.max(1) as u32;
+        let left = if self.done > 0 {
+            format!(", {} min left", left.as_secs().div_ceil(60))
+        } else {
+            String::new()
+        };
+        let minutes = elapsed.as_secs() / 60;
+        let seconds = elapsed.as_secs() % 60;
+        eprintln!(
+            "{number}/{total} {minutes}:{seconds:02}{left}  {scenario} round {} {server}",
+            round + 1
+        );
+        self.done += 1;
+    }
 }
 
 fn commit() -> String {
@@ -241,6 +158,11 @@ fn commit() -> String {
         || "unknown".into(),
         |text| String::from_utf8_lossy(&text).trim().to_owned(),
     )
+}
+
+/// The path of this program, for servers that are it in another role.
+pub(crate) fn own_path() -> Result<String> {
+    Ok(env::current_exe()?.display().to_string())
 }
 
 /// Writes `value` as JSON to `path`.

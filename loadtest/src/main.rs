@@ -16,9 +16,11 @@
 //! sharing its mistakes.
 
 mod backend;
+mod candidate;
 mod chat;
 mod client;
 mod compare;
+mod launch;
 mod nats;
 mod node;
 mod outcome;
@@ -43,11 +45,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 
 use crate::backend::Names;
+use crate::candidate::Candidate;
 use crate::compare::Comparison;
+use crate::launch::Launch;
+use crate::peers::Peer;
 use crate::peers::floor::{self, Mode};
 use crate::plan::Plan;
 use crate::scenario::{Interest, Load, Scenario};
@@ -162,14 +167,13 @@ struct CompareArgs {
     scenarios: Vec<String>,
     #[arg(long = "floor", value_enum, default_values = ["one-send", "coalesce"])]
     floors: Vec<Mode>,
+    /// Servers that others have built; see loadtest/peers/README.md
+    #[arg(long = "peer", value_enum, value_delimiter = ',')]
+    peers: Vec<Peer>,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     rounds: u8,
-    /// Measured seconds of each run, instead of the scenario's
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Seconds of load before those, instead of the scenario's
-    #[arg(long)]
-    warmup: Option<f64>,
+    #[command(flatten)]
+    instead: Overrides,
     #[arg(long, default_value = "target/tools/bin/nats-server")]
     nats_server: PathBuf,
     /// Where the servers' output goes
@@ -187,6 +191,41 @@ struct CompareArgs {
     json: Option<PathBuf>,
     #[command(flatten)]
     names: Names,
+}
+
+/// What is taken instead of the scenarios' own values.
+#[derive(clap::Args)]
+struct Overrides {
+    /// Measured seconds of each run, instead of the scenario's
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Seconds of load before those, instead of the scenario's
+    #[arg(long)]
+    warmup: Option<f64>,
+    /// Number of clients, instead of the scenario's
+    #[arg(long)]
+    connections: Option<usize>,
+    /// Events per second of scenarios that have such a rate, instead of theirs
+    #[arg(long)]
+    rate: Option<f64>,
+}
+
+impl Overrides {
+    fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        if let Some(seconds) = self.seconds {
+            scenario.measure = Duration::try_from_secs_f64(seconds)?;
+        }
+        if let Some(seconds) = self.warmup {
+            scenario.warmup = Duration::try_from_secs_f64(seconds)?;
+        }
+        if let Some(connections) = self.connections {
+            scenario.connections = connections;
+        }
+        if let (Some(rate), Load::PerSecond(scenarios_own)) = (self.rate, &mut scenario.load) {
+            *scenarios_own = rate;
+        }
+        Ok(())
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -282,35 +321,42 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
             .map(|name| find(name))
             .collect::<Result<_>>()?
     };
-    if let Some(seconds) = args.seconds {
-        let measure = Duration::try_from_secs_f64(seconds)?;
-        scenarios
-            .iter_mut()
-            .for_each(|scenario| scenario.measure = measure);
+    for scenario in &mut scenarios {
+        args.instead.apply(scenario)?;
     }
-    if let Some(seconds) = args.warmup {
-        let warmup = Duration::try_from_secs_f64(seconds)?;
-        scenarios
-            .iter_mut()
-            .for_each(|scenario| scenario.warmup = warmup);
+    let all_cpus = sys::allowed_cpus()?;
+    if [args.server_cpu, args.generator_cpu]
+        .iter()
+        .any(|cpu| !all_cpus.contains(cpu))
+    {
+        bail!("choose --server-cpu and --generator-cpu among {all_cpus:?}");
     }
+    let mut other_cpus = all_cpus;
+    if other_cpus.len() > 1 {
+        other_cpus.retain(|&cpu| cpu != args.server_cpu);
+    }
+    let own = compare::own_path()?;
+    let floors = args.floors.iter().map(|&mode| Candidate::floor(mode, &own));
+    let peers = args.peers.iter().map(|&peer| Candidate::peer(peer));
+    let framing = framing(args.sockjs);
+    let tested = args.servers.iter();
+    let tested = tested.map(|(name, command)| Candidate::tested(name, command, framing));
     let outcome = Comparison {
         scenarios,
-        floors: args.floors,
-        servers: args.servers,
-        env: args.env,
+        candidates: floors.chain(peers).chain(tested).collect(),
         rounds: args.rounds.into(),
-        nats_server: args.nats_server,
-        logs: args.logs,
-        server_cpu: args.server_cpu,
-        generator_cpu: args.generator_cpu,
-        framing: framing(args.sockjs),
+        launch: Launch {
+            nats_server: args.nats_server,
+            logs: args.logs,
+            env: args.env,
+            server_cpu: args.server_cpu,
+            generator_cpu: args.generator_cpu,
+            other_cpus,
+        },
         names: args.names,
+        json: args.json,
     }
     .run()?;
-    if let Some(path) = &args.json {
-        compare::write_json(path, &outcome)?;
-    }
     Ok(!outcome.any_fault())
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::candidate::{Candidate, Kind};
 use crate::report::{Faults, Report, Spread, short};
 use crate::scenario::{Figure, Scenario};
 
@@ -40,15 +41,19 @@ struct Row {
 #[derive(Serialize)]
 pub(crate) struct Runs {
     server: String,
-    floor: bool,
+    kind: Kind,
+    /// Why there is no report, or no more of them.
+    pub(crate) failure: Option<String>,
     pub(crate) reports: Vec<Report>,
 }
 
 impl Outcome {
-    /// Whether any message went missing, came twice, or out of order or place.
+    /// Whether any message went missing, came twice, or out of order or place, or a scenario could not be done. What a
+    /// peer cannot do is a finding, not a fault of the comparison.
     pub(crate) fn any_fault(&self) -> bool {
-        let mut rows = self.scenarios.iter().flat_map(|rows| &rows.rows);
-        rows.any(|row| row.runs.faults().next().is_some())
+        let rows = self.scenarios.iter().flat_map(|rows| &rows.rows);
+        let mut ours = rows.filter(|row| row.runs.kind != Kind::Peer);
+        ours.any(|Row { runs, .. }| runs.failure.is_some() || runs.faults().next().is_some())
     }
 }
 
@@ -58,7 +63,7 @@ impl Rows {
         let spread = |runs: &Runs| runs.spread(|report| figure(scenario.figure, report));
         let floors: Vec<(String, f64)> = runs
             .iter()
-            .filter(|runs| runs.floor)
+            .filter(|runs| runs.kind == Kind::Floor)
             .filter_map(|runs| Some((runs.server.clone(), spread(runs)?.median)))
             .collect();
         let rows = runs.into_iter().map(|runs| {
@@ -157,10 +162,10 @@ impl fmt::Display for Rows {
                 middles[0], middles[1], middles[2]
             )?;
             let faults: Vec<_> = runs.faults().collect();
-            if faults.is_empty() {
-                writeln!(f, "none")?
-            } else {
-                writeln!(f, "{faults:?}")?
+            match (&runs.failure, faults.as_slice()) {
+                (Some(failure), _) => writeln!(f, "{failure}")?,
+                (None, []) => writeln!(f, "none")?,
+                (None, faults) => writeln!(f, "{faults:?}")?,
             }
         }
         Ok(())
@@ -168,10 +173,11 @@ impl fmt::Display for Rows {
 }
 
 impl Runs {
-    pub(crate) fn new(server: &str, floor: bool) -> Self {
+    pub(crate) fn new(candidate: &Candidate) -> Self {
         Self {
-            server: server.to_owned(),
-            floor,
+            server: candidate.name.clone(),
+            kind: candidate.kind,
+            failure: candidate.command.as_ref().err().cloned(),
             reports: Vec::new(),
         }
     }
@@ -213,9 +219,13 @@ fn text(spread: Option<Spread>) -> String {
 mod tests {
     use super::*;
     use crate::scenario;
+    use crate::target::Framing;
 
-    fn runs(server: &str, floor: bool, costs: &[f64]) -> Runs {
-        let mut runs = Runs::new(server, floor);
+    fn runs(server: &str, kind: Kind, costs: &[f64]) -> Runs {
+        let mut runs = Runs::new(&Candidate {
+            kind,
+            ..Candidate::tested(server, "true", Framing::Raw)
+        });
         runs.reports = costs
             .iter()
             .map(|&cost| Report {
@@ -229,9 +239,9 @@ mod tests {
     #[test]
     fn every_server_is_divided_by_the_medians_of_the_floors() {
         let all = vec![
-            runs("floor a", true, &[5.0, 6.0, 7.0]),
-            runs("floor b", true, &[3.0]),
-            runs("gateway", false, &[9.0, 8.0, 30.0]),
+            runs("floor a", Kind::Floor, &[5.0, 6.0, 7.0]),
+            runs("floor b", Kind::Floor, &[3.0]),
+            runs("gateway", Kind::Tested, &[9.0, 8.0, 30.0]),
         ];
         let rows = Rows::new(&scenario::all()[0], all);
         let ratios: Vec<Vec<f64>> = rows
@@ -245,14 +255,14 @@ mod tests {
 
     #[test]
     fn one_fault_in_one_round_is_a_fault_of_the_whole() {
-        let mut bad = runs("gateway", false, &[1.0, 1.0]);
+        let mut bad = runs("gateway", Kind::Tested, &[1.0, 1.0]);
         let outcome = |runs| Outcome {
             machine: String::new(),
             commit: String::new(),
             rounds: 2,
             scenarios: vec![Rows::new(&scenario::all()[0], vec![runs])],
         };
-        assert!(!outcome(runs("gateway", false, &[1.0, 1.0])).any_fault());
+        assert!(!outcome(runs("gateway", Kind::Tested, &[1.0, 1.0])).any_fault());
         bad.reports[1].faults.gaps = 1;
         assert!(outcome(bad).any_fault());
     }

@@ -1,3 +1,57 @@
-//! Servers that the gateway is measured against in the same run.
+//! Servers that the gateway is measured against in the same run: two floors, and peers as people write them.
 
 pub(crate) mod floor;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Where the peers of other languages stand: beside this crate, each with its own lock file.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
+/// A server that others have built, in a program of ours that takes the same events and says the same to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Peer {
+    /// uWebSockets.js and its topics
+    Uws,
+    /// `ws` and `moleculer` in Node, as the service that is replaced sends
+    Original,
+}
+
+impl Peer {
+    /// The name in tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Uws => "uWebSockets.js",
+            Self::Original => "ws + moleculer",
+        }
+    }
+
+    /// The command line; it takes PORT and TRANSPORTER from its environment.
+    ///
+    /// # Errors
+    /// Why there is none here, in words for a table.
+    pub(crate) fn command(self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Uws => node("uws"),
+            Self::Original => node("original"),
+        }
+    }
+}
+
+fn node(name: &str) -> Result<Vec<String>, String> {
+    let folder = Path::new(FOLDER).join(name);
+    if !folder.join("node_modules").is_dir() {
+        return Err("not installed, see scripts/peers".into());
+    }
+    let node = in_path("node").ok_or("no node here")?;
+    Ok([node, folder.join("server.js")]
+        .map(|path| path.display().to_string())
+        .into())
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
+}

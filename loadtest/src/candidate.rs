@@ -1,0 +1,66 @@
+//! The servers of a comparison.
+
+use serde::Serialize;
+
+use crate::peers::Peer;
+use crate::peers::floor::Mode;
+use crate::target::Framing;
+
+/// A server and how to start it.
+pub(crate) struct Candidate {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// `{port}` and `{nats}` (host:port) are filled in; or why it cannot be started here.
+    pub(crate) command: Result<Vec<String>, String>,
+    pub(crate) framing: Framing,
+}
+
+/// What a server is in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// The least that a server can do.
+    Floor,
+    /// What others have built.
+    Peer,
+    /// What is measured.
+    Tested,
+}
+
+impl Candidate {
+    /// A floor server: `program`, which is this one, in another role.
+    pub(crate) fn floor(mode: Mode, program: &str) -> Self {
+        let arguments = ["floor", "--nats", "{nats}", "--port", "{port}", "--mode"];
+        let words = [program].into_iter().chain(arguments).chain([mode.name()]);
+        Self {
+            name: format!("floor {}", mode.name()),
+            kind: Kind::Floor,
+            command: Ok(words.map(str::to_owned).collect()),
+            framing: Framing::Raw,
+        }
+    }
+
+    pub(crate) fn peer(peer: Peer) -> Self {
+        Self {
+            name: peer.name().to_owned(),
+            kind: Kind::Peer,
+            command: peer.command(),
+            framing: Framing::Raw,
+        }
+    }
+
+    /// A server under test by its command line.
+    pub(crate) fn tested(name: &str, command: &str, framing: Framing) -> Self {
+        let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        Self {
+            name: name.to_owned(),
+            kind: Kind::Tested,
+            command: if words.is_empty() {
+                Err("an empty command".into())
+            } else {
+                Ok(words)
+            },
+            framing,
+        }
+    }
+}
