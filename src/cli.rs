@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{
-    Arg, Command,
+    Arg, ArgAction, Command,
     error::{ContextKind, ContextValue},
 };
 
@@ -16,6 +16,13 @@ use crate::{
 pub(crate) enum Invocation {
     /// To be this role, with all values: the environment, overridden by flags.
     Run(Role, BTreeMap<String, String>),
+    /// To look for what is wrong, with the values that any role would read.
+    Doctor {
+        values: BTreeMap<String, String>,
+        as_json: bool,
+    },
+    /// To show a running process, live.
+    Top(BTreeMap<String, String>),
     /// To ask the process on this port whether it lives.
     Health(u16),
 }
@@ -44,6 +51,11 @@ pub(crate) fn parse() -> Invocation {
     }
     match Role::ALL.into_iter().find(|role| role.name() == name) {
         Some(role) => Invocation::Run(role, values),
+        None if name == DOCTOR => Invocation::Doctor {
+            as_json: flags.get_flag(JSON),
+            values,
+        },
+        None if name == TOP => Invocation::Top(values),
         None => {
             let port = values.get("PORT").map(|port| port.trim().parse());
             // The port of a gateway, and of every role in an image; without sense nobody listens there.
@@ -88,6 +100,26 @@ fn command() -> Command {
                     .filter(|flag| flag.get_id() == "PORT"),
             ),
     );
+    let command = command.subcommand(
+        Command::new(DOCTOR)
+            .about("Looks at NATS, MongoDB, the network and this machine: what is wrong, and how to mend it")
+            .arg(
+                Arg::new(JSON)
+                    .long(JSON)
+                    .action(ArgAction::SetTrue)
+                    .help("one JSON object instead of lines"),
+            )
+            .args(flags(Role::All)),
+    );
+    let command = command.subcommand(
+        Command::new(TOP)
+            .about("Live view of a running process through its admin port")
+            .args(
+                flags(Role::Gateway)
+                    .into_iter()
+                    .filter(|flag| flag.get_id().as_str().starts_with("DDP_EDGE_ADMIN_")),
+            ),
+    );
     Role::ALL.into_iter().fold(command, |command, role| {
         command.subcommand(
             Command::new(role.name())
@@ -123,6 +155,9 @@ fn flag_name(variable: &str) -> String {
 }
 
 const HEALTH: &str = "health";
+const DOCTOR: &str = "doctor";
+const TOP: &str = "top";
+const JSON: &str = "json";
 /// Exit code of a bad command line or a bad configuration, before anything was bound.
 pub(crate) const EXIT_USAGE: u8 = 2;
 

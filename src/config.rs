@@ -3,7 +3,13 @@
 mod reader;
 mod table;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, ToSocketAddrs as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use backplane::{Access, AccessPart, Server, Strategy};
 use ipnet::IpNet;
@@ -14,7 +20,7 @@ pub(crate) use self::{
     reader::{effective, unknown},
     table::{Group, VARIABLES},
 };
-use crate::role::Role;
+use crate::{admin, role::Role};
 
 /// Everything one process was told, typed.
 pub(crate) struct Settings {
@@ -22,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) metrics_port: Option<u16>,
     pub(crate) log_level: String,
+    pub(crate) admin: Option<admin::Listen>,
     pub(crate) bus: backplane::Config,
     pub(crate) mongo_url: String,
     pub(crate) gateway: gateway::config::Config,
@@ -52,6 +59,7 @@ impl Settings {
             port,
             metrics_port: metrics.then_some(metrics_port),
             log_level: log_level(&mut r),
+            admin: admin(&mut r),
             mongo_url: mongo_url(&mut r),
             gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
             hub: hub(&mut r),
@@ -92,6 +100,43 @@ fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
     parsed?
         .map_err(|_| r.mistake("DDP_EDGE_BIND", "expected an IP address"))
         .ok()
+}
+
+/// Where the admin port of a process is, for whoever looks at it.
+///
+/// # Errors
+/// What is wrong with the settings, one line each.
+pub(crate) fn admin_port(values: &BTreeMap<String, String>) -> Result<admin::Listen, Vec<String>> {
+    let mut r = Reader::new(values.clone());
+    let listen = admin(&mut r);
+    match (r.mistakes(), listen) {
+        (mistakes, Some(listen)) if mistakes.is_empty() => Ok(listen),
+        (mistakes, None) if mistakes.is_empty() => {
+            Err(vec!["DDP_EDGE_ADMIN_LISTEN: is not set".to_owned()])
+        }
+        (mistakes, _) => Err(mistakes),
+    }
+}
+
+/// Judged when it is asked for: without a token that nobody can guess there is no admin port.
+fn admin(r: &mut Reader) -> Option<admin::Listen> {
+    let address = r.text("DDP_EDGE_ADMIN_LISTEN")?.to_owned();
+    let token_file = PathBuf::from(r.text_or("DDP_EDGE_ADMIN_TOKEN_FILE", ""));
+    if admin::token(&token_file).is_none() {
+        r.mistake(
+            "DDP_EDGE_ADMIN_TOKEN_FILE",
+            "expected a file with a token of 16 to 1024 bytes",
+        );
+    }
+    let mut resolved = address.to_socket_addrs().ok().into_iter().flatten();
+    let Some(address) = resolved.next() else {
+        r.mistake("DDP_EDGE_ADMIN_LISTEN", "expected host:port");
+        return None;
+    };
+    Some(admin::Listen {
+        address,
+        token_file,
+    })
 }
 
 fn log_level(r: &mut Reader) -> String {

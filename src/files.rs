@@ -38,6 +38,13 @@ pub(crate) fn fit(role: Role, gateway: &mut Config) {
     }
 }
 
+/// Makes a gateway fit into what this process could raise its limit to, and says how much that is; `None` is no limit.
+pub(crate) fn within_the_limit(gateway: &mut Config) -> Option<usize> {
+    let files = usize::try_from(getrlimit(Resource::Nofile).maximum?).ok()?;
+    within(files, gateway);
+    Some(files)
+}
+
 /// Makes a gateway fit into so many files.
 fn within(files: usize, gateway: &mut Config) {
     gateway.lobby_max = gateway.lobby_max.min(files / 8).max(1);

@@ -1,7 +1,8 @@
-//! The small HTTP servers beside the gateway's own: health of the satellites, metrics of every role.
+//! The small HTTP servers beside the gateway's own: health of the satellites, metrics and the admin port of every role.
 
 use std::{
     collections::VecDeque,
+    future::ready,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -9,11 +10,9 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use gateway::Fallback;
 use http_body_util::Full;
-use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE,
-    service::service_fn,
-};
+use hyper::{Method, Response, StatusCode, header::CONTENT_TYPE, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,22 +22,37 @@ use tokio::{
 /// Scrapers and probes; more at once is somebody else, and the oldest goes so that a probe always gets in.
 const CONNECTIONS_MAX: usize = 64;
 
-/// What one server answers: path to status, content type and body; `None` is 404.
-pub(crate) type Pages =
-    Arc<dyn Fn(&str) -> Option<(StatusCode, &'static str, String)> + Send + Sync>;
+/// Status, content type and body.
+pub(crate) type Page = (StatusCode, &'static str, String);
 
-/// Binds now, so that a port in use ends the start, and serves until the process ends.
+/// Serves what can be read without waiting: path to page; `None` is 404. Binds as [`serve`] does.
 ///
 /// # Errors
 /// The port is in use, or the address is not ours.
-pub(crate) async fn serve(
+pub(crate) async fn serve_pages(
     bind: Option<IpAddr>,
     port: u16,
-    pages: Pages,
+    pages: impl Fn(&str) -> Option<Page> + Send + Sync + 'static,
 ) -> anyhow::Result<SocketAddr> {
     let listener = listen(bind, port)
         .await
         .with_context(|| format!("cannot listen on port {port}"))?;
+    let answer = Arc::new(move |request: hyper::Request<_>| {
+        let path = request.uri().path().trim_end_matches('/');
+        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        let page = reads.then(|| pages(path)).flatten();
+        let page =
+            page.unwrap_or_else(|| (StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
+        Box::pin(ready(response(page))) as _
+    });
+    serve(listener, answer)
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// The listener is no good.
+pub(crate) fn serve(listener: TcpListener, answer: Fallback) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         let mut connections: VecDeque<AbortHandle> = VecDeque::new();
@@ -54,17 +68,17 @@ pub(crate) async fn serve(
             {
                 oldest.abort();
             }
-            let connection = tokio::spawn(converse(stream, pages.clone()));
+            let connection = tokio::spawn(converse(stream, answer.clone()));
             connections.push_back(connection.abort_handle());
         }
     });
     Ok(address)
 }
 
-async fn converse(stream: TcpStream, pages: Pages) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(&request, &pages);
-        async { Ok::<_, std::convert::Infallible>(response) }
+async fn converse(stream: TcpStream, answer: Fallback) {
+    let service = service_fn(|request| {
+        let response = answer(request);
+        async { Ok::<_, std::convert::Infallible>(response.await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -86,13 +100,8 @@ async fn listen(bind: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener>
     }
 }
 
-fn answer(request: &Request<Incoming>, pages: &Pages) -> Response<Full<Bytes>> {
-    let path = request.uri().path().trim_end_matches('/');
-    let page = (request.method() == Method::GET || request.method() == Method::HEAD)
-        .then(|| pages(path))
-        .flatten();
-    let (status, content_type, body) =
-        page.unwrap_or_else(|| (StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
+/// A page as an answer.
+pub(crate) fn response((status, content_type, body): Page) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(

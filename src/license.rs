@@ -7,7 +7,7 @@ use backplane::{Bus, NodeInfo};
 use services::license::is_valid;
 
 /// The services that the original counts: those outside the monolith.
-const EXTERNAL: [&str; 8] = [
+pub(crate) const EXTERNAL: [&str; 8] = [
     "streamer",
     "accounts",
     "authorization",
@@ -74,6 +74,7 @@ mod tests {
             id: id.into(),
             instance: None,
             hostname: None,
+            client: None,
             local,
             available: true,
             services: services.iter().map(|name| (*name).to_owned()).collect(),

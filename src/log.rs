@@ -1,19 +1,47 @@
 //! Structured logs: JSON when nobody reads along, text on a terminal. No token, password, cookie or payload at any level.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::IsTerminal as _,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, Layer as _, filter::filter_fn, fmt, prelude::*, registry};
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry, filter::filter_fn, fmt, prelude::*, registry, reload,
+};
+
+/// The level while the process runs; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Level {
+    filter: reload::Handle<EnvFilter, Registry>,
+    now: Arc<Mutex<String>>,
+}
+
+impl Level {
+    /// What is written now: a level, or the rules of `RUST_LOG`.
+    pub(crate) fn now(&self) -> String {
+        let now = self.now.lock();
+        now.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Writes from now on at this level; `false` if it is none.
+    pub(crate) fn set(&self, level: &str) -> bool {
+        let known = LEVELS.contains(&level);
+        if known && self.filter.reload(filter(level)).is_ok() {
+            *self.now.lock().unwrap_or_else(PoisonError::into_inner) = level.to_owned();
+        }
+        known
+    }
+}
 
 /// Starts logging to standard error; `RUST_LOG` refines the level of our own crates.
-pub(crate) fn start(level: &str) {
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|rules| EnvFilter::try_new(rules).ok())
-        .unwrap_or_else(|| {
-            // The drivers repeat what ours say better; the NATS client logs every loss as an error.
-            EnvFilter::new(format!("{level},async_nats=off,mongodb=warn,hyper=warn"))
-        });
+pub(crate) fn start(level: &str) -> Level {
+    let rules = std::env::var("RUST_LOG").ok().and_then(|rules| {
+        let filter = EnvFilter::try_new(&rules).ok()?;
+        Some((rules, filter))
+    });
+    let (now, filter) = rules.unwrap_or_else(|| (level.to_owned(), filter(level)));
+    let (filter, handle) = reload::Layer::new(filter);
     let (text, json) = if std::io::stderr().is_terminal() {
         let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
         (Some(text), None)
@@ -32,13 +60,22 @@ pub(crate) fn start(level: &str) {
         .with(filter)
         .with(logs.with_filter(filter_fn(may_speak)))
         .init();
+    Level {
+        filter: handle,
+        now: Arc::new(Mutex::new(now)),
+    }
+}
+
+/// The drivers repeat what ours say better; the NATS client logs every loss as an error.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("{level},async_nats=off,mongodb=warn,hyper=warn"))
 }
 
 /// Others say more than they should from `info` on (the NATS client its password): whatever `RUST_LOG` asks for, they may
 /// only warn.
 fn may_speak(event: &Metadata<'_>) -> bool {
     let name = event.target().split("::").next().unwrap_or_default();
-    OURS.contains(&name) || *event.level() <= Level::WARN
+    OURS.contains(&name) || *event.level() <= tracing::Level::WARN
 }
 
 /// The crates that keep secrets out of their logs.
@@ -50,3 +87,4 @@ const OURS: [&str; 6] = [
     "store",
     "services",
 ];
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

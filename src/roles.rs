@@ -26,10 +26,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::{self, Panel},
     config::Settings,
     http,
     hub::Hub,
-    license,
+    license, log,
     metrics::{CONTENT_TYPE, Metrics},
     role::Role,
 };
@@ -38,18 +39,28 @@ use crate::{
 ///
 /// # Errors
 /// What kept it from starting, or made it end.
-pub(crate) fn run(role: Role, settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(
+    role: Role,
+    settings: Settings,
+    effective: Arc<[String]>,
+    level: log::Level,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("work")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(role, settings));
+    let result = runtime.block_on(serve(role, settings, effective, level));
     // A look-up that hangs must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
+async fn serve(
+    role: Role,
+    settings: Settings,
+    effective: Arc<[String]>,
+    level: log::Level,
+) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     // The sandbox is alone; its console looks for plain names.
     let node = (role != Role::Sandbox).then_some(&*settings.bus.node_id);
@@ -68,10 +79,10 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(metrics.clone().keep(bus.clone()));
     if let Some(port) = settings.metrics_port {
         let (metrics, bus) = (metrics.clone(), bus.clone());
-        let pages = pages(move |path| {
+        let pages = move |path: &str| {
             (path == "/metrics").then(|| (StatusCode::OK, CONTENT_TYPE, metrics.render(&bus)))
-        });
-        http::serve(settings.bind, port, pages)
+        };
+        http::serve_pages(settings.bind, port, pages)
             .await
             .context("the metrics (MS_METRICS_PORT)")?;
     }
@@ -80,12 +91,32 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
     start_services(role, &settings, &bus, &store, &shutdown, &mut services);
     let hub = Hub::start(role, &settings, &bus, &store);
 
+    let operate = |gateway| {
+        let panel = Panel {
+            role,
+            bus: bus.clone(),
+            metrics: metrics.clone(),
+            gateway,
+            config: effective,
+            level,
+            drain: stop.ordered.clone(),
+        };
+        let listen = settings.admin.clone();
+        async move {
+            match listen {
+                Some(listen) => admin::serve(&listen, panel)
+                    .await
+                    .context("the admin port (DDP_EDGE_ADMIN_LISTEN)"),
+                None => Ok(()),
+            }
+        }
+    };
     let has_gateway = matches!(role, Role::Gateway | Role::All | Role::Sandbox);
     let ended = if has_gateway {
         let fallback = (role == Role::Sandbox).then(|| {
             web(
                 services::sandbox::web(bus.clone(), store.clone()),
-                metrics,
+                metrics.clone(),
                 bus.clone(),
             )
         });
@@ -97,6 +128,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
             fallback,
         )
         .await?;
+        operate(Some(gateway.admin())).await?;
         announce_start(role, gateway.local_addr().port(), &settings);
         let ended = stop.wait(role, &bus, &settings).await;
         tracing::info!("draining");
@@ -116,6 +148,7 @@ async fn serve(role: Role, settings: Settings) -> anyhow::Result<()> {
         });
         let health = hub.as_ref().map(|hub| hub.health.clone());
         let draining = serve_health(&settings, &bus, &store, health).await?;
+        operate(None).await?;
         announce_start(role, settings.port, &settings);
         let ended = stop.wait(role, &bus, &settings).await;
         draining.store(true, Relaxed);
@@ -256,7 +289,7 @@ async fn serve_health(
     });
     let draining = Arc::new(AtomicBool::new(false));
     let (bus, drains) = (bus.clone(), draining.clone());
-    let pages = pages(move |path| match path {
+    let pages = move |path: &str| match path {
         "/health" | "/livez" => Some((StatusCode::OK, "text/plain", "ok".to_owned())),
         "/readyz" => {
             let status = bus.status();
@@ -285,17 +318,11 @@ async fn serve_health(
             Some((status, "application/json", body))
         }
         _ => None,
-    });
-    http::serve(settings.bind, settings.port, pages)
+    };
+    http::serve_pages(settings.bind, settings.port, pages)
         .await
         .context("the health server (PORT)")?;
     Ok(draining)
-}
-
-fn pages(
-    answer: impl Fn(&str) -> Option<(StatusCode, &'static str, String)> + Send + Sync + 'static,
-) -> http::Pages {
-    Arc::new(answer)
 }
 
 /// Says what runs; on a terminal the sandbox also says what to try.
@@ -317,6 +344,8 @@ fn announce_start(role: Role, port: u16, settings: &Settings) {
 
 /// What ends a process.
 struct Stop {
+    /// An operator's order at the admin port.
+    ordered: CancellationToken,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -324,6 +353,7 @@ struct Stop {
 impl Stop {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
+            ordered: CancellationToken::new(),
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -339,12 +369,17 @@ impl Stop {
     /// # Errors
     /// A refused licence; the caller drains first.
     async fn wait(&mut self, role: Role, bus: &Bus, settings: &Settings) -> anyhow::Result<()> {
+        let ordered = self.ordered.clone();
         if role == Role::Sandbox {
-            self.signalled().await;
+            tokio::select! {
+                () = self.signalled() => {}
+                () = ordered.cancelled() => {}
+            }
             return Ok(());
         }
         tokio::select! {
             () = self.signalled() => Ok(()),
+            () = ordered.cancelled() => Ok(()),
             reason = license::refused(bus, settings.license_check, settings.license_fails) => {
                 tracing::error!("{reason}");
                 Err(anyhow::anyhow!(reason))

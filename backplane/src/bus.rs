@@ -91,6 +91,7 @@ impl Bus {
             id: self.id(),
             instance: self.network().map(|network| network.instance.clone()),
             hostname: Some(self.config().hostname.clone()),
+            client: Some(concat!("rust ", env!("CARGO_PKG_VERSION")).to_owned()),
             local: true,
             available: true,
             services: core

@@ -44,6 +44,6 @@ pub use error::{Code, Error, ErrorKind, MeteorError, RemoteError, ServiceError};
 pub use inbox::Inbox;
 pub use incoming::{Event, Gap, GapCause, GapScope, Incoming, Request};
 pub use meters::{Labels, Meters, Text};
-pub use nats::{Access, AccessPart, Driver, Server};
+pub use nats::{Access, AccessPart, Driver, Examination, Found, Server, examine};
 pub use registry::{NodeInfo, Offered, Strategy};
 pub use stats::Stats;

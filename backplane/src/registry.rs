@@ -380,6 +380,7 @@ impl Registry {
             return;
         };
         node.seq = seq;
+        node.info.client = info.client();
         node.info.instance = info.instance_id.or_else(|| node.info.instance.take());
         node.info.hostname = info.hostname;
         let room = (OFFERS_BYTES_MAX - self.bytes).min(NODE_OFFERS_BYTES_MAX);

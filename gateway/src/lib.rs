@@ -16,6 +16,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 mod acceptor;
+pub mod admin;
 mod admission;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -147,6 +148,11 @@ impl Gateway {
             shards,
             bus,
         })
+    }
+
+    /// An operator's hand on it.
+    pub fn admin(&self) -> admin::Admin {
+        admin::Admin::new(self.shared.clone())
     }
 
     /// Whether this gateway should get traffic, as `/readyz` says.

@@ -15,8 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{close::CloseReason, ddp, session::SubKey};
+use tokio::sync::oneshot;
 
 use crate::{
+    admin::{Filter, Order, Report},
     place::{Place, Sub},
     publication::Publication,
     streams::request::Subscribed,
@@ -96,6 +98,12 @@ pub(crate) enum ToShard {
     },
     /// Close everything with `Draining`, jittered over this time.
     Drain { over: Duration },
+    /// An operator's order; answered with what it concerned.
+    Admin {
+        filter: Filter,
+        order: Order,
+        reply: oneshot::Sender<Report>,
+    },
     /// End the thread, whatever is left.
     Stop,
 }

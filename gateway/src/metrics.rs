@@ -25,6 +25,10 @@ pub(crate) fn describe() {
     );
     describe_counter!("ddp_edge_refused_total", "Clients not let in, by reason");
     describe_counter!(
+        "ddp_edge_forwarded_total",
+        "Handshakes by whether X-Forwarded-For is what HTTP_FORWARDED_COUNT promises"
+    );
+    describe_counter!(
         "ddp_edge_accept_errors_total",
         "Times the system refused to accept"
     );
@@ -144,6 +148,11 @@ pub(crate) fn logged_out() {
 /// A client was not let in, or its request was not answered.
 pub(crate) fn refused(reason: &'static str) {
     counter!("ddp_edge_refused_total", "reason" => reason).increment(1);
+}
+
+/// What a handshake tells about the proxies in front.
+pub(crate) fn forwarded(seen: &'static str) {
+    counter!("ddp_edge_forwarded_total", "seen" => seen).increment(1);
 }
 
 /// `accept` has failed for a reason of ours.

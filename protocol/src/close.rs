@@ -49,6 +49,10 @@ pub enum CloseReason {
     Resync,
     /// This process stops.
     Draining,
+    /// An operator moves some of the clients to other nodes.
+    Shed,
+    /// An operator ended the connection; the client may come back.
+    Kicked,
     /// An error of ours.
     Internal,
 }
@@ -100,6 +104,8 @@ impl CloseReason {
         Self::TryAgain,
         Self::Resync,
         Self::Draining,
+        Self::Shed,
+        Self::Kicked,
         Self::Internal,
     ];
 
@@ -166,6 +172,8 @@ impl CloseReason {
             Self::TryAgain => row("try_again", Some(1013), "TRY_AGAIN", Backplane),
             Self::Resync => row("resync", Some(1012), "RESYNC", Backplane),
             Self::Draining => row("draining", Some(1012), "DRAINING", Us),
+            Self::Shed => row("shed", Some(1012), "SHED", Us),
+            Self::Kicked => row("kicked", Some(1008), "KICKED", Us),
             Self::Internal => row("internal", Some(1011), "INTERNAL_ERROR", Us),
         }
     }

@@ -101,6 +101,18 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "time a graceful stop may take",
     ),
     var(
+        "DDP_EDGE_ADMIN_LISTEN",
+        "",
+        Process,
+        "host:port of the admin port (connections, kick, shed, drain, log level), off without; keep it on loopback or a private network",
+    ),
+    var(
+        "DDP_EDGE_ADMIN_TOKEN_FILE",
+        "",
+        Process,
+        "file with the token (16 bytes or more) that every request to the admin port carries",
+    ),
+    var(
         "TRANSPORTER",
         "nats://localhost:4222",
         Servers,

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{AuthError, Client, ConnectOptions, Event, Message, Statistics, Subscriber};
+use async_nats::{
+    AuthError, Client, ConnectError, ConnectOptions, Event, Message, Statistics, Subscriber,
+};
 use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt,
@@ -67,10 +69,7 @@ impl Connection {
         let client = options
             .connect(server.address.clone())
             .await
-            .map_err(|error| match error.source() {
-                Some(cause) => format!("{}: {cause}", error.kind()),
-                None => error.kind().to_string(),
-            })?;
+            .map_err(|error| explain(&error))?;
 
         let mut events = None;
         let mut others = Vec::new();
@@ -185,6 +184,14 @@ impl Connection {
     fn received(&mut self, count: usize) {
         self.taken += count as u64;
         self.last_received = Instant::now();
+    }
+}
+
+/// What went wrong, and the system's or the server's own word for it.
+pub(super) fn explain(error: &ConnectError) -> String {
+    match error.source() {
+        Some(cause) => format!("{}: {cause}", error.kind()),
+        None => error.kind().to_string(),
     }
 }
 

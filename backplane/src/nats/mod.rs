@@ -6,6 +6,7 @@
 
 mod access;
 mod connection;
+mod examine;
 mod receive;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 };
 pub use access::{Access, AccessPart, Server};
 use connection::{Connection, Taken};
+pub use examine::{Examination, Found, examine};
 
 /// The NATS side of a [`Bus`]: spawn `run` on the runtime that shall own the connection.
 ///

@@ -14,6 +14,8 @@ pub struct NodeInfo {
     /// UUID of the process start.
     pub instance: Option<String>,
     pub hostname: Option<String>,
+    /// What it runs on, in its own words: `nodejs 0.14.36`, or `rust` and the version of ours.
+    pub client: Option<String>,
     /// This very node.
     pub local: bool,
     /// False once it left or was lost; such nodes are forgotten after 10 minutes.
@@ -68,6 +70,7 @@ impl Node {
                 id,
                 instance: None,
                 hostname: None,
+                client: None,
                 local: false,
                 available: true,
                 services: Vec::new(),

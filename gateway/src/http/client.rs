@@ -44,7 +44,7 @@ pub(super) fn address(headers: &HeaderMap, peer: IpAddr, config: &Config) -> Opt
 }
 
 /// An address with or without brackets and port: proxies differ.
-fn parse(hop: &[u8]) -> Option<IpAddr> {
+pub(super) fn parse(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop.trim_ascii()).ok()?;
     let bare = hop
         .strip_prefix('[')

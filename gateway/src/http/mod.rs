@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod client;
+mod forwarded;
 mod origin;
 
 type Answer = Response<Full<Bytes>>;
@@ -170,6 +171,7 @@ async fn upgrade(
         return Err(unavailable(reason));
     }
     let address = client::address(request.headers(), peer, &shared.config);
+    forwarded::Seen::of(request.headers(), address, &shared.config).tell();
     // Limits must know somebody to count for: where the proxies do not say whom, it is they.
     let source = address.unwrap_or(peer);
     // A second request on the same connection, pipelined behind an upgrade, finds no seat.

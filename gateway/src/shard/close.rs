@@ -190,7 +190,7 @@ impl Shard {
     }
 
     /// Gives each client its moment within `over`; one that has an earlier one keeps it.
-    fn close_over(&self, entries: Vec<Rc<Entry>>, reason: CloseReason, over: Duration) {
+    pub(super) fn close_over(&self, entries: Vec<Rc<Entry>>, reason: CloseReason, over: Duration) {
         let now = now();
         for entry in entries.into_iter().filter(|entry| entry.is_open()) {
             let at = now + over.mul_f64(self.random());
@@ -201,7 +201,7 @@ impl Shard {
         }
     }
 
-    fn all(&self) -> Vec<Rc<Entry>> {
+    pub(super) fn all(&self) -> Vec<Rc<Entry>> {
         self.entries
             .borrow()
             .iter()

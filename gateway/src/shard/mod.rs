@@ -38,6 +38,7 @@ use tokio_util::time::DelayQueue;
 
 use crate::{link::ToShard, mailbox::Mailbox, place::Place, shared::Shared, topics::TopicTable};
 
+mod admin;
 mod backlog;
 mod close;
 pub(crate) mod entry;
@@ -170,6 +171,14 @@ impl Shard {
             ToShard::Close { places, reason } => self.close_all(&places, reason),
             ToShard::Resync { places, over } => self.resync(places.as_deref(), over),
             ToShard::Drain { over } => self.drain(over),
+            ToShard::Admin {
+                filter,
+                order,
+                reply,
+            } => {
+                // Whoever asked may have given up.
+                let _ = reply.send(self.carry_out(&filter, &order));
+            }
             // Published piece by piece where they stand; ends the loop.
             ToShard::Publish(_) | ToShard::Stop => {}
         }

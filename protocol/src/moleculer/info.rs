@@ -7,6 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
     ser::{SerializeMap, SerializeStruct},
 };
+use serde_json::value::RawValue;
 
 use super::{Packet, Version};
 
@@ -20,10 +21,30 @@ pub struct Info<'a> {
     #[serde(rename = "instanceID")]
     pub instance_id: Option<String>,
     pub seq: Option<f64>,
+    /// Only people read it: whatever is wrong with it, the node counts.
+    #[serde(borrow)]
+    client: Option<&'a RawValue>,
     #[expect(dead_code, reason = "decoding it is the check")]
     ver: Version,
     #[serde(borrow)]
     pub sender: Cow<'a, str>,
+}
+
+impl Info<'_> {
+    /// What the peer runs on: `type` and `version` of its client, at most 64 bytes of plain text.
+    pub fn client(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Client<'a> {
+            #[serde(borrow)]
+            r#type: Cow<'a, str>,
+            #[serde(borrow)]
+            version: Cow<'a, str>,
+        }
+        let client: Client<'_> = serde_json::from_str(self.client?.get()).ok()?;
+        let text = format!("{} {}", client.r#type, client.version);
+        let is_plain = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        (text.len() <= 64 && text.bytes().all(is_plain)).then_some(text)
+    }
 }
 
 impl<'a> Packet<'a> for Info<'a> {

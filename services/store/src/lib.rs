@@ -56,7 +56,7 @@ pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
 pub use crate::mongo::hub::{Lease, Token};
 pub use crate::mongo::stream::{Batch, ChangeStream, Detail};
-pub use crate::mongo::{MongoConfig, masked, unsupported_options, url_mistake};
+pub use crate::mongo::{Examination, MongoConfig, masked, unsupported_options, url_mistake};
 pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
 pub use crate::rooms::{Room, Subscription};
 pub use crate::status::{Claim, Status, StatusOwner, StatusWrite};
@@ -100,6 +100,14 @@ impl Store {
         match &self.backend {
             Backend::Embedded(_) => Ok(()),
             Backend::Mongo(mongo) => mongo.ping().await,
+        }
+    }
+
+    /// What the server says about itself, for whoever looks for a fault; `None` embedded, where there is none to ask.
+    pub async fn examine(&self) -> Result<Option<Examination>, Error> {
+        match &self.backend {
+            Backend::Embedded(_) => Ok(None),
+            Backend::Mongo(mongo) => mongo.examine().await.map(Some),
         }
     }
 

@@ -268,7 +268,7 @@ impl Stage {
                     let places: Vec<_> = places.unwrap_or_else(all);
                     places.into_iter().for_each(|place| self.close(place));
                 }
-                ToShard::Drain { .. } | ToShard::Stop => {}
+                ToShard::Drain { .. } | ToShard::Admin { .. } | ToShard::Stop => {}
             }
         }
     }

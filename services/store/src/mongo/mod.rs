@@ -5,6 +5,7 @@
 
 mod bulk;
 mod deadline;
+mod examine;
 mod failure;
 pub(crate) mod hub;
 mod options;
@@ -25,6 +26,7 @@ use crate::edit::{Edit, Edited};
 use crate::lookup::Lookup;
 use crate::mongo::deadline::Deadline;
 
+pub use examine::Examination;
 pub use options::{masked, unsupported_options, url_mistake};
 
 /// How to reach MongoDB.
