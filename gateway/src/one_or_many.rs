@@ -1,15 +1,17 @@
-//! A set of numbers that nearly always has one member.
+//! A set that nearly always has one member.
+
+use std::hash::Hash;
 
 use hashbrown::HashSet;
 
-/// Slots of a shard, grants of a user: one costs no allocation.
+/// Slots of a shard, grants of a user, subscriptions of a grant: one costs no allocation.
 #[derive(Clone, Debug)]
-pub(crate) enum OneOrMany {
-    One(u32),
-    Many(Box<HashSet<u32>>),
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(Box<HashSet<T>>),
 }
 
-impl OneOrMany {
+impl<T: Copy + Eq + Hash> OneOrMany<T> {
     /// How many there are; never 0 in a table.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -19,7 +21,7 @@ impl OneOrMany {
     }
 
     /// Every member once, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + '_ {
         let (one, many) = match self {
             Self::One(one) => (Some(*one), None),
             Self::Many(all) => (None, Some(all.iter().copied())),
@@ -27,7 +29,7 @@ impl OneOrMany {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    pub(crate) fn contains(&self, member: u32) -> bool {
+    pub(crate) fn contains(&self, member: T) -> bool {
         match self {
             Self::One(only) => *only == member,
             Self::Many(all) => all.contains(&member),
@@ -35,7 +37,7 @@ impl OneOrMany {
     }
 
     /// Whether it was not there before.
-    pub(crate) fn insert(&mut self, member: u32) -> bool {
+    pub(crate) fn insert(&mut self, member: T) -> bool {
         match self {
             Self::One(only) if *only == member => false,
             Self::One(only) => {
@@ -47,7 +49,7 @@ impl OneOrMany {
     }
 
     /// Whether somebody is left.
-    pub(crate) fn remove(&mut self, member: u32) -> bool {
+    pub(crate) fn remove(&mut self, member: T) -> bool {
         match self {
             Self::One(only) => *only != member,
             Self::Many(all) => {

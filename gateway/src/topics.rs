@@ -38,7 +38,7 @@ pub(crate) struct TopicTable {
 
 struct Entry {
     topic: Topic,
-    subscribers: OneOrMany,
+    subscribers: OneOrMany<u32>,
 }
 
 impl TopicTable {
@@ -112,7 +112,7 @@ impl TopicTable {
     }
 
     /// The slots that listen to a topic.
-    pub(crate) fn subscribers(&self, topic: TopicRef<'_>) -> Option<&OneOrMany> {
+    pub(crate) fn subscribers(&self, topic: TopicRef<'_>) -> Option<&OneOrMany<u32>> {
         self.find(topic)
             .map(|id| &self.topics[id.0 as usize].subscribers)
     }
@@ -291,6 +291,6 @@ mod tests {
             2 * (tables + counts) / 2 + text + 12 < 200,
             "{tables} + {counts} + {text}"
         );
-        assert!(size_of::<OneOrMany>() <= 16);
+        assert!(size_of::<OneOrMany<u32>>() <= 16);
     }
 }

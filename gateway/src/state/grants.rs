@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// One grant for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GrantId {
     index: u32,
     /// Counts all grants: places are reused.
@@ -98,7 +98,7 @@ pub(crate) struct Grants {
     grants: Slab<Grant>,
     hasher: DefaultHashBuilder,
     by_question: HashTable<u32>,
-    by_ground: HashMap<Ground, OneOrMany>,
+    by_ground: HashMap<Ground, OneOrMany<u32>>,
     /// What was last heard of rooms and teams that are grounds.
     facts: HashMap<Ground, Facts>,
     births: u32,
@@ -112,7 +112,8 @@ struct Grant {
     allowed: Option<Stamp>,
     /// Its user may have become a member since the question was asked: a no is asked about again.
     hopeful: bool,
-    subs: Vec<Sub>,
+    /// A public room may have as many as the process has clients.
+    subs: OneOrMany<Sub>,
     /// Beyond what the question itself names.
     further: Vec<Ground>,
 }
@@ -127,7 +128,7 @@ impl Grants {
             .find(hash, |&index| grants[index as usize].question == question);
         if let Some(&index) = known {
             let grant = &mut self.grants[index as usize];
-            grant.subs.push(sub);
+            grant.subs.insert(sub);
             return GrantId {
                 index,
                 birth: grant.birth,
@@ -142,8 +143,7 @@ impl Grants {
             version: 0,
             allowed: None,
             hopeful: false,
-            // Nearly always one is all there will be.
-            subs: vec![sub],
+            subs: OneOrMany::One(sub),
             further: Vec::new(),
         });
         let index = u32::try_from(index).expect("there are fewer than 2^32 grants");
@@ -162,20 +162,18 @@ impl Grants {
         let Some(grant) = self.get_mut(id) else {
             return;
         };
-        if let Some(at) = grant.subs.iter().position(|other| *other == sub) {
-            grant.subs.swap_remove(at);
-        }
-        if grant.subs.is_empty() {
+        if !grant.subs.remove(sub) {
             self.remove(id);
         }
     }
 
     /// Ends a grant: the subscriptions that stood on it.
     pub(crate) fn revoke(&mut self, id: GrantId) -> Vec<Sub> {
-        self.remove(id).unwrap_or_default()
+        let subs = self.remove(id);
+        subs.map_or_else(Vec::new, |subs| subs.iter().collect())
     }
 
-    fn remove(&mut self, id: GrantId) -> Option<Vec<Sub>> {
+    fn remove(&mut self, id: GrantId) -> Option<OneOrMany<Sub>> {
         self.get(id)?;
         let grant = self.grants.remove(id.index as usize);
         let hash = self.hasher.hash_one(&grant.question);
@@ -253,7 +251,7 @@ impl Grants {
 
     /// Whether this subscription still waits for, or stands on, this grant.
     pub(crate) fn holds(&self, id: GrantId, sub: Sub) -> bool {
-        self.get(id).is_some_and(|grant| grant.subs.contains(&sub))
+        self.get(id).is_some_and(|grant| grant.subs.contains(sub))
     }
 
     /// The answer was yes when the grant stood there.
@@ -339,7 +337,7 @@ impl Grants {
         let ids = self.dependents(GroundRef::Room(room)).into_iter();
         let own = ids.filter_map(|id| self.get(id));
         let own = own.filter(|grant| grant.question.room() == Some(room));
-        own.flat_map(|grant| grant.subs.iter().map(|(place, _)| *place))
+        own.flat_map(|grant| grant.subs.iter().map(|(place, _)| place))
             .collect()
     }
 

@@ -65,7 +65,12 @@ impl MyMessages {
             over.extend(verdicts.drain().map(|(_, verdict)| verdict.grant));
         }
         let before = verdicts.insert(room.clone(), verdict);
-        over.extend(before.map(|before| before.grant));
+        // The same grant is kept in the name of nobody once.
+        over.extend(
+            before
+                .map(|before| before.grant)
+                .filter(|grant| *grant != verdict.grant),
+        );
         over
     }
 

@@ -9,7 +9,8 @@
 //! Laps keep a position, not a list: nothing here grows with the number of grants.
 
 use std::{
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -33,8 +34,8 @@ const SLOW_STEP_MIN: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 pub(crate) struct Rejudge {
     soon: VecDeque<GrantId>,
-    /// In the order of their times.
-    later: VecDeque<(Instant, GrantId)>,
+    /// The earliest first; who is touched again takes a later place, between others.
+    later: BinaryHeap<Reverse<(Instant, GrantId)>>,
     /// What stands in `soon` (`None`) or in `later` (its newest time), each once.
     waiting: HashMap<GrantId, Waiting>,
     lap: Lap,
@@ -85,7 +86,7 @@ impl Rejudge {
         let at = now + ONCE_MORE;
         let waiting = self.waiting.entry(grant).or_default();
         if waiting.later.replace(at).is_none() {
-            self.later.push_back((at, grant));
+            self.later.push(Reverse((at, grant)));
         }
     }
 
@@ -102,14 +103,14 @@ impl Rejudge {
             self.done(grant, |waiting| waiting.soon = false);
             return Turn::Judge(grant);
         }
-        while let Some(&(at, grant)) = self.later.front() {
+        while let Some(&Reverse((at, grant))) = self.later.peek() {
             if at > now {
                 break;
             }
-            self.later.pop_front();
+            self.later.pop();
             match self.waiting.get(&grant).and_then(|waiting| waiting.later) {
                 // It was touched again since.
-                Some(newer) if newer > now => self.later.push_back((newer, grant)),
+                Some(newer) if newer > now => self.later.push(Reverse((newer, grant))),
                 _ => {
                     self.done(grant, |waiting| waiting.later = None);
                     return Turn::Judge(grant);
@@ -117,11 +118,11 @@ impl Rejudge {
             }
         }
         let lap = self.lap.turn(grants, now);
-        match (lap, self.later.front()) {
+        match (lap, self.later.peek()) {
             (Turn::Judge(grant), _) => Turn::Judge(grant),
-            (Turn::Wait(until), Some((at, _))) => Turn::Wait(until.min(*at)),
+            (Turn::Wait(until), Some(Reverse((at, _)))) => Turn::Wait(until.min(*at)),
             (Turn::Wait(until), None) => Turn::Wait(until),
-            (Turn::Rest, Some((at, _))) => Turn::Wait(*at),
+            (Turn::Rest, Some(Reverse((at, _)))) => Turn::Wait(*at),
             (Turn::Rest, None) => Turn::Rest,
         }
     }

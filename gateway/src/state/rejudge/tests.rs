@@ -116,3 +116,15 @@ fn without_grants_there_is_nothing_to_wait_for() {
     let mut rejudge = Rejudge::default();
     assert_eq!(rejudge.turn(&Grants::default(), Instant::now()), Turn::Rest);
 }
+
+#[test]
+fn what_is_touched_again_keeps_its_place_between_others() {
+    let (grants, ids) = grants(2);
+    let (mut rejudge, start) = (Rejudge::default(), Instant::now());
+    let after = |millis| start + Duration::from_millis(millis);
+    rejudge.doubted(ids[0], start);
+    rejudge.doubted(ids[0], after(1_000));
+    rejudge.doubted(ids[1], after(1_900));
+    let judged = run(&mut rejudge, &grants, start, after(4_000));
+    assert_eq!(judged, [(after(3_000), ids[0]), (after(3_900), ids[1])]);
+}
