@@ -40,7 +40,8 @@ pub(super) fn judge(
         Collection::Teams
         | Collection::TeamMembers
         | Collection::Sessions
-        | Collection::Statistics => return Ok(Vec::new()),
+        | Collection::Statistics
+        | Collection::Conferences => return Ok(Vec::new()),
     };
     rule(&Case {
         change,

@@ -27,10 +27,11 @@ pub enum Collection {
     EmailInbox,
     Priorities,
     PbxEvents,
+    Conferences,
 }
 
 impl Collection {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Users,
         Self::Rooms,
         Self::Subscriptions,
@@ -51,6 +52,7 @@ impl Collection {
         Self::EmailInbox,
         Self::Priorities,
         Self::PbxEvents,
+        Self::Conferences,
     ];
 
     /// Its name in the database.
@@ -76,6 +78,7 @@ impl Collection {
             Self::EmailInbox => "rocketchat_email_inbox",
             Self::Priorities => "rocketchat_livechat_priority",
             Self::PbxEvents => "rocketchat_pbx_events",
+            Self::Conferences => "rocketchat_video_conference",
         }
     }
 

@@ -19,6 +19,7 @@
 
 mod attributes;
 mod collection;
+mod conferences;
 mod date;
 mod documents;
 mod edit;
@@ -49,6 +50,7 @@ use crate::mongo::Mongo;
 
 pub use crate::attributes::Attributes;
 pub use crate::collection::Collection;
+pub use crate::conferences::Conference;
 pub use crate::edit::{ConnectionEdit, Update};
 pub use crate::embedded::changes::Feed;
 pub use crate::error::{Error, ErrorKind};

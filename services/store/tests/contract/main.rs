@@ -117,5 +117,6 @@ contract! {
         roles_are_found_by_their_ids
         teams_know_their_kind_and_members
         without_a_monolith_there_is_no_version
+        a_conference_names_its_rooms_and_who_has_joined
     }
 }

@@ -1,5 +1,5 @@
 use store::bson::{Bson, doc};
-use store::{ErrorKind, Permission, Role, Store};
+use store::{Collection, Conference, ErrorKind, Permission, Role, Store};
 
 pub(crate) async fn a_setting_has_a_value_or_none(store: &Store) {
     let expiration =
@@ -128,4 +128,25 @@ pub(crate) async fn teams_know_their_kind_and_members(store: &Store) {
 
 pub(crate) async fn without_a_monolith_there_is_no_version(store: &Store) {
     assert_eq!(store.server_version().await.unwrap(), None);
+}
+
+pub(crate) async fn a_conference_names_its_rooms_and_who_has_joined(store: &Store) {
+    let call = doc! {
+        "_id": "call", "rid": "r1", "discussionRid": "r2", "status": 1,
+        "users": [{ "_id": "u1", "username": "bob" }, { "_id": 5 }, "odd"],
+    };
+    for document in [call, doc! { "_id": "bare", "users": null }] {
+        let inserted = store.insert_document(Collection::Conferences, document);
+        inserted.await.unwrap();
+    }
+    let expected = Conference {
+        id: "call".into(),
+        room: Some("r1".into()),
+        discussion: Some("r2".into()),
+        users: vec!["u1".into()],
+    };
+    assert_eq!(store.conference("call").await.unwrap(), Some(expected));
+    let bare = store.conference("bare").await.unwrap().unwrap();
+    assert_eq!((bare.room, bare.users), (None, Vec::new()));
+    assert_eq!(store.conference("missing").await.unwrap(), None);
 }
