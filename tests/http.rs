@@ -225,15 +225,12 @@ fn head_is_get_without_a_body() {
         "/sockjs/info",
         "/elsewhere",
         "/websocket",
+        "/sockjs/000/abcdefgh/websocket",
     ] {
         let (with, without) = (get(port, path), request(port, "HEAD", path, &[]));
-        // A handshake must be a GET.
-        let status = if path == "/websocket" {
-            405
-        } else {
-            with.status
-        };
-        assert_eq!(without.status, status, "{path}");
+        assert_eq!(without.status, with.status, "{path}");
+        let type_of = |answer: &Answer| answer.header("content-type").map(str::to_owned);
+        assert_eq!(type_of(&without), type_of(&with), "{path}");
         assert_eq!(without.body, "", "{path}");
     }
 }
@@ -291,4 +288,54 @@ fn the_first_subprotocol_is_taken_and_no_extension() {
         "{answer}"
     );
     assert!(!answer.contains("sec-websocket-extensions"), "{answer}");
+}
+
+/// Java's HttpClient and `curl --http2` offer h2c with every request, others TLS.
+#[test]
+fn offers_of_other_protocols_are_ignored() {
+    let port = gateway().port;
+    for offer in ["h2c", "TLS/1.2", "h2c, TLS/1.3"] {
+        let headers = [
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", offer),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ];
+        for path in [
+            "/health",
+            "/livez",
+            "/readyz",
+            "/",
+            "/sockjs",
+            "/sockjs/info",
+            "/elsewhere",
+            "/websocket",
+        ] {
+            let (with, without) = (request(port, "GET", path, &headers), get(port, path));
+            assert_eq!(with.status, without.status, "{offer} {path}");
+        }
+    }
+    let both = [("Connection", "Upgrade"), ("Upgrade", "h2c, WebSocket")];
+    assert_eq!(request(port, "GET", "/elsewhere", &both).status, 404);
+    assert_eq!(request(port, "GET", "/sockjs/info", &both).status, 404);
+}
+
+#[test]
+fn the_info_names_the_page_that_asks_and_lets_it_send_cookies() {
+    let port = gateway().port;
+    for path in ["/sockjs/info", "/sockjs/info?cb=1"] {
+        let asked = |headers: &[_]| {
+            let answer = request(port, "GET", path, headers);
+            let header = |name| answer.header(name).map(str::to_owned);
+            assert_eq!(header("vary").as_deref(), Some("Origin"));
+            (
+                header("access-control-allow-origin"),
+                header("access-control-allow-credentials"),
+            )
+        };
+        let named = |name: &str| Some(name.to_owned());
+        let page = "https://shop.example.org";
+        assert_eq!(asked(&[("Origin", page)]), (named(page), named("true")));
+        assert_eq!(asked(&[]), (named("*"), None));
+        assert_eq!(asked(&[("Origin", "null")]), (named("*"), None));
+    }
 }

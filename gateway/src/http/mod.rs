@@ -137,16 +137,20 @@ async fn respond(
         Route::SockJsWebSocket => Framing::SockJs,
         #[cfg(feature = "echo")]
         Route::Other if path == "/echo/websocket" => Framing::Raw,
-        _ if request.headers().contains_key(header::UPGRADE) => return not_found(),
+        _ if wants_websocket(request.headers()) => return not_found(),
         Route::SockJsGreeting if reads => return text(StatusCode::OK, sockjs::GREETING),
-        Route::SockJsInfo if reads => return info(),
+        Route::SockJsInfo if reads => return info(request.headers()),
         Route::Other => match &shared.fallback {
             Some(fallback) => return fallback(request).await,
-            None if reads && path == "/" => return info(),
+            None if reads && path == "/" => return info(request.headers()),
             None => return not_found(),
         },
         _ => return not_found(),
     };
+    // Only a GET becomes a websocket; a HEAD is told what a GET without a handshake is told.
+    if *request.method() == Method::HEAD {
+        return bad_handshake(HandshakeError::Upgrade, framing);
+    }
     match upgrade(&shard, &mut request, peer, framing, seat).await {
         Ok(answer) | Err(answer) => answer,
     }
@@ -288,18 +292,40 @@ fn ready(readiness: &Readiness) -> Answer {
     json(status, readiness.to_json())
 }
 
-fn info() -> Answer {
+/// Whether a websocket is asked for. Other offers (h2c, TLS) may be ignored, RFC 9110 7.8, and are.
+fn wants_websocket(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(header::UPGRADE).iter();
+    let offers = offers.filter_map(|value| value.to_str().ok());
+    offers
+        .flat_map(|value| value.split(','))
+        .any(|offer| offer.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// SockJS info. A page of another site sends its cookies along, so its browser wants to see its own name in the answer; that
+/// it may ask has been found out before.
+fn info(asked: &HeaderMap) -> Answer {
     let mut entropy = [0; 4];
     getrandom::fill(&mut entropy).expect("the system has random numbers");
     let mut answer = json(
         StatusCode::OK,
         sockjs::info_body(u32::from_ne_bytes(entropy)),
     );
-    answer.headers_mut().insert(
+    let headers = answer.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    // A sandboxed frame is called `null`, whoever made it.
+    let origin = asked.get(header::ORIGIN).filter(|origin| *origin != "null");
+    let any = HeaderValue::from_static("*");
+    headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
+        origin.cloned().unwrap_or(any),
     );
-    answer.headers_mut().insert(
+    if origin.is_some() {
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    }
+    headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-store, no-cache, no-transform, must-revalidate, max-age=0"),
     );
