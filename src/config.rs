@@ -334,7 +334,7 @@ fn gateway(
         origins: origins(r, sandbox),
         password_login: r.flag("DDP_EDGE_PASSWORD_LOGIN", sandbox),
         broadcast_secret_headers: r.flag("DDP_EDGE_BROADCAST_SECRET_HEADERS", false),
-        rate_limits: r.flag("DDP_EDGE_RATE_LIMITS", true),
+        rate_limits: rate_limits(r),
         resync_over: r.seconds(
             "DDP_EDGE_RESYNC_SECONDS",
             defaults.resync_over,
@@ -390,6 +390,18 @@ fn trusted_proxies(r: &mut Reader) -> Vec<IpNet> {
         );
         Vec::new()
     })
+}
+
+fn rate_limits(r: &mut Reader) -> gateway::config::RateLimits {
+    use gateway::config::RateLimits;
+    const NAME: &str = "DDP_EDGE_RATE_LIMITS";
+    if r.text(NAME).as_deref() == Some("windows") {
+        RateLimits::Windows
+    } else if r.flag(NAME, true) {
+        RateLimits::On
+    } else {
+        RateLimits::Off
+    }
 }
 
 fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {

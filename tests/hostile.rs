@@ -376,6 +376,22 @@ fn the_1001st_subscription_is_refused() {
 }
 
 #[test]
+fn the_101st_subscription_without_a_login_is_refused() {
+    let (user, _) = user();
+    let mut client = Client::open(port());
+    for number in 0..100 {
+        let event = format!("event-{number}");
+        client.stream("notify-all", &event).expect("for everybody");
+    }
+    let error = client.stream("notify-all", "one-more").expect_err("full");
+    assert_eq!(error["error"], "error-too-many-subscriptions");
+    client.login(&user.token);
+    client
+        .stream("notify-all", "one-more")
+        .expect("room for a user");
+}
+
+#[test]
 fn params_that_are_no_array_get_500_and_missing_ones_count_as_none() {
     let mut client = Client::open(port());
     for params in [json!({}), json!("x"), json!(5), json!(null)] {

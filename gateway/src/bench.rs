@@ -9,7 +9,7 @@ use store::Store;
 use crate::{
     config::Config,
     handlers::core::{Core, now},
-    limiter::Limiter,
+    limiter::{Limiter, RateLimits},
     link::ToShard,
     mailbox::Mailbox,
     readiness::Readiness,
@@ -47,7 +47,7 @@ impl BusThread {
             Upstream::new(bus, store, work, readiness.clone()),
             Arc::new(Config::default()),
             interest.clone(),
-            Arc::new(Limiter::new(false, now())),
+            Arc::new(Limiter::new(RateLimits::Off, false, now())),
             readiness,
         );
         Self {

@@ -5,6 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use protocol::limits::Limits;
 
+pub use crate::limiter::RateLimits;
+
 /// Shards that the bit sets of the interest map can name; a machine with more cores gets so many.
 pub const SHARDS_MAX: usize = 64;
 
@@ -59,8 +61,8 @@ pub struct Config {
     pub resync_wait: Duration,
     /// Lag of a thread at which it counts as stalled; the bus heartbeat timeout.
     pub stall_after: Duration,
-    /// The admin's `DDP_Rate_Limit_*` rules apply; off for load tests and trusted clients.
-    pub rate_limits: bool,
+    /// How the admin's `DDP_Rate_Limit_*` rules apply; off for load tests and trusted clients.
+    pub rate_limits: RateLimits,
     /// Interval between two updates of this process' document in `instances`.
     pub instance_ping: Duration,
     /// Interval of the sweep that compares grants and tokens with the store.
@@ -96,7 +98,7 @@ impl Default for Config {
             drain_within: Duration::from_secs(25),
             resync_wait: Duration::from_secs(5),
             stall_after: Duration::from_secs(30),
-            rate_limits: true,
+            rate_limits: RateLimits::On,
             instance_ping: Duration::from_secs(10),
             sweep_every: Duration::from_secs(60),
         }

@@ -3,7 +3,8 @@
 //!
 //! Each rule is a token bucket per key with the long-run rate and the burst of the setting; upstream resets all keys of
 //! a rule at once instead. A bucket is one time stamp (GCRA): when it would be full again if nothing more came. Two
-//! generations of bounded tables forget the keys that are not used; nothing is ever scanned.
+//! generations of bounded tables forget the keys that are not used; nothing is ever scanned. For tests that count, rules can
+//! be windows instead, which begin with the first call and end all at once, as upstream's.
 
 use std::{
     collections::hash_map::RandomState,
@@ -36,9 +37,23 @@ pub(crate) enum Call {
     Subscription,
 }
 
+/// How the rules are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateLimits {
+    Off,
+    /// The long-run rate, after a burst of what a window allows.
+    #[default]
+    On,
+    /// In each window, which begins with the first call, exactly as much as is allowed.
+    Windows,
+}
+
 /// Shared by all shards; touched once per method and subscription.
 pub(crate) struct Limiter {
     rules: [Rule; 5],
+    mode: RateLimits,
+    /// Whether a connection's source is its client: else everybody would share the bucket of a proxy.
+    by_address: bool,
     started: Instant,
     hasher: RandomState,
     buckets: Vec<Mutex<Buckets>>,
@@ -60,8 +75,9 @@ struct Buckets {
 }
 
 impl Limiter {
-    /// A limiter with the settings' defaults; `enabled` is the switch of this process.
-    pub(crate) fn new(enabled: bool, now: Instant) -> Self {
+    /// A limiter with the settings' defaults; `by_address`: whether a connection's source is its client.
+    pub(crate) fn new(mode: RateLimits, by_address: bool, now: Instant) -> Self {
+        let enabled = mode != RateLimits::Off;
         let rule = |name, label, requests, interval_ms| Rule {
             name,
             label,
@@ -77,6 +93,8 @@ impl Limiter {
                 rule("User_By_Method", "user_method", 20, 10_000),
                 rule("Connection_By_Method", "connection_method", 10, 10_000),
             ],
+            mode,
+            by_address,
             started: now,
             hasher: RandomState::new(),
             buckets: (0..if enabled { SHARDS } else { 0 })
@@ -108,7 +126,8 @@ impl Limiter {
             1
         };
         let source = caller.connection.source;
-        let address = (!source.is_loopback()).then(|| admission::group(source));
+        let is_client = self.by_address && !source.is_loopback();
+        let address = is_client.then(|| admission::group(source));
         let [
             by_address,
             by_user,
@@ -187,18 +206,49 @@ impl Limiter {
         let now = nanos(now.saturating_duration_since(self.started));
         let interval = u64::from(rule.interval_ms.load(Relaxed)) * u64::from(factor) * 1_000_000;
         let requests = u64::from(rule.requests.load(Relaxed)) * u64::from(factor);
-        let each = interval / requests.max(1);
         let shard = &self.buckets[key as usize % self.buckets.len()];
         // A table of numbers is whole after every statement.
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = buckets.get(key).max(now);
-        if full_at + each > now + interval {
-            metrics::limited(rule.label);
-            return Err(Duration::from_nanos(full_at + each - now - interval));
+        let before = buckets.get(key);
+        let next = if self.mode == RateLimits::Windows {
+            window(before, now, interval, requests)
+        } else {
+            bucket(before, now, interval, interval / requests.max(1))
+        };
+        match next {
+            Ok(next) => {
+                buckets.put(key, next);
+                Ok(())
+            }
+            Err(wait) => {
+                metrics::limited(rule.label);
+                Err(Duration::from_nanos(wait))
+            }
         }
-        buckets.put(key, full_at + each);
-        Ok(())
     }
+}
+
+/// A bucket is the time when it would be full again; the time to wait, where one more call is too much.
+fn bucket(before: u64, now: u64, interval: u64, each: u64) -> Result<u64, u64> {
+    let full_at = before.max(now);
+    if full_at + each > now + interval {
+        return Err(full_at + each - now - interval);
+    }
+    Ok(full_at + each)
+}
+
+/// A window is its end in ms, and behind that how many calls it has had.
+fn window(before: u64, now: u64, interval: u64, requests: u64) -> Result<u64, u64> {
+    const CALLS: u64 = (1 << 24) - 1;
+    let ms = |nanos: u64| nanos / 1_000_000;
+    let (end, calls) = (before >> 24, before & CALLS);
+    if end <= ms(now) {
+        return Ok((ms(now + interval) << 24) + 1);
+    }
+    if calls >= requests.min(CALLS) {
+        return Err(end * 1_000_000 - now);
+    }
+    Ok(before + 1)
 }
 
 impl Buckets {
@@ -260,7 +310,7 @@ mod tests {
     #[test]
     fn a_method_has_its_burst_and_then_the_long_run_rate() {
         let now = Instant::now();
-        let limiter = Limiter::new(true, now);
+        let limiter = Limiter::new(RateLimits::On, true, now);
         let anonymous = caller("c1", None);
         assert_eq!(passed(&limiter, &anonymous, Call::Method, "login", now), 10);
         assert_eq!(
@@ -282,7 +332,7 @@ mod tests {
     #[test]
     fn streams_have_four_times_as_much() {
         let now = Instant::now();
-        let limiter = Limiter::new(true, now);
+        let limiter = Limiter::new(RateLimits::On, true, now);
         assert_eq!(
             passed(
                 &limiter,
@@ -298,7 +348,7 @@ mod tests {
     #[test]
     fn subscriptions_count_for_the_connection_only() {
         let now = Instant::now();
-        let limiter = Limiter::new(true, now);
+        let limiter = Limiter::new(RateLimits::On, true, now);
         assert_eq!(
             passed(
                 &limiter,
@@ -314,7 +364,7 @@ mod tests {
     #[test]
     fn a_user_shares_his_budget_between_connections() {
         let now = Instant::now();
-        let limiter = Limiter::new(true, now);
+        let limiter = Limiter::new(RateLimits::On, true, now);
         let sockets = ["c1", "c2", "c3"].map(|id| caller(id, Some("u1")));
         let ten = |caller| {
             (0..10)
@@ -326,9 +376,34 @@ mod tests {
     }
 
     #[test]
+    fn a_window_has_exactly_what_is_allowed_and_ends_at_once() {
+        let now = Instant::now();
+        let limiter = Limiter::new(RateLimits::Windows, true, now);
+        let bob = caller("c1", None);
+        let ten = passed(&limiter, &bob, Call::Method, "login", now);
+        let soon = now + Duration::from_secs(4);
+        let refused = limiter.check(&bob, Call::Method, "login", soon);
+        assert_eq!((ten, refused), (10, Err(Duration::from_secs(6))));
+        let later = now + Duration::from_secs(10);
+        assert_eq!(passed(&limiter, &bob, Call::Method, "login", later), 10);
+    }
+
+    #[test]
+    fn nobody_shares_a_bucket_with_those_who_come_through_the_same_proxy() {
+        let now = Instant::now();
+        for (by_address, expected) in [(true, 5), (false, 600)] {
+            let limiter = Limiter::new(RateLimits::On, by_address, now);
+            limiter.set("DDP_Rate_Limit_IP_Requests_Allowed", Some("5"));
+            let subscription = Call::Subscription;
+            let count = passed(&limiter, &caller("c1", None), subscription, "stream-x", now);
+            assert_eq!(count, expected, "{by_address}");
+        }
+    }
+
+    #[test]
     fn settings_move_the_rules() {
         let now = Instant::now();
-        let limiter = Limiter::new(true, now);
+        let limiter = Limiter::new(RateLimits::On, true, now);
         limiter.set(
             "DDP_Rate_Limit_Connection_By_Method_Requests_Allowed",
             Some("3"),

@@ -68,7 +68,11 @@ impl Shared {
                 .collect(),
             accepted: (0..config.shards).map(|_| Mailbox::new(0)).collect(),
             pulses: (0..=config.shards).map(|_| Pulse::new()).collect(),
-            limiter: Arc::new(Limiter::new(config.rate_limits, std::time::Instant::now())),
+            limiter: Arc::new(Limiter::new(
+                config.rate_limits,
+                config.knows_addresses(),
+                std::time::Instant::now(),
+            )),
             readiness: Readiness::default(),
             config,
             bus,

@@ -306,7 +306,8 @@ async fn a_guest_connection_that_goes_is_reported() {
 
 #[tokio::test]
 async fn a_rate_limit_of_the_workspace_answers_when_to_come_back() {
-    let workspace = workspace_with(|config| config.rate_limits = true).await;
+    let workspace =
+        workspace_with(|config| config.rate_limits = gateway::config::RateLimits::On).await;
     let mut client = workspace.client().await;
     let mut answers = Vec::new();
     for _ in 0..11 {

@@ -328,7 +328,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "DDP_EDGE_RATE_LIMITS",
         "true",
         Gateway,
-        "apply the workspace's DDP_Rate_Limit_* settings",
+        "apply the workspace's DDP_Rate_Limit_* settings; windows: count exactly in windows as the monolith does, for tests",
     ),
     var(
         "DDP_EDGE_RESYNC_SECONDS",

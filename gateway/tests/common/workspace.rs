@@ -9,7 +9,7 @@ use std::{
 };
 
 use backplane::{Bus, Code, Driver, Incoming, MeteorError, Service, ServiceError};
-use gateway::Config;
+use gateway::{Config, config::RateLimits};
 use serde_json::Value;
 use store::{Store, bson::doc};
 use tokio::sync::Semaphore;
@@ -77,7 +77,7 @@ pub async fn workspace_on(
         tokio::spawn(serve(inbox, script.clone()));
     }
     let server = start_on(bus, driver, store.clone(), |config| {
-        config.rate_limits = false;
+        config.rate_limits = RateLimits::Off;
         change(config);
     })
     .await;

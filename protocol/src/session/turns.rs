@@ -37,7 +37,11 @@ impl Session {
             self.send(encode::ready(&id));
             return;
         }
-        if self.live.len() >= self.limits.subscriptions {
+        let mut most = self.limits.subscriptions;
+        if !self.is_logged_in {
+            most = most.min(self.limits.subscriptions_before_login);
+        }
+        if self.live.len() >= most {
             self.send(encode::nosub(
                 &id,
                 Some(&ddp::Error::too_many_subscriptions()),
