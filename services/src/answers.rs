@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Whether JavaScript would take an answer for a yes; no answer (`undefined`) and no JSON are none.
 pub(crate) fn is_yes(answer: Option<&Bytes>) -> bool {
-    let value = answer.and_then(|answer| serde_json::from_slice(answer).ok());
+    let value = answer.and_then(|answer| crate::json::read(answer).ok());
     match value {
         None | Some(Value::Null) => false,
         Some(Value::Bool(yes)) => yes,

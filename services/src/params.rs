@@ -5,6 +5,7 @@ use backplane::ServiceError;
 use serde_json::{Map, Value};
 
 use crate::errors::{invalid_param, plain};
+use crate::json;
 
 /// The arguments of one call.
 pub(crate) struct Params(Vec<Value>);
@@ -13,7 +14,7 @@ impl Params {
     /// # Errors
     /// The parameters are not a JSON array.
     pub(crate) fn parse(raw: &[u8]) -> Result<Self, ServiceError> {
-        serde_json::from_slice(raw)
+        json::read(raw)
             .map(Self)
             .map_err(|_| plain("parameters must be an array"))
     }
@@ -91,5 +92,7 @@ mod tests {
         assert_eq!(params.names(6), Ok(vec!["a"]));
         assert!(params.object(5).is_err() && params.object(1) == Ok(None));
         assert!(Params::parse(b"{}").is_err());
+        let odd = Params::parse(br#"["u1","\ud83d"]"#).expect("an array");
+        assert_eq!(odd.text(1), Some("\u{fffd}"));
     }
 }

@@ -35,7 +35,7 @@ impl Expiration {
 
     /// Takes the value out of a `watch.settings` event; a removal brings the default back.
     pub(super) fn handle_setting(&self, args: &[u8]) {
-        let Ok(args) = serde_json::from_slice::<Value>(args) else {
+        let Ok(args) = crate::json::read::<Value>(args) else {
             return;
         };
         let setting = &args[0]["setting"];

@@ -63,7 +63,7 @@ async fn read(store: &Store) -> Result<Sets, Error> {
 
 /// The permission of an event, and who has it now.
 fn changed(args: &[u8]) -> Option<(String, HashSet<String>)> {
-    let args: Value = serde_json::from_slice(args).ok()?;
+    let args: Value = crate::json::read(args).ok()?;
     let (action, data) = (args[0]["clientAction"].as_str()?, &args[0]["data"]);
     let id = data["_id"].as_str()?.to_owned();
     if action == "removed" {

@@ -59,7 +59,7 @@ impl Restrictions {
                 return false;
             }
         };
-        match serde_json::from_slice(&answer) {
+        match crate::json::read(&answer) {
             // What is wrong with them has been said.
             Ok(permissions) => drop(self.add(GUEST, permissions)),
             Err(error) => tracing::warn!(%error, "the guests' permissions make no sense"),
@@ -69,7 +69,7 @@ impl Restrictions {
 
     /// `authorization.guestPermissions` `[[permission, ..]]`.
     pub(super) fn handle_guests(&self, args: &[u8]) {
-        if let Ok((permissions,)) = serde_json::from_slice::<(Vec<String>,)>(args) {
+        if let Ok((permissions,)) = crate::json::read::<(Vec<String>,)>(args) {
             let _ = self.add(GUEST, permissions);
         }
     }
