@@ -27,7 +27,10 @@ pub(crate) fn run(listen: &Listen) -> ExitCode {
         let page = ask::get(listen.address, "/metrics", Some(&token));
         let stats = ask::get(listen.address, "/stats", Some(&token));
         let (Ok(page), Ok(stats)) = (&page, &stats) else {
-            let error = page.err().or_else(|| stats.err()).map(|error| error.to_string());
+            let error = page
+                .err()
+                .or_else(|| stats.err())
+                .map(|error| error.to_string());
             let error = error.unwrap_or_default();
             eprintln!("ddp-edge: the admin port at {}: {error}", listen.address);
             return ExitCode::FAILURE;

@@ -21,7 +21,7 @@ use crate::{
     admin::{Filter, Order, Report},
     place::{Place, Sub},
     publication::Publication,
-    streams::request::Subscribed,
+    streams::{request::Subscribed, scope::Hidden},
 };
 
 /// The way back of an answer.
@@ -86,6 +86,8 @@ pub(crate) enum ToShard {
     /// Subscriptions that a rule no longer allows. `silently`: without a word to the client (removal from a room), else
     /// `nosub` with `not-allowed`.
     Revoke { subs: Vec<Sub>, silently: bool },
+    /// What these clients, if they watch users, must not see from now on.
+    Scope { places: Vec<Place>, hidden: Hidden },
     /// Closes these clients.
     Close {
         places: Vec<Place>,

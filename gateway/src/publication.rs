@@ -87,12 +87,17 @@ pub(crate) enum Body {
     Args(ByteString),
     /// A finished DDP message (records of the publications that are no streams).
     Message(ByteString),
+    /// A finished message about a user who is watched, and his name (raw JSON) for those who must not see him.
+    Status {
+        message: ByteString,
+        username: ByteString,
+    },
 }
 
 impl Body {
     fn text(&self) -> &ByteString {
         match self {
-            Self::Args(text) | Self::Message(text) => text,
+            Self::Args(text) | Self::Message(text) | Self::Status { message: text, .. } => text,
         }
     }
 
@@ -132,7 +137,9 @@ impl Publication {
                             args.as_bytes(),
                         ))
                     }
-                    (To::Topic(_), Body::Message(text)) => framing.frame(text),
+                    (To::Topic(_), Body::Message(text) | Body::Status { message: text, .. }) => {
+                        framing.frame(text)
+                    }
                     (To::Users { .. }, body) => match framing {
                         Framing::Raw => body.text().clone().into_bytes(),
                         Framing::SockJs => {

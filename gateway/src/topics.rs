@@ -111,10 +111,10 @@ impl TopicTable {
         &self.topics[id.0 as usize].topic
     }
 
-    /// The slots that listen to a topic.
-    pub(crate) fn subscribers(&self, topic: TopicRef<'_>) -> Option<&OneOrMany<u32>> {
+    /// The number of a topic and the slots that listen to it.
+    pub(crate) fn subscribers(&self, topic: TopicRef<'_>) -> Option<(TopicId, &OneOrMany<u32>)> {
         self.find(topic)
-            .map(|id| &self.topics[id.0 as usize].subscribers)
+            .map(|id| (id, &self.topics[id.0 as usize].subscribers))
     }
 
     /// How many times a slot listens to a topic.
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(table.subscribe(&topic, 8), id);
         table.subscribe(&topic, 8);
         assert_eq!(
-            table.subscribers(topic.borrow()).map(OneOrMany::len),
+            table.subscribers(topic.borrow()).map(|(_, all)| all.len()),
             Some(2)
         );
         assert_eq!(table.subscriptions(), 2);
@@ -250,6 +250,7 @@ mod tests {
             table
                 .subscribers(topic.borrow())
                 .unwrap()
+                .1
                 .iter()
                 .collect::<Vec<_>>(),
             [8]

@@ -46,7 +46,7 @@ events! { Newest;
     user_video_conference: "user.video-conference" r#"[{"userId":"<self>","action":"call","params":{"callId":"c","uid":"u","rid":"r"}}]"# => ["notify-user" "<self>/video-conference" r#"[{"action":"call","params":{"callId":"c","uid":"u","rid":"r"}}]"#];
     media_signal: "user.media-signal" r#"[{"userId":"<self>","signal":{"type":"new","callId":"c"}}]"# => ["notify-user" "<self>/media-signal" r#"[{"type":"new","callId":"c"}]"#];
     room_video_conference: "room.video-conference" r#"[{"rid":"<private>","callId":"c7"}]"# => ["notify-room" "<private>/c7" r#"[]"#, "notify-room" "<private>/videoconf" r#"["c7"]"#];
-    #[ignore = "open: conferences"] conference_updated: "video-conference.updated" r#"[{"callId":"<call>"}]"# => ["video-conference" "<call>/updated" r#"[]"#];
+    conference_updated: "video-conference.updated" r#"[{"callId":"<call>"}]"# => ["video-conference" "<call>/updated" r#"[]"#];
     typing: "user.activity" r#"[{"isTyping":true,"roomId":"<private>","user":"somebody"}]"# => ["notify-room" "<private>/user-activity" r#"["somebody",["user-typing"]]"#];
     no_more_typing: "user.activity" r#"[{"isTyping":false,"roomId":"<private>","user":"somebody"}]"# => ["notify-room" "<private>/user-activity" r#"["somebody",[]]"#];
     message: "watch.messages" r#"[{"message":{"_id":"m","rid":"<private>","msg":"\"q\" \\ é","ts":{"$date":1700000000123},"u":{"_id":"x"},"n":1.5,"z":null}}]"# => ["room-messages" "<private>" r#"[{"_id":"m","rid":"<private>","msg":"\"q\" \\ é","ts":{"$date":1700000000123},"u":{"_id":"x"},"n":1.5,"z":null}]"#];

@@ -178,9 +178,8 @@ fn hide(cast: &Cast, user: &str, hidden: bool) {
 }
 
 #[test]
-#[ignore = "open: visibility of presence"]
 fn a_hidden_user_is_told_as_offline_once_and_then_not_at_all() {
-    Stage::Newest.play(|cast| {
+    each(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let hidden = cast.product.user(&["user"]);
             let status = status_of(&hidden.id, &hidden.username, &json!({}));
@@ -199,22 +198,61 @@ fn a_hidden_user_is_told_as_offline_once_and_then_not_at_all() {
 }
 
 #[test]
-#[ignore = "open: visibility of presence"]
 fn a_user_who_is_shown_again_is_told_at_once() {
-    Stage::Newest.play(|cast| {
+    each(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let hidden = cast.product.user(&["user"]);
             hide(cast, &hidden.id, true);
             let status = status_of(&hidden.id, &hidden.username, &json!({}));
             let answer = watch(&mut client, "w", &json!({"added": [hidden.id]}));
             assert_eq!(answer["msg"], "ready", "{answer}");
-            told(cast, &mut client, &status);
+            let [offline] = &told(cast, &mut client, &status)[..] else {
+                panic!("he is told as offline, once")
+            };
+            assert!(offline.contains(",0]"), "{offline}");
             assert!(told(cast, &mut client, &status).is_empty());
-            hide(cast, &hidden.id, false);
-            client.wait_for("his status", |message| {
+            let is_his = |message: &Value| {
                 message["collection"] == STREAM && message["id"] == hidden.id.as_str()
+            };
+            let online = json!({"cmd": "write", "collection": "users", "filter": {"_id": hidden.id}, "update": {"$set": {"status": "away"}}});
+            cast.product.ask(&online);
+            hide(cast, &hidden.id, false);
+            let shown = client.wait_for("his status", |message| {
+                is_his(message) && message["fields"]["args"][0][1] != 0
             });
-            assert_eq!(told(cast, &mut client, &status).len(), 1);
+            assert_eq!(shown["fields"]["args"][0][1], 2, "as stored");
+            // What is said within a moment is told behind it.
+            cast.product.ask(&status);
+            client.wait_for("his next status", |message| {
+                is_his(message) && message["fields"]["args"][0][1] == 3
+            });
         }
     });
+}
+
+#[test]
+fn users_are_hidden_from_those_only_from_whom_they_hide() {
+    each(|cast| {
+        let hidden = cast.product.user(&["user"]);
+        hide(cast, &hidden.id, true);
+        let status = status_of(&hidden.id, &hidden.username, &json!({}));
+        let mut clients = [Caller::Stranger, Caller::Member].map(|caller| {
+            let [mut client, _] = cast.sockets(caller);
+            watch(&mut client, "w", &json!({"added": [hidden.id]}));
+            client
+        });
+        cast.product.ask(&status);
+        let codes = clients.each_mut().map(|client| {
+            let told = client.wait_for("his status", |message| message["collection"] == STREAM);
+            told["fields"]["args"][0][1].clone()
+        });
+        assert_eq!(codes, [json!(0), json!(3)]);
+    });
+}
+
+/// On the newest line, beside its own services and beside ours.
+fn each(row: impl Fn(&Cast)) {
+    for stage in [Stage::Newest, Stage::Own] {
+        stage.play(&row);
+    }
 }

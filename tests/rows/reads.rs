@@ -70,7 +70,6 @@ mod conferences {
     use super::*;
 
     #[test]
-    #[ignore = "open: conferences"]
     fn a_conference_is_for_those_of_its_room() {
         for stage in [Stage::Newest, Stage::Own] {
             stage.play(|cast| check(cast, "video-conference", &["<call>/updated"], &[Member]));

@@ -40,7 +40,7 @@ writes! { Newest;
     a_logout_made_up: Member "notify-user" "<other>/force_logout" [] => nobody;
     a_notification_made_up: Member "notify-user" "<other>/notification" [{"title": "x"}] => nobody;
     a_webrtc_offer_to_a_user: Member "notify-user" "<other>/webrtc" ["offer", {}] => nobody;
-    #[ignore = "open: the line from which on OTR is gone is not told apart"] otr_on_the_newest_line: Member "notify-user" "<other>/otr" ["handshake", {}] => nobody;
+    otr_on_the_newest_line: Member "notify-user" "<other>/otr" ["handshake", {}] => nobody;
     a_signal_to_a_media_call: Member "notify-user" "<other>/media-calls" ["{}"] => nobody;
     a_word_to_the_members: Member "notify-room-users" "<private>/userData" [{"word": 1}] => (Colleague "notify-user" "<self>/userData");
     a_call_to_the_members: Member "notify-room-users" "<private>/video-conference" [{"word": 1}] => (Colleague "notify-user" "<self>/video-conference");

@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     handlers::{
         core::{Core, now},
-        instance, line, login, mirrors, rejudge, resync, settings, sweep,
+        instance, line, login, mirrors, rejudge, resync, scopes, settings, sweep,
     },
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -105,6 +105,7 @@ async fn drive(parts: Parts) {
     };
     until_shutdown(mirrors::run(core.clone()).boxed_local());
     until_shutdown(line::run(core.clone()).boxed_local());
+    until_shutdown(scopes::run(core.clone()).boxed_local());
     until_shutdown(login::let_in(core.clone()).boxed_local());
     until_shutdown(rejudge::run(core.clone()).boxed_local());
     until_shutdown(sweep::run(core.clone()).boxed_local());
@@ -170,6 +171,7 @@ impl Core {
             Incoming::NodeUp(node) | Incoming::NodeOffers(node) => {
                 self.wake.offers.notify_waiters();
                 self.nodes_changed();
+                self.visibility_offered();
                 if node.services.iter().any(|service| service == MONOLITH) {
                     self.wake.refill.notify_one();
                 }
@@ -205,6 +207,8 @@ impl Core {
         self.everybody_changed();
         self.wake.refill.notify_one();
         self.wake.limits.notify_one();
+        self.state.scopes.borrow_mut().touch_all();
+        self.wake.scopes.notify_one();
     }
 
     fn call_of_shard(self: &Rc<Self>, call: ToBus) {

@@ -15,7 +15,7 @@ impl Core {
     pub(crate) fn opened(&self, connection: &Arc<Connection>) {
         self.state.people.borrow_mut().open(connection);
         self.state.instance.borrow_mut().changed = true;
-        let args = format!("[{}]", object(connection, None));
+        let args = format!("[{}]", object(connection, None, None));
         self.upstream.broadcast("socket.connected", &args);
     }
 
@@ -33,7 +33,8 @@ impl Core {
         for (sub, behind) in gone.behind {
             self.release((place, sub), behind);
         }
-        let args = format!("[{}]", object(connection, gone.user.as_deref()));
+        let guest = gone.guest_token.as_deref();
+        let args = format!("[{}]", object(connection, gone.user.as_deref(), guest));
         self.upstream.broadcast("socket.disconnected", &args);
         if let Some(user) = &gone.user {
             self.tell_removed(connection, user);
@@ -63,6 +64,10 @@ impl Core {
             self.tell_removed(&caller.connection, &before);
         }
         self.hand_over(place, &user.id);
+        let watched = self.state.people.borrow_mut().watch_as(place, &user.id);
+        if let Some((sub, before)) = watched {
+            self.watch_as((place, sub), &before, &user.id);
+        }
         self.state.instance.borrow_mut().changed = true;
         self.tell_new(caller, user);
     }
@@ -106,8 +111,14 @@ impl Core {
             let documents = ToShard::Documents { place, messages };
             self.state.post.borrow_mut().post(place.shard, documents);
         }
-        let args = login(&caller.connection, user);
+        let guest = self.guest_token(caller);
+        let args = login(&caller.connection, user, guest.as_deref());
         self.upstream.broadcast("accounts.login", &args);
+    }
+
+    fn guest_token(&self, caller: &Caller) -> Option<Box<str>> {
+        let people = self.state.people.borrow();
+        people.get(caller.place())?.guest_token.clone()
     }
 
     /// Somebody has logged out, logged in before or not.
@@ -115,7 +126,8 @@ impl Core {
         let user = self.state.people.borrow_mut().log_out(caller.place());
         // Of a client that has gone meanwhile presence has been told.
         let told = user.as_deref().or(caller.user.as_deref());
-        let args = logout(&caller.connection, told);
+        let guest = self.guest_token(caller);
+        let args = logout(&caller.connection, told, guest.as_deref());
         self.upstream.broadcast("accounts.logout", &args);
         self.state.instance.borrow_mut().changed = true;
         if let Some(user) = &user {

@@ -19,8 +19,9 @@ use crate::{
         grants::{GrantId, GroundRef, Stamp},
         known::Asked,
         logins::Verdict,
+        scopes,
     },
-    streams::plan::Plans,
+    streams::{plan::Plans, scope::Hidden},
     topics::Interest,
     upstream::{Unknown, Upstream, flights::Flights},
 };
@@ -50,6 +51,7 @@ pub(crate) struct Questions {
     pub(crate) users: FactFlights<Option<Arc<store::User>>>,
     pub(crate) settings: FactFlights<bool>,
     pub(crate) logins: Flights<String, Verdict>,
+    pub(crate) scopes: Flights<(Arc<str>, scopes::Stamp), Result<Hidden, Unknown>>,
 }
 
 /// Questions about one kind of fact.
@@ -66,6 +68,8 @@ pub(crate) struct Wake {
     pub(crate) rejudge: Notify,
     /// Settings may have changed unheard.
     pub(crate) limits: Notify,
+    /// Who may see whom may have changed.
+    pub(crate) scopes: Notify,
     /// A login waits for its turn.
     pub(crate) login: Notify,
     /// Another node offers something.

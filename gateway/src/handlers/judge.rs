@@ -97,6 +97,10 @@ impl Core {
                 };
                 self.has_permission(user, any_of).await
             }
+            About::Conference { call } => {
+                let user = question.user.as_deref();
+                self.judge_conference((id, stamp), call, user).await
+            }
             About::Room { room, rule, tokens } => {
                 let Some(chain) = self.chain(room).await? else {
                     return Ok(false);
@@ -137,7 +141,10 @@ impl Core {
     }
 
     /// A room and those above it; `None` if the room does not exist.
-    async fn chain(self: &Rc<Self>, id: &Arc<str>) -> Result<Option<Vec<Arc<Room>>>, Unknown> {
+    pub(super) async fn chain(
+        self: &Rc<Self>,
+        id: &Arc<str>,
+    ) -> Result<Option<Vec<Arc<Room>>>, Unknown> {
         let Some(room) = self.room(id).await? else {
             return Ok(None);
         };
@@ -275,7 +282,7 @@ fn is_omnichannel(room: &Room) -> bool {
 }
 
 /// What a verdict on the first room of a chain rests on beyond it.
-fn grounds(chain: &[Arc<Room>]) -> Vec<Ground> {
+pub(super) fn grounds(chain: &[Arc<Room>]) -> Vec<Ground> {
     let mut grounds = Vec::new();
     for (at, room) in chain.iter().enumerate() {
         if at > 0 {

@@ -1,5 +1,6 @@
 //! One file for each thing that happens to the bus thread: it reads and moves the state, asks upstream, posts to the shards.
 
+mod conference;
 mod connection;
 pub(crate) mod core;
 mod documents;
@@ -18,6 +19,7 @@ mod presence;
 pub(crate) mod rejudge;
 pub(crate) mod resync;
 mod room;
+pub(crate) mod scopes;
 pub(crate) mod settings;
 mod subscription;
 pub(crate) mod sweep;

@@ -57,7 +57,11 @@ impl Core {
     ) -> Result<Subscribed, ddp::Error> {
         let request = Request::parse(name, params)?;
         match request.needs(caller.user_id()) {
-            Needs::Nothing | Needs::Watch => {}
+            Needs::Nothing => {}
+            Needs::Watch => {
+                let hidden = self.begin_to_watch(caller, sub).await?;
+                return Ok(request.watching(hidden));
+            }
             Needs::Refusal => return Err(ddp::Error::not_allowed()),
             Needs::Rooms => self.follow_rooms(caller, sub, Behind::Rooms).await?,
             Needs::MyMessages => {
@@ -178,6 +182,7 @@ impl Core {
                 let grants = self.state.my_messages.borrow_mut().unsubscribed(&user);
                 self.forget_verdicts(grants);
             }
+            Behind::Watch(viewer) => self.state.scopes.borrow_mut().leave(&viewer, sub.0),
         }
     }
 

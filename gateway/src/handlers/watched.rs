@@ -1,6 +1,6 @@
 //! `presence.status` for those who watch its user: one message in a while for each user, who flaps or not.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use protocol::outbox::Class;
 
@@ -20,7 +20,7 @@ use crate::{
 const WINDOW: Duration = Duration::from_millis(200);
 
 impl Core {
-    /// Tells of a status, or lets it wait behind the one before.
+    /// Tells of a status, or lets it wait: behind the one before, or until it is known who may see its user.
     pub(crate) fn publish_watched(self: &Rc<Self>, status: &PresenceStatus<'_>) {
         let topic = TopicRef {
             stream: Stream::UserPresence,
@@ -29,11 +29,15 @@ impl Core {
         if self.interest.shards(topic) == 0 {
             return;
         }
-        let status = Status {
-            user: Arc::from(&*status.id),
-            username: status.username().to_owned(),
-            tuple: status.watched(),
-        };
+        let status = Status::of(status);
+        let free = self.state.scopes.borrow_mut().hold(status);
+        if let Some(status) = free {
+            self.tell_watched_soon(status);
+        }
+    }
+
+    /// Tells of a status that nothing else holds back, at the end of the window if one is open.
+    pub(crate) fn tell_watched_soon(self: &Rc<Self>, status: Status) {
         let mut flaps = self.state.flaps.borrow_mut();
         let opens = flaps.is_empty();
         let turn = flaps.enter(status);
@@ -64,8 +68,10 @@ impl Core {
         };
         let shards = self.interest.shards(topic.borrow());
         if shards != 0 {
-            let message = watch::message(&status.user, &status.tuple);
-            let body = Body::Message(message.into());
+            let body = Body::Status {
+                message: watch::message(&status.user, &status.tuple).into(),
+                username: status.username.as_str().into(),
+            };
             let told = Publication::new(To::Topic(topic), body, Class::Sheddable, now());
             self.state.post.borrow_mut().publish(shards, told);
         }

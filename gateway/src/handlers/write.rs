@@ -170,8 +170,8 @@ impl Core {
             .unwrap_or(false)
     }
 
-    /// `video-conference` and `media-calls` to a user, as the services behind them decide; `otr` while a setting of older
-    /// lines is on.
+    /// `video-conference` and `media-calls` to a user, as the services behind them decide; `otr` on
+    /// lines that have it, while its setting is on.
     async fn signal(self: &Rc<Self>, caller: &Caller, what: &str, args: &[&str]) -> bool {
         let (Some(user), Some(first)) = (&caller.user, args.first()) else {
             return false;
@@ -207,7 +207,9 @@ impl Core {
                 let is_step = step
                     .as_deref()
                     .is_some_and(|step| OTR_STEPS.contains(&step));
-                is_step && self.setting_is_on("OTR_Enable").await == Ok(true)
+                is_step
+                    && self.state.line.get().may_have_otr()
+                    && self.setting_is_on("OTR_Enable").await == Ok(true)
             }
             "media-calls" if args.len() == 1 && ejson::string(first).is_some() => {
                 let params = format!("[{},{first}]", quoted(&user.id));

@@ -21,6 +21,7 @@ use crate::{
     admission::Seat,
     io::Io,
     link::{Caller, Connection, User},
+    streams::scope::Hidden,
     topics::TopicId,
 };
 
@@ -57,6 +58,10 @@ pub(crate) struct Watching {
     /// The subscription that stands for the set.
     pub(crate) sub: SubKey,
     pub(crate) users: HashSet<TopicId>,
+    /// Whom it must not see.
+    pub(crate) hidden: Hidden,
+    /// Those among them who were told as offline, once.
+    pub(crate) corrected: HashSet<TopicId>,
 }
 
 /// What carries a session's bytes now.

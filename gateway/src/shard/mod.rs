@@ -168,6 +168,7 @@ impl Shard {
             ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
             ToShard::Documents { place, messages } => self.documents(place, messages),
             ToShard::Revoke { subs, silently } => self.revoke(&subs, silently),
+            ToShard::Scope { places, hidden } => self.scope(&places, &hidden),
             ToShard::Close { places, reason } => self.close_all(&places, reason),
             ToShard::Resync { places, over } => self.resync(places.as_deref(), over),
             ToShard::Drain { over } => self.drain(over),

@@ -12,11 +12,13 @@ use super::{
     Shard,
     backlog::{Left, WIDE},
     entry::{Entry, Queued},
+    watching::Sight,
 };
 use crate::{
     metrics,
-    publication::{Publication, To, UserEvent},
-    streams::{table::Stream, topic::TopicRef},
+    publication::{Body, Publication, To, UserEvent},
+    streams::{table::Stream, topic::TopicRef, watch},
+    topics::TopicId,
 };
 
 /// What one batch has done, for counters that are touched once per batch.
@@ -65,7 +67,7 @@ impl Shard {
         tally: &mut Tally,
     ) -> Result<(), Left> {
         let topics = self.topics.borrow();
-        let Some(subscribers) = topics.subscribers(topic) else {
+        let Some((id, subscribers)) = topics.subscribers(topic) else {
             return Ok(());
         };
         if subscribers.len() > WIDE {
@@ -76,7 +78,7 @@ impl Shard {
         for slot in subscribers.iter() {
             // A subscriber in the table has an entry: both go in one function.
             if let Some(entry) = entries.get(slot as usize) {
-                self.deliver_shared(entry, publication, now, tally);
+                self.deliver_shared(entry, (topic.event, id), publication, now, tally);
             }
         }
         Ok(())
@@ -93,7 +95,7 @@ impl Shard {
         tally: &mut Tally,
     ) -> usize {
         let topics = self.topics.borrow();
-        let Some(subscribers) = topics.subscribers(topic) else {
+        let Some((id, subscribers)) = topics.subscribers(topic) else {
             return 0;
         };
         let entries = self.entries.borrow();
@@ -105,7 +107,7 @@ impl Shard {
                 continue;
             };
             for publication in publications {
-                self.deliver_shared(entry, publication, now, tally);
+                self.deliver_shared(entry, (topic.event, id), publication, now, tally);
             }
         }
         served
@@ -114,14 +116,30 @@ impl Shard {
     fn deliver_shared(
         &self,
         entry: &Rc<Entry>,
+        (event, id): (&str, TopicId),
         publication: &Publication,
         now: Instant,
         tally: &mut Tally,
     ) {
-        if publication.exclude != Some(entry.connection.place) {
-            let frame = publication.frame(entry.framing);
-            self.deliver(entry, frame, publication, now, tally);
-        }
+        let framing = entry.framing;
+        let frame = match &publication.body {
+            Body::Status { username, .. } => match self.sight(entry, event, id) {
+                Sight::Nothing => return,
+                Sight::Whole => publication.frame(framing),
+                Sight::Offline => Frame::Shared(framing.frame(&watch::correction(event, username))),
+            },
+            _ if publication.exclude == Some(entry.connection.place) => return,
+            _ => publication.frame(framing),
+        };
+        self.deliver(entry, frame, publication, now, tally);
+    }
+
+    /// What one who watches a user may see of him.
+    fn sight(&self, entry: &Entry, user: &str, id: TopicId) -> Sight {
+        let mut watching = entry.watching.borrow_mut();
+        watching
+            .as_mut()
+            .map_or(Sight::Nothing, |watching| watching.sight(user, id))
     }
 
     fn deliver(
@@ -164,7 +182,7 @@ impl Shard {
                 stream: Stream::NotifyUser,
                 event: &key,
             };
-            let Some(subscribers) = topics.subscribers(topic) else {
+            let Some((_, subscribers)) = topics.subscribers(topic) else {
                 continue;
             };
             let mut frames = [const { None }; 2];

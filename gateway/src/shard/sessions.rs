@@ -202,7 +202,9 @@ impl Shard {
     ) {
         let topic = match subscribed.to {
             Subject::Topic(topic) => topic,
-            Subject::Users(lists) => return self.watch(entry, session, sub, lists),
+            Subject::Users(lists, hidden) => {
+                return self.watch(entry, session, sub, lists, hidden);
+            }
         };
         let topic = self.topics.borrow_mut().subscribe(&topic, entry.slot());
         entry.topics.borrow_mut().push((sub, topic));

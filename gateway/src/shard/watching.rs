@@ -11,26 +11,43 @@ use super::{
     Shard,
     entry::{Entry, Watching},
 };
-use crate::streams::{
-    table::Stream,
-    topic::{Topic, TopicRef},
-    watch::Lists,
+use crate::{
+    link::ToBus,
+    place::Place,
+    streams::{
+        scope::Hidden,
+        table::Stream,
+        topic::{Topic, TopicRef},
+        watch::Lists,
+    },
+    topics::TopicId,
 };
 
 impl Shard {
     /// A `user-presence` subscription: live if it is the first, else its lists apply and it is over.
-    pub(super) fn watch(&self, entry: &Entry, session: &mut Session, sub: SubKey, lists: Lists) {
+    pub(super) fn watch(
+        &self,
+        entry: &Entry,
+        session: &mut Session,
+        sub: SubKey,
+        lists: Lists,
+        hidden: Hidden,
+    ) {
         let mut watching = entry.watching.borrow_mut();
         let is_first = watching.is_none();
         let set = watching.get_or_insert_with(|| {
             Box::new(Watching {
                 sub,
                 users: HashSet::new(),
+                hidden,
+                corrected: HashSet::new(),
             })
         });
         if self.apply(entry, set, lists).is_err() {
             if is_first {
                 *watching = None;
+                let sub = (entry.connection.place, sub);
+                self.shared.to_bus.post(ToBus::Unsubscribed(sub), 0);
             }
             session.subscription_failed(Some(&ddp::Error::too_many_subscriptions()));
         } else if is_first {
@@ -51,6 +68,7 @@ impl Shard {
             if let Some(id) = table.find(topic)
                 && set.users.remove(&id)
             {
+                set.corrected.remove(&id);
                 table.unsubscribe(id, entry.slot());
             }
         }
@@ -70,6 +88,15 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// What clients must not see has changed.
+    pub(super) fn scope(&self, places: &[Place], hidden: &Hidden) {
+        for entry in places.iter().filter_map(|place| self.entry(*place)) {
+            if let Some(watching) = &mut *entry.watching.borrow_mut() {
+                watching.hidden.clone_from(hidden);
+            }
+        }
     }
 
     /// The end of the subscription that stands for the set; `false` if it is another one.
@@ -92,6 +119,35 @@ impl Shard {
         let mut table = self.topics.borrow_mut();
         for id in set.users {
             table.unsubscribe(id, entry.slot());
+        }
+    }
+}
+
+/// What a client is told of a user whom it watches.
+pub(super) enum Sight {
+    /// What everybody is told.
+    Whole,
+    /// That he is offline, this once.
+    Offline,
+    Nothing,
+}
+
+impl Watching {
+    /// What is told of this user now.
+    pub(super) fn sight(&mut self, user: &str, id: TopicId) -> Sight {
+        let hides = self
+            .hidden
+            .as_ref()
+            .is_some_and(|hidden| hidden.hides(user));
+        if !hides {
+            if !self.corrected.is_empty() {
+                self.corrected.remove(&id);
+            }
+            Sight::Whole
+        } else if self.corrected.insert(id) {
+            Sight::Offline
+        } else {
+            Sight::Nothing
         }
     }
 }

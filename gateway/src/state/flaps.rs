@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use crate::streams::presence_status::PresenceStatus;
+
 /// A user's status as those who watch him get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
@@ -12,6 +14,16 @@ pub(crate) struct Status {
     pub(crate) username: String,
     /// Raw JSON array.
     pub(crate) tuple: String,
+}
+
+impl Status {
+    pub(crate) fn of(status: &PresenceStatus<'_>) -> Self {
+        Self {
+            user: Arc::from(&*status.id),
+            username: status.username().to_owned(),
+            tuple: status.watched(),
+        }
+    }
 }
 
 /// Users in the window that is open, and what waits for its end.

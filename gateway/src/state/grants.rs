@@ -35,6 +35,8 @@ pub(crate) enum Ground {
     Room(Arc<str>),
     Team(Arc<str>),
     Setting(Arc<str>),
+    /// Who takes part in a conference, and where.
+    Conference(Arc<str>),
     /// Whatever the rules of livechat rooms read.
     Omnichannel,
 }
@@ -46,6 +48,7 @@ pub(crate) enum GroundRef<'a> {
     Room(&'a str),
     Team(&'a str),
     Setting(&'a str),
+    Conference(&'a str),
     Omnichannel,
 }
 
@@ -56,6 +59,7 @@ impl Ground {
             Self::Room(id) => GroundRef::Room(id),
             Self::Team(id) => GroundRef::Team(id),
             Self::Setting(id) => GroundRef::Setting(id),
+            Self::Conference(id) => GroundRef::Conference(id),
             Self::Omnichannel => GroundRef::Omnichannel,
         }
     }
@@ -415,16 +419,17 @@ impl Question {
     /// What the question itself says that it rests on.
     fn grounds(&self) -> impl Iterator<Item = Ground> + use<> {
         let user = self.user.clone().map(Ground::User);
-        let (room, setting) = match &self.about {
+        let (subject, setting) = match &self.about {
             About::Room { room, .. } => {
                 // Who is not logged in reads what this setting lets him.
                 let setting = self.user.is_none().then_some("Accounts_AllowAnonymousRead");
                 (Some(Ground::Room(room.clone())), setting)
             }
+            About::Conference { call } => (Some(Ground::Conference(call.clone())), None),
             About::Permission { setting, .. } => (None, *setting),
         };
         user.into_iter()
-            .chain(room)
+            .chain(subject)
             .chain(setting.map(|setting| Ground::Setting(setting.into())))
     }
 }

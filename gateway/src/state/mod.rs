@@ -17,6 +17,7 @@ pub(crate) mod recent;
 pub(crate) mod rejudge;
 pub(crate) mod relays;
 pub(crate) mod rooms;
+pub(crate) mod scopes;
 pub(crate) mod spending;
 
 use std::{
@@ -28,7 +29,8 @@ use std::{
 use self::{
     flaps::Flaps, gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known,
     lanes::Lanes, logins::Logins, mirrors::Mirrors, my_messages::MyMessages, people::People,
-    post::Post, recent::Recent, rejudge::Rejudge, relays::Relays, rooms::Rooms, spending::Spending,
+    post::Post, recent::Recent, rejudge::Rejudge, relays::Relays, rooms::Rooms, scopes::Scopes,
+    spending::Spending,
 };
 use crate::streams::line::Line;
 
@@ -41,6 +43,7 @@ pub(crate) struct State {
     pub(crate) known: KnownFacts,
     pub(crate) rooms: RefCell<Rooms>,
     pub(crate) flaps: RefCell<Flaps>,
+    pub(crate) scopes: RefCell<Scopes>,
     pub(crate) my_messages: RefCell<MyMessages>,
     pub(crate) holds: RefCell<Holds>,
     pub(crate) lanes: RefCell<Lanes>,
@@ -85,6 +88,7 @@ impl State {
             },
             rooms: RefCell::default(),
             flaps: RefCell::default(),
+            scopes: RefCell::default(),
             my_messages: RefCell::default(),
             holds: RefCell::default(),
             lanes: RefCell::default(),

@@ -40,6 +40,8 @@ pub(crate) enum Behind {
     Rooms(Arc<str>),
     /// The messages of all rooms of this user.
     MyMessages(Arc<str>),
+    /// What this user may see of those whom it watches.
+    Watch(Arc<str>),
 }
 
 /// What is left of a client that is gone.
@@ -229,12 +231,27 @@ impl People {
         }
     }
 
+    /// A client's subscription that watches users watches as this one from now on: which it is, and as whom it watched.
+    pub(crate) fn watch_as(
+        &mut self,
+        place: Place,
+        viewer: &Arc<str>,
+    ) -> Option<(SubKey, Arc<str>)> {
+        let behind = &mut self.get_mut(place)?.behind;
+        behind.iter_mut().find_map(|(sub, on)| match on {
+            Behind::Watch(before) if before != viewer => {
+                Some((*sub, std::mem::replace(before, viewer.clone())))
+            }
+            _ => None,
+        })
+    }
+
     /// The grants on which a client's subscriptions stand.
     pub(crate) fn grants(&self, place: Place) -> Vec<(SubKey, GrantId)> {
         let behind = self.get(place).map_or(&[][..], |person| &person.behind);
         let grant = |(sub, on): &(SubKey, Behind)| match on {
             Behind::Grant(grant) => Some((*sub, *grant)),
-            Behind::Rooms(_) | Behind::MyMessages(_) => None,
+            Behind::Rooms(_) | Behind::MyMessages(_) | Behind::Watch(_) => None,
         };
         behind.iter().filter_map(grant).collect()
     }

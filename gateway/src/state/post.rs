@@ -9,6 +9,7 @@ use crate::{
     mailbox::Mailbox,
     place::{Place, Sub},
     publication::Publication,
+    streams::scope::Hidden,
 };
 
 /// Publications are passed on at the latest when so many bytes have gathered, so that the shards need not wait for the
@@ -102,6 +103,18 @@ impl Post {
             subs,
             |(place, _)| place.shard,
             |subs| ToShard::Revoke { subs, silently },
+        );
+    }
+
+    /// Tells clients whom they must not see.
+    pub(crate) fn scope(&mut self, places: &[Place], hidden: &Hidden) {
+        self.post_sorted(
+            places,
+            |place| place.shard,
+            |places| ToShard::Scope {
+                places,
+                hidden: hidden.clone(),
+            },
         );
     }
 

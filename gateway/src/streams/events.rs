@@ -59,12 +59,16 @@ pub(crate) enum Reaction {
     Everybody,
     /// What depends on a setting.
     Setting,
+    /// Who takes part in a conference.
+    Conference,
     /// A token may be gone.
     Logout,
     ForceLogout,
     Relay,
     PublishSetting,
     PresenceStatus,
+    /// Who may see whose presence.
+    Visibility,
     EphemeralMessage,
     ImportedMessages,
     MyMessages,
@@ -148,6 +152,7 @@ pub(crate) static EVENTS: &[Event] = &[
         say(NotifyRoom, "<0.rid>/<0.callId>", "[]"),
         say(NotifyRoom, "<0.rid>/videoconf", "[<0.callId>]"),
     ]),
+    on("video-conference.updated").first(&[Conference]).publish(&[say(VideoConference, "<0.callId>/updated", "[]")]),
     on("user.activity").publish(&[
         say(NotifyRoom, "<0.roomId>/user-activity", r#"[<0.user>,["user-typing"]]"#).is("0.isTyping", "true"),
         say(NotifyRoom, "<0.roomId>/user-activity", "[<0.user>,[]]").not("0.isTyping", "true"),
@@ -245,6 +250,7 @@ pub(crate) static EVENTS: &[Event] = &[
     on("stream").first(&[Relay]),
     on("watch.settings").first(&[Setting, PublishSetting]),
     on("presence.status").first(&[PresenceStatus]),
+    on("presence.invalidateVisibility").first(&[Visibility]),
     on("notify.ephemeralMessage").first(&[EphemeralMessage]),
     on("notify.importedMessages").first(&[ImportedMessages]),
     on("watch.inquiries").first(&[Inquiry]),

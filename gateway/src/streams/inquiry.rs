@@ -135,7 +135,7 @@ mod tests {
 
     fn check(args: &str, old: &[&str], new: &[&str]) {
         assert_eq!(says(Line::Old, args).0, old, "{args}");
-        assert_eq!(says(Line::New, args).0, new, "{args}");
+        assert_eq!(says(Line::Newest, args).0, new, "{args}");
         let mut both: Vec<_> = old.iter().chain(new).map(|text| text.to_string()).collect();
         both.sort_unstable();
         both.dedup();
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn what_is_said_is_the_inquiry_with_its_action() {
         let args = r#"[{"clientAction":"updated","inquiry":{"status":"queued","_id":"i"}}]"#;
-        let said = Inquiry::parse(args).unwrap().says(Line::New);
+        let said = Inquiry::parse(args).unwrap().says(Line::Newest);
         let expected = r#"[{"_id":"i","status":"queued","clientAction":"updated"}]"#;
         assert_eq!(said[0].args, expected);
         let expected = r#"[{"type":"changed","status":"queued","_id":"i"}]"#;
         assert_eq!(said[1].args, expected);
         let args = r#"[{"clientAction":"removed","inquiry":{"_id":"i","status":"taken"}}]"#;
-        let said = Inquiry::parse(args).unwrap().says(Line::New);
+        let said = Inquiry::parse(args).unwrap().says(Line::Newest);
         assert_eq!(said[0].args, r#"[{"_id":"i","clientAction":"removed"}]"#);
         let expected = r#"[{"type":"removed","_id":"i","status":"taken"}]"#;
         assert_eq!(said[1].args, expected);

@@ -5,8 +5,10 @@
 pub(crate) enum Line {
     /// Up to 7.0.
     Old,
-    /// From late in 7 on.
-    New,
+    /// Late in 7.
+    Late7,
+    /// From 8 on.
+    Newest,
     /// Nobody has said, or it lies between.
     #[default]
     Unknown,
@@ -21,14 +23,20 @@ impl Line {
         };
         match (major, minor) {
             (..=6, _) | (7, 0) => Self::Old,
-            (7, 11..) | (8.., _) => Self::New,
+            (7, 11..) => Self::Late7,
+            (8.., _) => Self::Newest,
             _ => Self::Unknown,
         }
     }
 
     /// Whether clients may expect the form of up to 7.0.
     pub(crate) fn may_be_old(self) -> bool {
-        self != Self::New
+        matches!(self, Self::Old | Self::Unknown)
+    }
+
+    /// Whether users may still begin off-the-record talks.
+    pub(crate) fn may_have_otr(self) -> bool {
+        self != Self::Newest
     }
 
     /// Whether clients may expect the form of late 7 and newer.
@@ -48,8 +56,8 @@ mod tests {
             ("6.14.0-develop", Line::Old),
             ("7.0.2", Line::Old),
             ("7.1.0", Line::Unknown),
-            ("7.11.0", Line::New),
-            ("8.0.0-rc.1", Line::New),
+            ("7.11.0", Line::Late7),
+            ("8.0.0-rc.1", Line::Newest),
             ("8", Line::Unknown),
             ("latest", Line::Unknown),
         ] {

@@ -10,6 +10,7 @@ pub(crate) mod plan;
 pub(crate) mod presence_status;
 pub(crate) mod question;
 pub(crate) mod request;
+pub(crate) mod scope;
 pub(crate) mod setting;
 pub(crate) mod table;
 pub(crate) mod template;

@@ -21,6 +21,8 @@ pub(crate) enum About {
         /// Of a livechat visitor, as raw JSON.
         tokens: Option<Arc<str>>,
     },
+    /// A conference: who has joined it, or may access its room or its discussion.
+    Conference { call: Arc<str> },
     /// At least one of these permissions, while a setting is on.
     Permission {
         any_of: &'static [&'static str],
@@ -33,7 +35,7 @@ impl Question {
     pub(crate) fn room(&self) -> Option<&Arc<str>> {
         match &self.about {
             About::Room { room, .. } => Some(room),
-            About::Permission { .. } => None,
+            About::Conference { .. } | About::Permission { .. } => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use protocol::ddp::{self, ejson};
 
 use super::{
     question::{About, Question},
+    scope::Hidden,
     table::{Read, RoomRule, Stream},
     topic::Topic,
     watch::Lists,
@@ -37,8 +38,8 @@ pub(crate) struct Subscribed {
 #[derive(Debug)]
 pub(crate) enum Subject {
     Topic(Topic),
-    /// The users whom its connection watches.
-    Users(Lists),
+    /// The users whom its connection watches, and what the first of such subscriptions must not show.
+    Users(Lists, Hidden),
 }
 
 /// What stands between a request and its `ready`.
@@ -152,6 +153,8 @@ impl Request {
             Read::Owner if user.is_none_or(|user| **user != *id) => Needs::Refusal,
             Read::Owner if what == Some(ROOMS_CHANGED) => Needs::Rooms,
             Read::Owner => Needs::Nothing,
+            Read::Conference if id.is_empty() => Needs::Refusal,
+            Read::Conference => verdict(About::Conference { call: id.into() }),
             Read::Permission(any_of) => verdict(About::Permission {
                 any_of,
                 setting: None,
@@ -168,6 +171,14 @@ impl Request {
         self.subscribed_under(None)
     }
 
+    /// The same for a client's first one that watches users.
+    pub(crate) fn watching(self, hidden: Hidden) -> Subscribed {
+        Subscribed {
+            documents: Vec::new(),
+            to: Subject::Users(self.lists, hidden),
+        }
+    }
+
     /// The same, under another topic than its event name says.
     pub(crate) fn subscribed_under(self, topic: Option<Topic>) -> Subscribed {
         let document = || {
@@ -179,7 +190,7 @@ impl Request {
         Subscribed {
             documents: self.use_collection.then(document).into_iter().collect(),
             to: match self.stream.row().read {
-                Read::Watch => Subject::Users(self.lists),
+                Read::Watch => Subject::Users(self.lists, None),
                 _ => Subject::Topic(topic.unwrap_or_else(|| Topic::new(self.stream, &self.event))),
             },
         }

@@ -68,6 +68,8 @@ pub(crate) enum Read {
     /// The same while this setting is on.
     Setting(&'static str, &'static [&'static str]),
     Room(RoomRule),
+    /// A user who may follow the conference that the event name begins with.
+    Conference,
     /// A user, who gets what he may read at that time.
     MyMessages,
     /// A user; the subscription names whom it watches.
@@ -228,12 +230,11 @@ pub(crate) static ROWS: &[Row] = &[
         Addressed::Nothing,
         Read::Watch,
     ),
-    // Not offered yet.
     row(
         Stream::VideoConference,
         "video-conference",
         Addressed::Nothing,
-        Read::Never,
+        Read::Conference,
     ),
     // Nobody may read these from outside.
     row(

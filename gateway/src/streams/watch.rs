@@ -39,6 +39,11 @@ pub(crate) fn message(user: &str, tuple: &str) -> String {
     )
 }
 
+/// What those are told once who must not see this user; `username`: raw JSON.
+pub(crate) fn correction(user: &str, username: &str) -> String {
+    message(user, &format!("[{username},0]"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,10 @@ impl CallError {
             }
             Self::Failed(error) => error,
         };
+        if matches!(error.kind, ErrorKind::TooLarge) {
+            let reason = "The call is larger than the workspace's bus takes";
+            return ddp::Error::new("error-too-large", Some(reason.into()));
+        }
         let ErrorKind::Refused(remote) = &error.kind else {
             return ddp::Error::internal();
         };

@@ -13,7 +13,8 @@ use std::{sync::Arc, time::Duration};
 
 use backplane::{Bus, CallOptions, NodeInfo};
 use bytes::Bytes;
-use store::{Instance, Room, Store, User, bson::Bson};
+use protocol::ddp::encode::quoted;
+use store::{Conference, Instance, Room, StatusOwner, Store, User, bson::Bson};
 use tokio::runtime;
 
 pub(crate) use self::error::CallError;
@@ -228,6 +229,22 @@ impl Upstream {
         }
     }
 
+    /// Calls an action whose answer is a value.
+    ///
+    /// # Errors
+    /// Where it cannot be had.
+    pub(crate) async fn ask(&self, action: &str, params: &str) -> Result<String, Unknown> {
+        let within = Some(VERDICT_WITHIN);
+        match self.call_within(&self.own, action, params, within).await {
+            Ok(Some(answer)) => String::from_utf8(answer.into()).map_err(|_| Unknown),
+            Ok(None) => Err(Unknown),
+            Err(error) => {
+                self.complain("an answer cannot be had", &error);
+                Err(Unknown)
+            }
+        }
+    }
+
     /// One line in the log, once a second at most for each `what`.
     pub(crate) fn complain(&self, what: &'static str, error: &CallError) {
         match error {
@@ -240,6 +257,12 @@ impl Upstream {
     pub(crate) async fn room(&self, id: &str) -> Result<Option<Room>, Unknown> {
         let id = id.to_owned();
         read!(self, store => store.room(&id), world => world.room(&id))
+    }
+
+    /// A conference as rules need it.
+    pub(crate) async fn conference(&self, id: &str) -> Result<Option<Conference>, Unknown> {
+        let id = id.to_owned();
+        read!(self, store => store.conference(&id), world => world.conferences.get(&id).cloned())
     }
 
     /// A room as clients get it, raw JSON.
@@ -296,6 +319,19 @@ impl Upstream {
                 store.has_login_token(&pairs.collect::<Vec<_>>()).await
             },
             world => world.has_login_token(&logins)
+        )
+    }
+
+    /// Users as `presence.status` tells of them, with what is stored: an argument list each. Who does not exist is left
+    /// out.
+    pub(crate) async fn presence_of(&self, users: Vec<String>) -> Result<Vec<String>, Unknown> {
+        read!(
+            self,
+            store => async {
+                let owners = store.status_owners(&users).await?;
+                Ok(owners.iter().map(presence_args).collect())
+            },
+            world => world.presence_of(&users)
         )
     }
 
@@ -362,6 +398,31 @@ impl Upstream {
             Err(_) => Err(Unknown),
         }
     }
+}
+
+/// A user as stored, in the form of `presence.status`.
+fn presence_args(owner: &StatusOwner) -> String {
+    let claim = &owner.status.claim;
+    let shown = owner.status.shown.as_deref().unwrap_or("offline");
+    let mut user = format!(
+        "{{\"_id\":{},\"status\":{}",
+        quoted(&owner.id),
+        quoted(shown)
+    );
+    let texts = [
+        ("username", &owner.username),
+        ("statusText", &claim.text),
+        ("statusSource", &claim.source),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            user.push_str(&format!(",\"{name}\":{}", quoted(text)));
+        }
+    }
+    if let Some(expires) = claim.expires {
+        user.push_str(&format!(",\"statusExpiresAt\":{{\"$date\":{expires}}}"));
+    }
+    format!("[{{\"user\":{user}}}}}]")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use protocol::ddp::ejson;
-use store::{Room, User, bson::Bson};
+use store::{Conference, Room, User, bson::Bson};
 
 use super::Unknown;
 
@@ -26,6 +26,9 @@ pub(crate) struct World {
     pub(crate) version: Option<String>,
     /// How many documents each read of them was for.
     pub(crate) documents_read: RefCell<Vec<usize>>,
+    pub(crate) conferences: HashMap<String, Conference>,
+    /// Whom each viewer must not see.
+    pub(crate) hidden: HashMap<String, Vec<String>>,
 }
 
 /// The far side.
@@ -98,6 +101,13 @@ impl World {
         users.map(|user| user.map(document)).collect()
     }
 
+    pub(crate) fn presence_of(&self, users: &[String]) -> Vec<String> {
+        let known = users.iter().filter(|user| self.users.contains_key(*user));
+        let args =
+            |id| format!(r#"[{{"user":{{"_id":"{id}","username":"{id}","status":"online"}}}}]"#);
+        known.map(args).collect()
+    }
+
     pub(crate) fn has_login_token(&self, logins: &[Arc<crate::link::User>]) -> Vec<bool> {
         let held = |login: &Arc<crate::link::User>| {
             self.tokens.get(&login.hashed_token).map(String::as_str) == Some(&*login.id)
@@ -150,6 +160,20 @@ impl World {
                     .filter_map(ejson::string)
                     .any(|one| self.permissions.contains(&(user.clone(), one.into_owned())));
                 Some(held.to_string())
+            }
+            "authorization.canAccessConference" => {
+                let (call, user) = (ejson::elements(params).next()?, text(1)?);
+                let rooms = ["rid", "discussionRid"].into_iter();
+                let mut rooms = rooms.filter_map(|name| ejson::string(ejson::field(call, name)?));
+                let users = ejson::elements(ejson::field(call, "users")?);
+                let mut users = users.filter_map(|user| ejson::string(ejson::field(user, "_id")?));
+                let may = users.any(|joined| *joined == *user)
+                    || rooms.any(|room| self.can_access(&room, Some(&user)));
+                Some(may.to_string())
+            }
+            "status-visibility.getHiddenFrom" => {
+                let hidden = self.hidden.get(&text(0)?).cloned().unwrap_or_default();
+                Some(format!("{hidden:?}"))
             }
             "accounts.login" => {
                 let token = ejson::elements(params).next()?;

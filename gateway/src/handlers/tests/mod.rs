@@ -2,6 +2,8 @@
 //! passes only when nothing else is left to do.
 
 mod access;
+mod conferences;
+mod guests;
 mod lines;
 mod logins;
 mod model;
@@ -20,14 +22,14 @@ use protocol::{ddp, session::SubKey};
 use crate::{
     config::Config,
     handlers::core::{Core, now},
-    limiter::Limiter,
+    limiter::{Limiter, RateLimits},
     link::{Answer, Caller, Connection, Effect, Ticket, ToShard, User},
     mailbox::Mailbox,
     place::{Place, Sub},
     publication::To,
     readiness::Readiness,
     state::{State, post::Post},
-    streams::{request::Subject, table::Stream, topic::Topic},
+    streams::{request::Subject, scope::Hidden, table::Stream, topic::Topic},
     topics::{Interest, TopicTable},
     upstream::{
         Upstream,
@@ -58,6 +60,7 @@ struct Client {
     calls: u32,
     subs: u32,
     closed: bool,
+    hidden: Hidden,
 }
 
 #[derive(Debug, PartialEq)]
@@ -92,13 +95,14 @@ impl Stage {
             Upstream::scripted(script.clone()),
             Arc::new(config),
             interest.clone(),
-            Arc::new(Limiter::new(false, now())),
+            Arc::new(Limiter::new(RateLimits::Off, false, now())),
             Readiness::default(),
         ));
         tokio::task::spawn_local(super::rejudge::run(core.clone()));
         tokio::task::spawn_local(super::resync::run(core.clone()));
         tokio::task::spawn_local(super::sweep::run(core.clone()));
         tokio::task::spawn_local(super::line::run(core.clone()));
+        tokio::task::spawn_local(super::scopes::run(core.clone()));
         tokio::task::spawn_local(super::login::let_in(core.clone()));
         Self {
             core,
@@ -138,6 +142,7 @@ impl Stage {
             calls: 0,
             subs: 0,
             closed: false,
+            hidden: None,
         };
         self.clients.insert(place, client);
         place
@@ -260,6 +265,12 @@ impl Stage {
                         }
                     }
                 }
+                ToShard::Scope { places, hidden } => {
+                    for place in places {
+                        let client = self.clients.get_mut(&place).unwrap();
+                        client.hidden.clone_from(&hidden);
+                    }
+                }
                 ToShard::Close { places, .. } => {
                     places.into_iter().for_each(|place| self.close(place));
                 }
@@ -285,7 +296,8 @@ impl Stage {
                 let sub = SubKey(ticket.seq);
                 let topics = match subscribed.to {
                     Subject::Topic(topic) => vec![topic],
-                    Subject::Users(lists) => {
+                    Subject::Users(lists, hidden) => {
+                        client.hidden = hidden;
                         let topic = |user: &String| Topic::new(Stream::UserPresence, user);
                         lists.added.iter().map(topic).collect()
                     }
@@ -315,7 +327,10 @@ impl Stage {
 
     fn deliver(&mut self, topic: &Topic, body: &str) {
         for client in self.clients.values_mut() {
-            if client.live.values().flatten().any(|live| live == topic) {
+            let hides = client.hidden.as_ref().is_some_and(|hidden| {
+                topic.stream == Stream::UserPresence && hidden.hides(&topic.event)
+            });
+            if !hides && client.live.values().flatten().any(|live| live == topic) {
                 client.got.push((topic.clone(), body.to_owned()));
             }
         }
@@ -340,6 +355,7 @@ impl Stage {
         assert!(state.grants.borrow().is_clean(), "grants are left");
         assert!(state.rooms.borrow().is_empty(), "followed rooms are left");
         assert!(state.my_messages.borrow().is_empty(), "readers are left");
+        assert!(state.scopes.borrow().is_empty(), "viewers are left");
         assert!(state.holds.borrow().is_empty(), "holds are left");
         assert!(state.lanes.borrow().is_empty(), "lanes are left");
         assert_eq!(
@@ -353,6 +369,7 @@ impl Stage {
             flights.verdicts.len() + flights.rooms.len() + flights.users.len(),
             0
         );
-        assert_eq!(flights.settings.len() + flights.logins.len(), 0);
+        let rest = flights.settings.len() + flights.logins.len() + flights.scopes.len();
+        assert_eq!(rest, 0);
     }
 }

@@ -65,3 +65,125 @@ async fn who_is_not_logged_in_watches_nobody() {
     let answer = watch(&mut stage, place, r#"["u1"]"#).await;
     assert_eq!(answer, Some(Answered::Refused(ddp::Error::not_allowed())));
 }
+
+/// Hides these users from bob, and says so.
+fn hide(stage: &Stage, users: &[&str], targets: &str) {
+    let hidden = users.iter().map(|user| (*user).to_owned()).collect();
+    stage
+        .script
+        .world
+        .borrow_mut()
+        .hidden
+        .insert("bob".into(), hidden);
+    let args = format!(r#"[{{"targets":{targets},"viewers":["bob"]}}]"#);
+    stage.event("presence.invalidateVisibility", args);
+}
+
+fn with_users() -> World {
+    let user = |id: &str| {
+        let user = store::User {
+            id: id.into(),
+            ..store::User::default()
+        };
+        (id.to_owned(), user)
+    };
+    World {
+        users: [user("u1"), user("u2")].into(),
+        hidden: [("bob".to_owned(), vec!["u1".to_owned()])].into(),
+        ..world()
+    }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_user_who_is_hidden_from_a_viewer_is_told_to_him_when_he_is_shown_again() {
+    let mut stage = Stage::new(1, with_users());
+    let place = bob(&mut stage).await;
+    watch(&mut stage, place, r#"["u1","u2"]"#).await;
+    let say = |stage: &Stage, word: &str| {
+        stage.event("presence.status", status("u1", word));
+        stage.event("presence.status", status("u2", word));
+    };
+    say(&stage, "away");
+    assert_eq!(told(&mut stage, place), ["u2 2"]);
+    stage.pass(SECOND).await;
+    hide(&stage, &[], r#"["u1"]"#);
+    stage.pass(SECOND).await;
+    assert_eq!(told(&mut stage, place), ["u1 1"], "as stored");
+    hide(&stage, &["u2"], r#"["u2"]"#);
+    // What is said while it is found out who may hear it waits.
+    say(&stage, "busy");
+    stage.pass(SECOND).await;
+    assert_eq!(told(&mut stage, place), ["u1 3"]);
+    stage.close(place);
+    stage.pass(SECOND).await;
+    stage.assert_empty();
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn whoever_cannot_be_judged_does_not_begin_to_watch() {
+    let mut stage = Stage::new(1, with_users());
+    let place = bob(&mut stage).await;
+    stage.script.failing.set(1_000);
+    let answer = watch(&mut stage, place, r#"["u1"]"#).await;
+    assert_eq!(answer, Some(Answered::Refused(ddp::Error::internal())));
+    stage.script.failing.set(0);
+    let answer = watch(&mut stage, place, r#"["u1"]"#).await;
+    assert_eq!(answer, Some(Answered::Ready));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn while_nobody_can_say_who_sees_a_user_he_is_hidden_and_told_later() {
+    let mut stage = Stage::new(1, with_users());
+    let place = bob(&mut stage).await;
+    watch(&mut stage, place, r#"["u1","u2"]"#).await;
+    stage.script.failing.set(1_000);
+    hide(&stage, &["u1"], r#"["u2"]"#);
+    stage.pass(SECOND).await;
+    stage.event("presence.status", status("u2", "busy"));
+    stage.pass(SECOND).await;
+    assert!(told(&mut stage, place).is_empty());
+    stage.script.failing.set(0);
+    stage.pass(5 * SECOND).await;
+    assert_eq!(told(&mut stage, place), ["u2 1"]);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn lines_without_the_service_are_not_asked_until_somebody_offers_it() {
+    const ACTION: &str = "status-visibility.getHiddenFrom";
+    let mut stage = Stage::new(1, with_users());
+    stage.script.missing.borrow_mut().insert(ACTION);
+    let place = bob(&mut stage).await;
+    watch(&mut stage, place, r#"["u1"]"#).await;
+    stage.event("presence.status", status("u1", "busy"));
+    assert_eq!(told(&mut stage, place), ["u1 3"]);
+    let is_asked = |stage: &Stage| {
+        let called = stage.script.called.borrow();
+        called.iter().any(|(action, _)| action == ACTION)
+    };
+    assert!(!is_asked(&stage));
+    stage.script.missing.borrow_mut().clear();
+    stage.core.visibility_offered();
+    stage.pass(SECOND).await;
+    assert!(is_asked(&stage));
+    stage.event("presence.status", status("u1", "away"));
+    stage.pass(SECOND).await;
+    assert!(told(&mut stage, place).is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_client_that_watches_sees_what_the_user_may_see_who_logs_in_there() {
+    let mut world = with_users();
+    world.tokens.insert("e".into(), "eve".into());
+    let mut stage = Stage::new(1, world);
+    let place = stage.open();
+    stage.log_in(place, "e");
+    stage.pass(SECOND).await;
+    watch(&mut stage, place, r#"["u1"]"#).await;
+    stage.event("presence.status", status("u1", "busy"));
+    assert_eq!(told(&mut stage, place), ["u1 3"]);
+    stage.log_in(place, "t");
+    stage.pass(SECOND).await;
+    stage.event("presence.status", status("u1", "away"));
+    stage.pass(SECOND).await;
+    assert!(told(&mut stage, place).is_empty());
+}

@@ -8,7 +8,10 @@ const ROOM: usize = 1 << 20;
 
 fn status(user: &str) -> Publication {
     let topic = Topic::new(Stream::UserPresence, user);
-    let body = Body::Message(watch::message(user, r#"["bob",1,null]"#).into());
+    let body = Body::Status {
+        message: watch::message(user, r#"["bob",1,null]"#).into(),
+        username: r#""bob""#.into(),
+    };
     Publication::new(
         To::Topic(topic),
         body,
@@ -110,6 +113,8 @@ async fn who_would_watch_too_many_is_refused_and_watches_whom_he_watched() {
         "{refused}"
     );
     assert_eq!(bench.shard.topics.borrow().len(), 0);
+    // What the bus thread has entered for it goes.
+    assert!(matches!(bench.next_to_bus().await, ToBus::Unsubscribed(_)));
     bench.watch(&mut client, "w", &ids(&["a", "b"])).await;
     client.send(&sub("x", &ids(&["c"]), &[]));
     let Seen::Text(refused) = client.next().await else {
@@ -148,4 +153,34 @@ async fn the_set_goes_with_its_client_and_nobody_watches_without_a_login() {
     client.send(r#"{"msg":"disconnect"}"#);
     assert!(matches!(client.next().await, Seen::Close(1000, _)));
     assert_eq!(bench.shard.topics.borrow().len(), 0);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_hidden_user_is_told_as_offline_once_and_in_full_when_he_is_shown() {
+    let bench = bench(|_| {});
+    let mut client = bob(&bench).await;
+    bench.watch(&mut client, "w", &ids(&["u7", "u8"])).await;
+    let hide = |raw: &str| {
+        let hidden = crate::streams::scope::Scope::read(raw).unwrap();
+        let entries = bench.shard.entries.borrow();
+        let places = entries.iter().map(|(_, entry)| entry.connection.place);
+        let places = places.collect();
+        bench.post(ToShard::Scope { places, hidden });
+    };
+    let all = ["u7", "u8"];
+    bench.assert_watches(&mut client, &all, &all).await;
+    hide(r#"["u7"]"#);
+    bench.post(ToShard::Publish([status("u7"), status("u8")].into()));
+    let offline = Seen::Text(watch::correction("u7", r#""bob""#));
+    assert_eq!(client.next().await, offline);
+    assert_eq!(client.next().await, told("u8"));
+    bench.assert_watches(&mut client, &["u8"], &all).await;
+    hide("[]");
+    bench.assert_watches(&mut client, &all, &all).await;
+    hide(r#"{"hideAll":true}"#);
+    bench.post(ToShard::Publish([status("u7"), status("u8")].into()));
+    assert_eq!(client.next().await, offline);
+    let offline = Seen::Text(watch::correction("u8", r#""bob""#));
+    assert_eq!(client.next().await, offline);
+    bench.assert_watches(&mut client, &[], &all).await;
 }
