@@ -45,6 +45,11 @@ pub(crate) fn within_the_limit(gateway: &mut Config) -> Option<usize> {
     Some(files)
 }
 
+/// How many files this process may have open now; `None` is no limit.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Makes a gateway fit into so many files.
 fn within(files: usize, gateway: &mut Config) {
     gateway.lobby_max = gateway.lobby_max.min(files / 8).max(1);

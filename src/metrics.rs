@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use backplane::{Bus, Text};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::files;
+
 /// The page; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -186,6 +188,7 @@ impl Metrics {
                 kibibytes(&status, "Threads:").map(|count| count / 1024.0),
             ),
             ("process_open_fds", files.ok()),
+            ("process_max_fds", files::limit().map(|files| files as f64)),
             ("os_memory_total", kibibytes(&memory, "MemTotal:")),
             ("os_memory_free", kibibytes(&memory, "MemAvailable:")),
             ("os_uptime", word("/proc/uptime", 0)),

@@ -1,6 +1,7 @@
 //! Metrics in the shape that Moleculer's reporter gives them, which the official dashboards read: buckets and quantiles
 //! under one name, and rates per minute (ecosystem.md 4). Time comes in as an argument.
 
+mod help;
 mod window;
 
 use std::{
@@ -182,6 +183,9 @@ impl Text {
 
     /// The start of a family.
     pub fn head(&mut self, name: &str, kind: &str) {
+        if let Some(help) = help::of(name) {
+            let _ = writeln!(self.out, "# HELP {name} {help}");
+        }
         let _ = writeln!(self.out, "# TYPE {name} {kind}");
     }
 

@@ -9,6 +9,9 @@ use protocol::close::CloseReason;
 
 /// Gives every metric its description.
 pub(crate) fn describe() {
+    // Dashboards and alerts tell nobody from no gateway.
+    gauge!("users_connected").increment(0);
+    gauge!("users_logged").increment(0);
     describe_gauge!("users_connected", "Open sockets");
     describe_gauge!("users_logged", "Sockets on which somebody is logged in");
     describe_histogram!(
@@ -37,6 +40,19 @@ pub(crate) fn describe() {
         "Panics that ended one connection: bugs"
     );
     describe_counter!("ddp_edge_deliveries_total", "Frames put into outboxes");
+    describe_gauge!("ddp_edge_subscriptions", "Live subscriptions, by shard");
+    describe_gauge!(
+        "ddp_edge_slow_clients",
+        "Clients whose sockets were full, by shard"
+    );
+    describe_gauge!(
+        "ddp_edge_outbox_bytes",
+        "Bytes that wait for slow clients, by shard"
+    );
+    describe_counter!(
+        "ddp_edge_writes_total",
+        "Writes to sockets: one for all that waits for a client"
+    );
     describe_counter!("ddp_edge_shed_total", "Frames that slow clients miss");
     describe_histogram!(
         "ddp_edge_fan_out_seconds",

@@ -48,6 +48,7 @@ pub async fn run(
     health: Health,
     shutdown: CancellationToken,
 ) {
+    metrics::describe();
     let inbox = bus.announce(Service {
         name: "hub",
         actions: vec![],

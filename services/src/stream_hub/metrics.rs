@@ -1,7 +1,38 @@
 //! Every metric of the hub.
 
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use store::{Change, ChangeKind};
+
+pub(super) fn describe() {
+    for (name, meaning) in [
+        ("ddp_edge_hub_changes_total", "Changes read, by collection"),
+        ("ddp_edge_hub_events_total", "Events sent, by name"),
+        (
+            "ddp_edge_hub_events_too_large_total",
+            "Events larger than the bus carries",
+        ),
+        (
+            "ddp_edge_hub_lookups_total",
+            "Queries for what rules have asked",
+        ),
+        (
+            "ddp_edge_hub_history_lost_total",
+            "Times that changes were no longer kept",
+        ),
+        (
+            "ddp_edge_hub_stream_reopened_total",
+            "Change streams that broke and were opened again",
+        ),
+        (
+            "ddp_edge_hub_changes_too_large_total",
+            "Changes that the database could not tell",
+        ),
+    ] {
+        describe_counter!(name, meaning);
+    }
+    describe_gauge!("ddp_edge_hub_leader", "1 while this hub works");
+    describe_gauge!("ddp_edge_hub_term", "The term in which it works");
+}
 
 pub(super) fn change(change: &Change) {
     let op = match change.kind {
