@@ -47,7 +47,12 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) ->
         .unwrap_or_else(|error| panic!("{method} {path} has no answer: {error}"))
 }
 
-pub(crate) fn try_request(
+/// The same, where nobody may listen yet.
+///
+/// # Errors
+///
+/// Nobody listens, or the answer is not HTTP.
+pub fn try_request(
     port: u16,
     method: &str,
     path: &str,

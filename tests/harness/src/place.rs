@@ -15,9 +15,9 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// The path of an installed tool: `nats-server`, `kosoku`, `secantusd` or `python`.
+/// The path of an installed tool, such as `nats-server`, `kosoku`, `secantusd`, `k6` or `python`.
 ///
-/// An environment variable wins: `DDP_EDGE_TEST_NATS_SERVER`, `_KOSOKU`, `_SECANTUS`, `_PYTHON`.
+/// An environment variable wins: `DDP_EDGE_TEST_NATS_SERVER`, `_KOSOKU`, `_SECANTUS`, `_K6`, `_PYTHON`.
 ///
 /// # Panics
 ///
@@ -28,6 +28,17 @@ pub fn tool(name: &str) -> PathBuf {
         "nats-server" => ("DDP_EDGE_TEST_NATS_SERVER", "target/tools/bin/nats-server"),
         "kosoku" => ("DDP_EDGE_TEST_KOSOKU", "target/tools/bin/kosoku"),
         "secantusd" => ("DDP_EDGE_TEST_SECANTUS", "target/tools/bin/secantusd"),
+        "k6" => ("DDP_EDGE_TEST_K6", "target/tools/bin/k6"),
+        "hadolint" => ("DDP_EDGE_TEST_HADOLINT", "target/tools/bin/hadolint"),
+        "yamllint" => ("DDP_EDGE_TEST_YAMLLINT", "target/tools/bin/yamllint"),
+        "check-jsonschema" => (
+            "DDP_EDGE_TEST_CHECK_JSONSCHEMA",
+            "target/tools/bin/check-jsonschema",
+        ),
+        "kubernetes-validate" => (
+            "DDP_EDGE_TEST_KUBERNETES_VALIDATE",
+            "target/tools/bin/kubernetes-validate",
+        ),
         "python" => ("DDP_EDGE_TEST_PYTHON", "target/tools/venv/bin/python"),
         _ => panic!("{name} is not a tool that scripts/tools installs"),
     };

@@ -317,6 +317,12 @@ impl Workspace {
 }
 
 impl Gateway {
+    /// The port of its metrics.
+    #[must_use]
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics
+    }
+
     /// The sum of a metric over all series that have these labels; 0 where there is none yet.
     #[must_use]
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
