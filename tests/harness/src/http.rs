@@ -47,12 +47,7 @@ pub fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) ->
         .unwrap_or_else(|error| panic!("{method} {path} has no answer: {error}"))
 }
 
-/// The same, where nobody may listen yet.
-///
-/// # Errors
-///
-/// Nobody listens, or the answer is not HTTP.
-pub fn try_request(
+pub(crate) fn try_request(
     port: u16,
     method: &str,
     path: &str,
