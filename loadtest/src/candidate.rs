@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::peers::Peer;
 use crate::peers::floor::Mode;
+use crate::peers::{self, Peer};
 use crate::target::Framing;
 
 /// A server and how to start it.
@@ -28,14 +28,15 @@ pub(crate) enum Kind {
 }
 
 impl Candidate {
-    /// A floor server: `program`, which is this one, in another role.
-    pub(crate) fn floor(mode: Mode, program: &str) -> Self {
-        let arguments = ["floor", "--nats", "{nats}", "--port", "{port}", "--mode"];
-        let words = [program].into_iter().chain(arguments).chain([mode.name()]);
+    pub(crate) fn floor(mode: Mode) -> Self {
+        let mut command = peers::own_role("floor");
+        if let Ok(words) = &mut command {
+            words.extend(["--mode", mode.name()].map(str::to_owned));
+        }
         Self {
             name: format!("floor {}", mode.name()),
             kind: Kind::Floor,
-            command: Ok(words.map(str::to_owned).collect()),
+            command,
             framing: Framing::Raw,
         }
     }

@@ -1,9 +1,9 @@
 //! Runs scenarios against several servers in turn, so that every figure has its ratio from the same session.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
@@ -158,11 +158,6 @@ fn commit() -> String {
         || "unknown".into(),
         |text| String::from_utf8_lossy(&text).trim().to_owned(),
     )
-}
-
-/// The path of this program, for servers that are it in another role.
-pub(crate) fn own_path() -> Result<String> {
-    Ok(env::current_exe()?.display().to_string())
 }
 
 /// Writes `value` as JSON to `path`.

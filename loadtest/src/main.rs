@@ -54,6 +54,7 @@ use crate::compare::Comparison;
 use crate::launch::Launch;
 use crate::peers::Peer;
 use crate::peers::floor::{self, Mode};
+use crate::peers::tungstenite;
 use crate::plan::Plan;
 use crate::scenario::{Interest, Load, Scenario};
 use crate::target::{Framing, Target};
@@ -98,6 +99,18 @@ enum Action {
         port: u16,
         #[arg(long, value_enum, default_value = "one-send")]
         mode: Mode,
+        /// Ends after this many seconds
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
+    },
+    /// Serve as the peer on tokio-tungstenite
+    Tungstenite {
+        /// The nats-server's host:port
+        #[arg(long)]
+        nats: SocketAddr,
+        /// Port on 127.0.0.1
+        #[arg(long)]
+        port: u16,
         /// Ends after this many seconds
         #[arg(long, default_value_t = 3600)]
         seconds: u64,
@@ -264,6 +277,15 @@ fn main() -> Result<ExitCode> {
             floor::serve(nats, port, mode, seconds)?;
             true
         }
+        Action::Tungstenite {
+            nats,
+            port,
+            seconds,
+        } => {
+            sys::raise_file_limit()?;
+            tungstenite::serve(nats, port, Duration::from_secs(seconds))?;
+            true
+        }
         Action::Compare(args) => run_compare(*args)?,
     };
     Ok(if good {
@@ -335,8 +357,7 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
     if other_cpus.len() > 1 {
         other_cpus.retain(|&cpu| cpu != args.server_cpu);
     }
-    let own = compare::own_path()?;
-    let floors = args.floors.iter().map(|&mode| Candidate::floor(mode, &own));
+    let floors = args.floors.iter().map(|&mode| Candidate::floor(mode));
     let peers = args.peers.iter().map(|&peer| Candidate::peer(peer));
     let framing = framing(args.sockjs);
     let tested = args.servers.iter();

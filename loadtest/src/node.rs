@@ -149,12 +149,17 @@ impl Node {
     }
 
     fn info(&self) -> Value {
-        json!({
-            "services": self.services, "ipList": ["127.0.0.1"], "hostname": "loadtest", "seq": 1,
-            "client": { "type": "rust", "version": "0", "langVersion": "0" },
-            "config": {}, "metadata": {}, "instanceID": self.instance,
-        })
+        info(&self.services, &self.instance)
     }
+}
+
+/// What INFO says of a process (`instance` is new at each start) with these services.
+pub(crate) fn info(services: &Value, instance: &str) -> Value {
+    json!({
+        "services": services, "ipList": ["127.0.0.1"], "hostname": "loadtest", "seq": 1,
+        "client": { "type": "rust", "version": "0", "langVersion": "0" },
+        "config": {}, "metadata": {}, "instanceID": instance,
+    })
 }
 
 /// INFO's entry of a service with these actions (short names) and events.

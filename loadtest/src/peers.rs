@@ -1,6 +1,7 @@
 //! Servers that the gateway is measured against in the same run: two floors, and peers as people write them.
 
 pub(crate) mod floor;
+pub(crate) mod tungstenite;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
 pub(crate) enum Peer {
     /// uWebSockets.js and its topics
     Uws,
+    /// tokio-tungstenite as a textbook writes it
+    Tungstenite,
     /// `ws` and `moleculer` in Node, as the service that is replaced sends
     Original,
 }
@@ -22,20 +25,31 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Uws => "uWebSockets.js",
+            Self::Tungstenite => "tokio-tungstenite",
             Self::Original => "ws + moleculer",
         }
     }
 
-    /// The command line; it takes PORT and TRANSPORTER from its environment.
+    /// The command line, with `{port}` and `{nats}` to fill in; others take PORT and TRANSPORTER from their environment.
     ///
     /// # Errors
     /// Why there is none here, in words for a table.
     pub(crate) fn command(self) -> Result<Vec<String>, String> {
         match self {
             Self::Uws => node("uws"),
+            Self::Tungstenite => own_role("tungstenite"),
             Self::Original => node("original"),
         }
     }
+}
+
+/// This program in the role of a server.
+pub(crate) fn own_role(role: &str) -> Result<Vec<String>, String> {
+    let own = env::current_exe().map_err(|error| error.to_string())?;
+    let own = own.display().to_string();
+    Ok([&own, role, "--nats", "{nats}", "--port", "{port}"]
+        .map(str::to_owned)
+        .into())
 }
 
 fn node(name: &str) -> Result<Vec<String>, String> {

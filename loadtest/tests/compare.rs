@@ -117,3 +117,8 @@ fn the_originals_shape_delivers_every_message_once_and_in_order() {
         &beside_this_crate("original/node_modules/.stamp"),
     );
 }
+
+#[test]
+fn tokio_tungstenite_delivers_every_message_once_and_in_order() {
+    check_peer("tungstenite", Path::new(env!("CARGO_BIN_EXE_loadtest")));
+}
