@@ -6,7 +6,7 @@ use common::{StandIn, World};
 use serde_json::{Value, json};
 use services::{accounts, authorization};
 use store::{
-    Update,
+    Collection, Update,
     bson::{Bson, doc},
 };
 
@@ -130,6 +130,24 @@ async fn whoever_lacks_an_attribute_is_removed_by_the_monolith() {
         rooms.asked(),
         [("room.removeUserFromRoom".to_owned(), removal)]
     );
+    let audited = world
+        .store
+        .documents(Collection::ServerEvents)
+        .await
+        .unwrap();
+    assert_eq!(audited.len(), 1, "{audited:?}");
+    assert_eq!(audited[0].get("t"), Some(&"abac.action.performed".into()));
+    assert!(audited[0].get_datetime("ts").is_ok());
+    let actor = doc! { "type": "system" };
+    assert_eq!(audited[0].get("actor"), Some(&actor.into()));
+    let data = [
+        doc! { "key": "action", "value": "revoked-object-access" },
+        doc! { "key": "reason", "value": "realtime-policy-eval" },
+        doc! { "key": "subject", "value": { "_id": "ann", "username": "ann" } },
+        doc! { "key": "object", "value": { "_id": "strict" } },
+    ];
+    let data = Bson::Array(data.map(Bson::from).into());
+    assert_eq!(audited[0].get("data"), Some(&data));
 
     // A room whose attributes nobody understands is closed, and nobody is removed for that.
     let odd = Update::set(doc! { "abacAttributes": [{ "key": "level", "values": ["a"] }, 7] });

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use backplane::{Bus, CallOptions, Context, ServiceError};
 use bytes::Bytes;
 use serde_json::json;
-use store::{Room, Store};
+use store::{
+    Collection, Room, Store, User,
+    bson::{Bson, DateTime, Document, doc},
+};
 
 use crate::{
     answers::{is_yes, passed_on},
@@ -149,25 +152,51 @@ impl Abac {
         Ok(true)
     }
 
-    /// The monolith's own way to remove somebody: with its messages and events.
+    /// The monolith's own way to remove somebody: with its messages and events. Administrators find it in their audit.
     async fn remove(&self, room: &str, user: &str, context: &Context) {
         tracing::info!(room, user, "removed from a room for want of attributes");
         let removed = async {
-            let user = self
-                .store
-                .user(user)
-                .await
+            let (user, room) = tokio::try_join!(self.store.user(user), self.store.room(room))
                 .map_err(|error| error.to_string())?;
             let user = user.ok_or("there is no such user")?;
-            let params = json!([room, { "_id": user.id, "username": user.username }]).to_string();
+            let room = room.ok_or("there is no such room")?;
+            let subject = json!({ "_id": user.id, "username": user.username });
+            let params = json!([room.id, subject]).to_string();
             let call = self
                 .bus
                 .call("room.removeUserFromRoom", &params, within(context));
-            call.await.map_err(|error| error.to_string())
+            call.await.map_err(|error| error.to_string())?;
+            let noted = self
+                .store
+                .insert_document(Collection::ServerEvents, revoked(&user, &room));
+            noted.await.map_err(|error| error.to_string())
         };
         if let Err(error) = removed.await {
             tracing::warn!(error, room, user, "cannot remove them");
         }
+    }
+}
+
+/// The entry that the workspace's audit of attributes shows.
+fn revoked(user: &User, room: &Room) -> Document {
+    let member = |key: &str, value: Bson| doc! { "key": key, "value": value };
+    let subject = doc! { "_id": &user.id, "username": user.username.clone() };
+    let mut object = doc! { "_id": &room.id };
+    object.extend(
+        room.name
+            .clone()
+            .map(|name| ("name".to_owned(), name.into())),
+    );
+    doc! {
+        "t": "abac.action.performed",
+        "ts": DateTime::now(),
+        "actor": { "type": "system" },
+        "data": [
+            member("action", "revoked-object-access".into()),
+            member("reason", "realtime-policy-eval".into()),
+            member("subject", subject.into()),
+            member("object", object.into()),
+        ],
     }
 }
 

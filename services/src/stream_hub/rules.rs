@@ -41,7 +41,8 @@ pub(super) fn judge(
         | Collection::TeamMembers
         | Collection::Sessions
         | Collection::Statistics
-        | Collection::Conferences => return Ok(Vec::new()),
+        | Collection::Conferences
+        | Collection::ServerEvents => return Ok(Vec::new()),
     };
     rule(&Case {
         change,

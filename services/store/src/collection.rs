@@ -28,10 +28,11 @@ pub enum Collection {
     Priorities,
     PbxEvents,
     Conferences,
+    ServerEvents,
 }
 
 impl Collection {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Users,
         Self::Rooms,
         Self::Subscriptions,
@@ -53,6 +54,7 @@ impl Collection {
         Self::Priorities,
         Self::PbxEvents,
         Self::Conferences,
+        Self::ServerEvents,
     ];
 
     /// Its name in the database.
@@ -79,6 +81,7 @@ impl Collection {
             Self::Priorities => "rocketchat_livechat_priority",
             Self::PbxEvents => "rocketchat_pbx_events",
             Self::Conferences => "rocketchat_video_conference",
+            Self::ServerEvents => "rocketchat_server_events",
         }
     }
 
