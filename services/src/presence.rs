@@ -28,7 +28,10 @@ mod swept;
 mod vanished;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backplane::{Bus, Incoming, Service, ServiceError};
 use bytes::Bytes;
@@ -42,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, Mode};
 use self::{
-    command::{Asked, Command, OFFERS_CLAIMS},
+    command::{Action, Asked, CHOOSES, Command, OFFERS_CLAIMS},
     house::House,
     news::News,
     shared::{Presence, SERVICE},
@@ -63,7 +66,7 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
             "presence.removeConnection",
             "presence.updateConnection",
             "presence.removeLostConnections",
-            "presence.setStatus",
+            CHOOSES,
             "presence.setConnectionStatus",
             "presence.updateUserPresence",
             OFFERS_CLAIMS,
@@ -98,29 +101,27 @@ impl Handler for Presence {
             self.use_engine("somebody claims a status");
         }
         let asked = command::read(&call, self.is_engine(), now_ms());
-        let asked = match asked {
-            // Queued now, before anything is spawned: this is what keeps the order of arrival.
-            Ok(Asked::User(user, action)) => {
-                let (reply, answer) = oneshot::channel();
-                let command = Command {
-                    action,
-                    deadline,
-                    reply: Some(reply),
-                    _part: None,
-                };
-                self.push(user, command);
-                Ok(Begun::Queued(answer))
+        let must_ask = call.action == CHOOSES && self.asks_visibility();
+        let asked = asked.map(|asked| match asked {
+            // Queued now, before anything is spawned: this is what keeps the order of arrival. (A choice is no news of a
+            // connection: it may wait for its permission.)
+            Asked::User(user, action) if !must_ask => {
+                Begun::Queued(self.begin(user, action, deadline))
             }
-            Ok(asked) => Ok(Begun::Asked(asked)),
-            Err(error) => Err(error),
-        };
+            asked => Begun::Asked(asked),
+        });
         async move {
-            match asked? {
-                Begun::Queued(answer) => answer
-                    .await
-                    .unwrap_or_else(|_| Err(plain("the service ends"))),
-                Begun::Asked(asked) => self.answer(asked).await,
-            }
+            let answer = match asked? {
+                Begun::Queued(answer) => answer,
+                Begun::Asked(Asked::User(user, action)) => {
+                    self.must_have_presence(&user, &call.context).await?;
+                    self.begin(user, action, deadline)
+                }
+                Begun::Asked(asked) => return self.answer(asked).await,
+            };
+            answer
+                .await
+                .unwrap_or_else(|_| Err(plain("the service ends")))
         }
     }
 
@@ -141,6 +142,24 @@ enum Begun {
 }
 
 impl Presence {
+    /// Queues what is to be done for a user.
+    fn begin(
+        &self,
+        user: Arc<str>,
+        action: Action,
+        deadline: Option<Instant>,
+    ) -> oneshot::Receiver<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command {
+            action,
+            deadline,
+            reply: Some(reply),
+            _part: None,
+        };
+        self.push(user, command);
+        answer
+    }
+
     async fn answer(&self, asked: Asked) -> Outcome {
         let answer = match asked {
             Asked::Nothing | Asked::User(..) => return Ok(None),

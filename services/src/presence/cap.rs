@@ -60,6 +60,14 @@ impl Cap {
         }
     }
 
+    /// Whether the licence covers one of [`MODULES`], as far as is known.
+    pub(super) fn is_licensed(&self, module: &str) -> bool {
+        let known = MODULES.into_iter().zip(self.licensed);
+        known
+            .into_iter()
+            .any(|(known, licensed)| licensed && known == module)
+    }
+
     pub(super) fn is_exceeded(&self) -> bool {
         !self.licensed.contains(&true) && self.current() > MAX
     }

@@ -225,6 +225,8 @@ fn is_true(params: &Params, index: usize) -> bool {
     params.get(index).and_then(Value::as_bool).unwrap_or(false)
 }
 
+/// How a user chooses a status.
+pub(super) const CHOOSES: &str = "presence.setStatus";
 /// Who offers this follows the rules of 8.6.
 pub(super) const OFFERS_CLAIMS: &str = "presence.setActiveState";
 const SOURCES: [&str; 3] = ["internal", "manual", "external"];

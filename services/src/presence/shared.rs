@@ -6,10 +6,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use backplane::Bus;
+use backplane::{Bus, CallOptions, Code, Context, ErrorKind, MeteorError, ServiceError};
 use serde_json::{Map, Value, json};
 use store::{Status, StatusOwner, Store};
 use tokio::sync::{Notify, mpsc};
@@ -26,6 +26,7 @@ use super::{
     swept::Swept,
     vanished::Vanished,
 };
+use crate::answers::{is_yes, passed_on};
 
 /// One presence service.
 pub(super) struct Presence {
@@ -70,10 +71,53 @@ impl Presence {
         }
     }
 
-    /// Writes the setting that tells administrators, and every instance, that nobody is told anything.
+    /// Writes the setting that tells administrators, and every instance, that nobody is told anything. The newest line has
+    /// an action for it, whose write everybody hears of; any other takes it from the database.
     pub(super) async fn write_disabled(&self, disabled: bool) -> Result<(), store::Error> {
-        let value = disabled.into();
-        self.store.set_setting(DISABLED, value).await.map(drop)
+        let params = json!([DISABLED, disabled]).to_string();
+        let options = CallOptions {
+            timeout: Some(SETTING_WITHIN),
+            ..CallOptions::default()
+        };
+        match self.bus.call("settings.set", &params, options).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error.kind != ErrorKind::NotFound {
+                    tracing::warn!(%error, "the workspace does not take a setting; it is written to the database");
+                }
+                let value = disabled.into();
+                self.store.set_setting(DISABLED, value).await.map(drop)
+            }
+        }
+    }
+
+    /// Whether this line has people without presence, whom one must ask for before they choose a status (services.md 4.6).
+    pub(super) fn asks_visibility(&self) -> bool {
+        self.bus.has_service("status-visibility") && self.cap().is_licensed("unlimited-presence")
+    }
+
+    /// # Errors
+    /// This user has no presence, or nobody says whether they have.
+    pub(super) async fn must_have_presence(
+        &self,
+        user: &str,
+        context: &Context,
+    ) -> Result<(), ServiceError> {
+        let options = CallOptions {
+            context: Some(context.clone()),
+            ..CallOptions::default()
+        };
+        let action = "status-visibility.isPresenceDisabledFor";
+        let params = json!([user]).to_string();
+        let answer = self.bus.call(action, &params, options);
+        if !is_yes(answer.await.map_err(passed_on)?.as_ref()) {
+            return Ok(());
+        }
+        Err(ServiceError::Meteor(MeteorError {
+            error: Code::Text("error-presence-disabled".to_owned()),
+            reason: Some("Presence is disabled for this user".to_owned()),
+            details: Some(r#"{"method":"setStatus"}"#.into()),
+        }))
     }
 
     pub(super) fn push(&self, user: Arc<str>, command: Command) {
@@ -192,5 +236,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The name of the service.
 pub(super) const SERVICE: &str = "presence";
+/// How long the workspace may take to write a setting: the house stands still meanwhile.
+const SETTING_WITHIN: Duration = Duration::from_secs(5);
 /// Nodes remembered: ids are made anew with every start.
 const NODES_MAX: usize = 100_000;

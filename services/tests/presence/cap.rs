@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use services::presence::Mode;
 use store::{Instance, bson::doc};
 
-use crate::place::{It, config};
+use crate::place::{It, config, offer};
 
 async fn setting(it: &It) -> Option<bool> {
     let value = it.store.setting("Presence_broadcast_disabled").await;
@@ -94,4 +94,22 @@ async fn a_workspace_can_switch_telling_off_and_on() {
     it.call("toggleBroadcast", json!([true])).await;
     it.call("newConnection", json!(["v", "s", "n1"])).await;
     assert_eq!(it.told().await["user"]["_id"], "v");
+}
+
+#[tokio::test]
+async fn where_the_workspace_writes_its_settings_itself_it_is_asked_to() {
+    let it = It::start(
+        store::Store::embedded(None).unwrap(),
+        config(Mode::Engine),
+        &[],
+    )
+    .await;
+    prepared(&it).await;
+    let mut asked = offer(&it.bus, "settings", "settings.set", "null");
+    counted(&it, "i1", 201);
+    assert_eq!(
+        asked.recv().await,
+        Some(json!(["Presence_broadcast_disabled", true]))
+    );
+    assert_eq!(setting(&it).await, Some(false), "nobody else wrote it");
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use services::presence::Mode;
 use store::bson::{DateTime, doc};
 
-use crate::place::{It, add_user, config};
+use crate::place::{It, add_user, call, config, offer};
 
 fn internal(id: &str) -> Value {
     json!({ "statusDefault": "busy", "statusSource": "internal", "statusText": "on a call", "statusId": id })
@@ -178,5 +178,42 @@ async fn only_known_statuses_are_taken_and_hiding_only_where_it_is_allowed() {
         let refused = it.refused("setStatus", json!(["u1", "offline"])).await;
         assert_eq!(refused, "error-status-not-allowed");
         assert_eq!(set("away").await, json!(true));
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_presence_chooses_no_status() {
+    for (answer, may) in [("true", false), ("false", true)] {
+        let it = It::start(
+            store::Store::embedded(None).unwrap(),
+            config(Mode::Engine),
+            &["u"],
+        )
+        .await;
+        let mut asked = offer(
+            &it.bus,
+            "status-visibility",
+            "status-visibility.isPresenceDisabledFor",
+            answer,
+        );
+        let set = async || call(&it.bus, "setStatus", json!(["u", "busy"])).await;
+        assert_eq!(set().await, Ok(json!(true)), "not without a licence for it");
+        assert!(asked.try_recv().is_err());
+        let licence = json!([{ "module": "unlimited-presence", "valid": true }]);
+        it.bus.broadcast("license.module", &licence.to_string());
+        // The licence takes its own way.
+        while asked.try_recv().is_err() {
+            let _ = set().await;
+        }
+        let expected = match may {
+            true => Ok(json!(true)),
+            false => Err("error-presence-disabled".to_owned()),
+        };
+        assert_eq!(set().await, expected);
+        assert_eq!(asked.recv().await, Some(json!(["u"])));
+        // Claims of the workspace itself are not asked about.
+        let claim = it.call("setActiveState", json!(["u", internal("c1")]));
+        assert_eq!(claim.await, json!(true));
+        assert!(asked.try_recv().is_err());
     }
 }
