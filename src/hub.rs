@@ -18,10 +18,10 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts one where the role has one. `all` has none: where a hub is needed, Rocket.Chat's own may run beside it, and
-    /// two kinds would double every event.
+    /// Starts one where the role has one. What it does is for the workspace's line, `DISABLE_DB_WATCHERS` and its kin to
+    /// decide: beside others of ours it waits for its turn, beside Rocket.Chat's own it is idle.
     pub(crate) fn start(role: Role, settings: &Settings, bus: &Bus, store: &Store) -> Option<Self> {
-        if role != Role::StreamHub && role != Role::Sandbox {
+        if !matches!(role, Role::StreamHub | Role::All | Role::Sandbox) {
             return None;
         }
         let (health, stop) = (Health::new(), CancellationToken::new());

@@ -11,7 +11,7 @@ use std::{
 };
 
 use backplane::{Bus, Incoming, Server, Service};
-use harness::{Edge, MongoServer, NatsServer, eventually, free_port, http::get};
+use harness::{Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port, http::get};
 use serde_json::Value;
 use store::{
     Collection, MongoConfig, Store, Update,
@@ -172,6 +172,10 @@ impl Place {
 
     /// One that need not become ready.
     fn hub_alone(&self, environment: &[(&str, &str)]) -> Hub {
+        self.role("stream-hub", environment)
+    }
+
+    fn role(&self, role: &str, environment: &[(&str, &str)]) -> Hub {
         let (port, metrics) = (free_port(), free_port());
         let (number, metrics_number, transporter) =
             (port.to_string(), metrics.to_string(), self.nats().url());
@@ -186,7 +190,7 @@ impl Place {
             HEARTBEATS[1],
         ];
         variables.extend(environment);
-        let edge = Edge::start(BINARY, &["stream-hub"], &variables);
+        let edge = Edge::start(BINARY, &[role], &variables);
         let line = edge.wait_for_line("\"started\"");
         let line: Value = serde_json::from_str(&line).expect("logs are JSON");
         let node = line["node"].as_str().expect("a node id").to_owned();
@@ -679,6 +683,53 @@ fn with_watchers_disabled_only_what_the_monolith_leaves_out_is_announced() {
     assert_eq!(heard.payload["diff"]["extraInformation.conns"], 7);
     let events: BTreeSet<_> = place.heard().into_iter().map(|one| one.event).collect();
     assert_eq!(events, BTreeSet::from(["watch.instanceStatus"]));
+}
+
+#[test]
+fn beside_the_originals_hub_ours_is_idle_and_goes_on_when_that_is_gone() {
+    let place = Place::start();
+    let hub = place.hub(&[]);
+    hub.wait_for_state("leader");
+    let transporter = place.nats().url();
+    let environment = [("TRANSPORTER", transporter.as_str())];
+    let flags = ["--node-id", "theirs", "--services", "peer"];
+    let mut theirs = NodeProcess::start("peer.js", &flags, &environment);
+    theirs.ask(&serde_json::json!({ "cmd": "create", "name": "hub" }));
+    hub.wait_for_state("idle");
+    hub.edge
+        .wait_for_line("a stream-hub-service of Rocket.Chat is on the network");
+    place.write(
+        place
+            .store
+            .insert_message(doc! { "_id": "between", "rid": "r" }),
+    );
+    theirs.ask(&serde_json::json!({ "cmd": "stop" }));
+    hub.wait_for_state("leader");
+    // What the other one has told, too: nobody says how far it came.
+    place.wait_for("watch.messages", "between");
+}
+
+#[test]
+fn a_process_with_all_roles_waits_beside_a_hub_and_takes_over_from_it() {
+    let place = Place::start();
+    let mut hub = place.hub(&[]);
+    hub.wait_for_state("leader");
+    let mut all = place.role("all", &[]);
+    all.edge.wait_for_ok(all.port, "/readyz");
+    place.write(
+        place
+            .store
+            .insert_message(doc! { "_id": "first", "rid": "r" }),
+    );
+    assert_eq!(place.wait_for("watch.messages", "first").sender, hub.node);
+    hub.edge.kill9();
+    place.write(
+        place
+            .store
+            .insert_message(doc! { "_id": "second", "rid": "r" }),
+    );
+    assert_eq!(place.wait_for("watch.messages", "second").sender, all.node);
+    assert_eq!(all.metric("ddp_edge_hub_leader"), 1.0);
 }
 
 /// What is sent between two checkpoints at most, and what one batch adds.

@@ -28,7 +28,7 @@ pub(crate) enum Group {
     Authorization,
     /// Whatever runs the presence service on real servers.
     Presence,
-    /// The stream-hub alone.
+    /// Whatever runs the stream-hub on real servers.
     Hub,
     /// The sandbox alone.
     Sandbox,
@@ -46,7 +46,7 @@ impl Group {
             Self::Logins => gateway || role == Role::Accounts,
             Self::Authorization => matches!(role, Role::Authorization | Role::All),
             Self::Presence => matches!(role, Role::Presence | Role::All),
-            Self::Hub => role == Role::StreamHub,
+            Self::Hub => matches!(role, Role::StreamHub | Role::All),
             Self::Sandbox => role == Role::Sandbox,
         }
     }

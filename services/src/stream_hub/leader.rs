@@ -61,7 +61,7 @@ impl Hub<'_> {
                 .as_ref()
                 .is_none_or(|(at, _)| at.elapsed() >= plan::LOOK_EVERY)
             {
-                match plan::look(self.store, &self.config).await {
+                match plan::look(self.bus, self.store, &self.config).await {
                     Ok(plan) => planned = Some((Instant::now(), plan)),
                     Err(error) => {
                         tracing::warn!(%error, "the workspace's version cannot be read");

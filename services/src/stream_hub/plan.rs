@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
+use backplane::{Bus, NodeInfo};
 use store::{Collection, Error, Store};
+
+use super::SERVICE;
 
 /// What the environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(super) enum Idle {
     UnknownLine,
     /// `DBWATCHER_*_COLLECTIONS` leave nothing.
     NothingLeft,
+    /// Rocket.Chat's own stream-hub is on the network.
+    Theirs,
 }
 
 impl fmt::Display for Idle {
@@ -44,6 +49,9 @@ impl fmt::Display for Idle {
             Self::UnknownLine => {
                 "idle until the workspace has written its version, or DISABLE_DB_WATCHERS=no says that its watchers are on"
             }
+            Self::Theirs => {
+                "idle: a stream-hub-service of Rocket.Chat is on the network, and a second hub would double every event; stop it, and this one goes on"
+            }
             Self::NothingLeft => {
                 "idle: DBWATCHER_ONLY_COLLECTIONS or DBWATCHER_EXCLUDE_COLLECTIONS leave no collection"
             }
@@ -51,13 +59,21 @@ impl fmt::Display for Idle {
     }
 }
 
-/// Decides by what the workspace has recorded of itself.
+/// Decides by what the workspace has recorded of itself, and by who else is there.
 ///
 /// # Errors
 /// The database did not answer.
-pub(super) async fn look(store: &Store, config: &Config) -> Result<Plan, Error> {
+pub(super) async fn look(bus: &Bus, store: &Store, config: &Config) -> Result<Plan, Error> {
     let version = store.server_version().await?;
-    Ok(plan(version.as_deref(), config))
+    let plan = plan(version.as_deref(), config);
+    let is_theirs = |node: NodeInfo| {
+        let is_ours = node.client.is_some_and(|client| client.starts_with("rust "));
+        node.available && !is_ours && node.services.iter().any(|name| name == SERVICE)
+    };
+    Ok(match plan {
+        Plan::Watch(_) if bus.nodes().into_iter().any(is_theirs) => Plan::Idle(Idle::Theirs),
+        plan => plan,
+    })
 }
 
 /// Decides for a workspace whose newest recorded version is `version`.

@@ -91,9 +91,9 @@ impl Pump<'_> {
             }
             if planned.elapsed() >= plan::LOOK_EVERY {
                 planned = Instant::now();
-                let wanted = plan::look(self.store, self.config).await?;
+                let wanted = plan::look(self.bus, self.store, self.config).await?;
                 if wanted != Plan::Watch(self.collections.to_vec()) {
-                    return Err(Ended::Given("the workspace has changed its line"));
+                    return Err(Ended::Given("there is something else to do, or nothing"));
                 }
                 // Where settings are not followed, this is how a new value is noticed.
                 facts = Facts::default();
