@@ -227,7 +227,15 @@ fn accounts_gives_the_answers_of_the_contract() {
         (json!(1), 1.0),
         (json!(0.5), 0.5),
         (json!(0), 90.0),
+        (json!(2), 2.0),
+        (json!(-1), 90.0),
+        (json!(2), 2.0),
         (json!("30"), 90.0),
+        (json!(2), 2.0),
+        (json!(null), 90.0),
+        (json!(2), 2.0),
+        // What JSON makes of NaN where EJSON has no word for it.
+        (json!("NaN"), 90.0),
     ] {
         network.monolith.ask(
             &json!({ "cmd": "setSetting", "setting": "Accounts_LoginExpiration", "value": value }),
@@ -378,8 +386,13 @@ fn two_refusals_of_the_licence_end_the_node_in_every_role() {
     network
         .monolith
         .ask(&json!({ "cmd": "license", "valid": false }));
-    // On MongoDB stream-hub offers nothing that the licence could end.
-    for role in ["gateway", "accounts", "authorization", "presence"] {
+    for role in [
+        "gateway",
+        "accounts",
+        "authorization",
+        "presence",
+        "stream-hub",
+    ] {
         let variables = [
             ("LICENSE_CHECK_INTERVAL", "0.1"),
             // With a second service in its process it would not be the only one there is.

@@ -313,6 +313,51 @@ fn every_role_ends_in_time_whichever_server_does_not_answer() {
 }
 
 #[test]
+fn a_database_that_stops_answering_makes_every_role_unready_until_it_is_back() {
+    let (nats, mut mongo) = (
+        harness::NatsServer::start(),
+        harness::MongoServer::start_own(&[]),
+    );
+    let (transporter, url) = (nats.url(), mongo.url("readiness"));
+    let environment = [("TRANSPORTER", &*transporter), ("MONGO_URL", &url)];
+    let _monolith = harness::NodeProcess::start("monolith.js", &["--seed"], &environment);
+    let roles = [
+        "gateway",
+        "accounts",
+        "authorization",
+        "presence",
+        "stream-hub",
+        "all",
+    ];
+    let mut edges: Vec<_> = roles
+        .iter()
+        .map(|role| {
+            let port = harness::free_port();
+            let number = port.to_string();
+            let environment = [("PORT", &*number), environment[0], environment[1]];
+            (Edge::start(BINARY, &[role], &environment), port)
+        })
+        .collect();
+    for (edge, port) in &mut edges {
+        edge.wait_for_ok(*port, "/readyz");
+    }
+    // Frozen it still accepts connections: only an answer that does not come tells.
+    mongo.freeze();
+    for ((_, port), role) in edges.iter().zip(roles) {
+        harness::eventually(role, || {
+            let answer = harness::http::get(*port, "/readyz");
+            let says = answer.body.contains("the store is not reachable");
+            assert_eq!(harness::http::get(*port, "/health").status, 200, "{role}");
+            (answer.status == 503 && says).then_some(())
+        });
+    }
+    mongo.thaw();
+    for (edge, port) in &mut edges {
+        edge.wait_for_ok(*port, "/readyz");
+    }
+}
+
+#[test]
 fn an_unknown_variable_of_our_prefix_is_mentioned() {
     let edge = Edge::start(
         BINARY,
