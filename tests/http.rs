@@ -229,7 +229,8 @@ fn head_is_get_without_a_body() {
     ] {
         let (with, without) = (get(port, path), request(port, "HEAD", path, &[]));
         assert_eq!(without.status, with.status, "{path}");
-        let type_of = |answer: &harness::http::Answer| answer.header("content-type").map(str::to_owned);
+        let type_of =
+            |answer: &harness::http::Answer| answer.header("content-type").map(str::to_owned);
         assert_eq!(type_of(&without), type_of(&with), "{path}");
         assert_eq!(without.body, "", "{path}");
     }

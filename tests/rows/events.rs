@@ -49,6 +49,7 @@ events! { Newest;
     conference_updated: "video-conference.updated" r#"[{"callId":"<call>"}]"# => ["video-conference" "<call>/updated" r#"[]"#];
     typing: "user.activity" r#"[{"isTyping":true,"roomId":"<private>","user":"somebody"}]"# => ["notify-room" "<private>/user-activity" r#"["somebody",["user-typing"]]"#];
     no_more_typing: "user.activity" r#"[{"isTyping":false,"roomId":"<private>","user":"somebody"}]"# => ["notify-room" "<private>/user-activity" r#"["somebody",[]]"#];
+    typing_by_the_old_name: "user.typing" r#"[{"isTyping":true,"roomId":"<private>","user":{"_id":"u","username":"somebody"}}]"# => ["notify-room" "<private>/user-activity" r#"["somebody",["user-typing"]]"#, "notify-room" "<private>/typing" r#"["somebody",true]"#];
     message: "watch.messages" r#"[{"message":{"_id":"m","rid":"<private>","msg":"\"q\" \\ é","ts":{"$date":1700000000123},"u":{"_id":"x"},"n":1.5,"z":null}}]"# => ["room-messages" "<private>" r#"[{"_id":"m","rid":"<private>","msg":"\"q\" \\ é","ts":{"$date":1700000000123},"u":{"_id":"x"},"n":1.5,"z":null}]"#];
     message_of_a_public_room: "watch.messages" r#"[{"message":{"_id":"m","rid":"<public>","msg":"x"}}]"# => ["room-messages" "<public>" r#"[{"_id":"m","rid":"<public>","msg":"x"}]"#];
     message_without_a_room: "watch.messages" r#"[{"message":{"_id":"m","msg":"x"}}]"# => [];

@@ -3,8 +3,10 @@
 //! `scripts/rows` counts them.
 
 mod cast;
+mod coverage;
 mod events;
 mod presence;
+mod profiles;
 mod reads;
 mod special;
 mod subscribing;

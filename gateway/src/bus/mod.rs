@@ -196,13 +196,8 @@ impl Core {
         }
     }
 
-    fn nodes_changed(&self) {
-        let monoliths = self.upstream.monoliths();
-        self.state.relays.borrow_mut().know(monoliths);
-    }
-
     /// Events may have been missed: facts, mirrors, limits and verdicts live on them.
-    fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.state.known.forget_all();
         self.everybody_changed();
         self.wake.refill.notify_one();

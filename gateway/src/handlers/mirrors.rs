@@ -25,6 +25,15 @@ pub(crate) async fn run(core: Rc<Core>) {
 }
 
 impl Core {
+    /// Nodes have come, gone or changed. Another monolith may have other records than the one that was asked.
+    pub(crate) fn nodes_changed(&self) {
+        let monoliths = self.upstream.monoliths();
+        let is_any = !monoliths.is_empty();
+        if self.state.relays.borrow_mut().know(monoliths) && is_any {
+            self.wake.refill.notify_one();
+        }
+    }
+
     /// Asks for the whole of one mirror and publishes what is new; whether there was an answer.
     async fn fill(&self, source: &'static Source) -> bool {
         let before = self.state.mirrors.borrow().moved;

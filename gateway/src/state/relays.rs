@@ -34,14 +34,16 @@ impl Relays {
         }
     }
 
-    /// These are the monoliths now.
-    pub(crate) fn know(&mut self, monoliths: Vec<Arc<str>>) {
+    /// These are the monoliths now; whether they were others before.
+    pub(crate) fn know(&mut self, monoliths: Vec<Arc<str>>) -> bool {
         let before = std::mem::take(&mut self.monoliths);
         let kept = |node: Arc<str>| {
             let shown = before.get(&node).copied().flatten();
             (node, shown)
         };
         self.monoliths = monoliths.into_iter().map(kept).collect();
+        let are_same = |node| before.contains_key(node);
+        before.len() != self.monoliths.len() || !self.monoliths.keys().all(are_same)
     }
 
     /// Reads a relay of this node; `None` for our own and for what makes no sense.

@@ -157,6 +157,12 @@ pub(crate) static EVENTS: &[Event] = &[
         say(NotifyRoom, "<0.roomId>/user-activity", r#"[<0.user>,["user-typing"]]"#).is("0.isTyping", "true"),
         say(NotifyRoom, "<0.roomId>/user-activity", "[<0.user>,[]]").not("0.isTyping", "true"),
     ]),
+    // The old name; the user is an object there, and clients of that time follow `typing`.
+    on("user.typing").publish(&[
+        say(NotifyRoom, "<0.roomId>/user-activity", r#"[<0.user.username>,["user-typing"]]"#).is("0.isTyping", "true"),
+        say(NotifyRoom, "<0.roomId>/user-activity", "[<0.user.username>,[]]").not("0.isTyping", "true"),
+        say(NotifyRoom, "<0.roomId>/typing", "[<0.user.username>,<0.isTyping>]"),
+    ]),
     on("watch.messages").first(&[MyMessages]).publish(&[say(RoomMessages, "<0.message.rid>", "[<0.message>]")]),
     // Until 7.x.
     on("otrMessage").publish(&[say(RoomMessages, "<0.roomId>", "[<0.message>,<0.user>,<0.room>]")]),

@@ -23,6 +23,8 @@ pub(crate) struct World {
     /// Resume tokens and whose they are; the hash is the token itself.
     pub(crate) tokens: HashMap<String, String>,
     pub(crate) settings: HashMap<String, bool>,
+    /// How many of them were read.
+    pub(crate) settings_read: std::cell::Cell<u32>,
     pub(crate) version: Option<String>,
     /// How many documents each read of them was for.
     pub(crate) documents_read: RefCell<Vec<usize>>,
@@ -116,6 +118,7 @@ impl World {
     }
 
     pub(crate) fn setting(&self, id: &str) -> Option<Bson> {
+        self.settings_read.set(self.settings_read.get() + 1);
         self.settings.get(id).map(|on| Bson::Boolean(*on))
     }
 

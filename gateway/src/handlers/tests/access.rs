@@ -303,3 +303,49 @@ async fn a_team_that_turned_private_is_doubted_by_who_comes_next() {
     stage.pass(3 * SECOND).await;
     assert!(!stage.is_live(sub));
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn of_a_room_with_attributes_only_its_id_is_passed_on() {
+    let mut world = world();
+    world.rooms.get_mut("p").unwrap().has_abac = true;
+    let mut stage = Stage::new(1, world);
+    let place = bob(&mut stage).await;
+    for (stream, event) in [
+        ("room-messages", "p"),
+        ("notify-room", "p/deleteMessage"),
+        ("room-data", "p"),
+    ] {
+        let params = format!(r#"["{event}",false]"#);
+        let (number, _) = stage.subscribe(place, &format!("stream-{stream}"), &params);
+        stage.pass(SECOND).await;
+        assert_eq!(
+            stage.answered(place, number),
+            Some(&Answered::Ready),
+            "{stream}"
+        );
+    }
+    let called = stage.script.called.borrow();
+    let asked = called
+        .iter()
+        .filter(|(action, _)| action.starts_with("authorization."));
+    for (action, params) in asked {
+        assert_eq!(action, "authorization.canAccessRoomId");
+        assert_eq!(params, r#"["p","bob"]"#);
+    }
+}
+
+/// Everything is asked again when it may have been missed, limits too.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn the_limits_of_the_workspace_are_read_again_after_a_gap() {
+    let mut stage = Stage::new(1, world());
+    tokio::task::spawn_local(crate::handlers::settings::keep_limits(stage.core.clone()));
+    stage.pass(SECOND).await;
+    let read = |stage: &Stage| stage.script.world.borrow().settings_read.get();
+    let before = read(&stage);
+    assert!(before > 0);
+    stage.pass(SECOND).await;
+    assert_eq!(read(&stage), before);
+    stage.core.forget();
+    stage.pass(SECOND).await;
+    assert_eq!(read(&stage), 2 * before);
+}

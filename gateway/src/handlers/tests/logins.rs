@@ -86,3 +86,31 @@ async fn an_honest_login_does_not_wait_behind_made_up_tokens_of_another_address(
         stage.answered(bob, login)
     );
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_login_waits_for_somebody_who_judges_it_but_not_for_ever() {
+    let world = World {
+        tokens: [("t".to_owned(), "bob".to_owned())].into(),
+        ..World::default()
+    };
+    let mut stage = Stage::new(1, world);
+    stage.script.missing.borrow_mut().insert("accounts.login");
+    let (patient, late) = (stage.open(), stage.open());
+    let login = stage.log_in(patient, "t");
+    stage.pass(Duration::from_secs(9)).await;
+    assert_eq!(stage.answered(patient, login), None);
+    stage.script.missing.borrow_mut().clear();
+    stage.core.wake.offers.notify_waiters();
+    stage.pass(Duration::from_secs(1)).await;
+    let answer = stage.answered(patient, login);
+    assert!(
+        matches!(answer, Some(Answered::Result(Ok(_)))),
+        "{answer:?}"
+    );
+    stage.script.missing.borrow_mut().insert("accounts.login");
+    stage.log_in(late, "t");
+    stage.pass(Duration::from_secs(9)).await;
+    assert!(!stage.clients[&late].closed);
+    stage.pass(Duration::from_secs(2)).await;
+    assert!(stage.clients[&late].closed, "it is asked to try again");
+}

@@ -6,6 +6,7 @@ mod conferences;
 mod guests;
 mod lines;
 mod logins;
+mod mirrors;
 mod model;
 mod my_messages;
 mod owned;

@@ -82,3 +82,35 @@ async fn two_password_logins_at_once_are_two_questions() {
         .filter(|(action, _)| action == "accounts.login");
     assert_eq!(logins.count(), 2);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_sign_of_life_is_passed_on_where_presence_wants_to_hear_of_it() {
+    const UPDATE: &str = "presence.updateConnection";
+    for is_offered in [true, false] {
+        let world = World {
+            tokens: [("t".to_owned(), "bob".to_owned())].into(),
+            ..World::default()
+        };
+        let mut stage = Stage::new(1, world);
+        if !is_offered {
+            stage.script.missing.borrow_mut().insert(UPDATE);
+        }
+        let place = stage.open();
+        let (_, anonymous) = stage.ticket(place);
+        stage.core.activity(&anonymous);
+        stage.log_in(place, "t");
+        stage.pass(SECOND).await;
+        let (_, caller) = stage.ticket(place);
+        stage.core.activity(&caller);
+        stage.pass(SECOND).await;
+        let called = stage.script.called.borrow();
+        let updates: Vec<_> = called
+            .iter()
+            .filter(|(action, _)| action == UPDATE)
+            .collect();
+        assert_eq!(updates.len(), usize::from(is_offered));
+        if let [(_, params)] = &updates[..] {
+            assert_eq!(params, r#"["bob","c1"]"#);
+        }
+    }
+}

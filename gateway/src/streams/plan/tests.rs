@@ -32,6 +32,7 @@ const CASES: &[Case] = &[
     Case("video-conference.updated", r#"[{"callId":"c1"}]"#, &[(Stream::VideoConference, "c1/updated", "[]")]),
     Case("user.activity", r#"[{"user":"bob","isTyping":true,"roomId":"r1"}]"#, &[(Stream::NotifyRoom, "r1/user-activity", r#"["bob",["user-typing"]]"#)]),
     Case("user.activity", r#"[{"user":"bob","isTyping":false,"roomId":"r1"}]"#, &[(Stream::NotifyRoom, "r1/user-activity", r#"["bob",[]]"#)]),
+    Case("user.typing", r#"[{"user":{"_id":"u","username":"bob"},"isTyping":false,"roomId":"r1"}]"#, &[(Stream::NotifyRoom, "r1/user-activity", r#"["bob",[]]"#), (Stream::NotifyRoom, "r1/typing", r#"["bob",false]"#)]),
     Case("watch.messages", r#"[{"message":{"_id":"m","rid":"r1","ts":{"$date":1}}}]"#, &[(Stream::RoomMessages, "r1", r#"[{"_id":"m","rid":"r1","ts":{"$date":1}}]"#)]),
     Case("watch.messages", r#"[{"message":{"_id":"m"}}]"#, &[]),
     Case("otrMessage", r#"[{"roomId":"r1","message":{"_id":"m"},"user":{"_id":"u"},"room":{"_id":"r1"}}]"#, &[(Stream::RoomMessages, "r1", r#"[{"_id":"m"},{"_id":"u"},{"_id":"r1"}]"#)]),
@@ -109,6 +110,40 @@ fn every_publication_has_a_case() {
             assert!(covered, "{}", event.name);
         }
     }
+}
+
+/// What backplane.md 9.1 to 9.4 and 9.6 give the service to hear, and streams.md 12 besides.
+#[rustfmt::skip]
+const HEARD: &[&str] = &[
+    "stream", "watch.messages", "watch.rooms", "watch.subscriptions", "watch.users", "watch.settings", "watch.roles",
+    "permission.changed", "watch.inquiries", "watch.livechatDepartmentAgents", "watch.loginServiceConfiguration",
+    "watch.integrationHistory", "watch.priorities", "presence.status", "presence.invalidateVisibility", "user.forceLogout",
+    "meteor.clientVersionUpdated", "license.sync", "license.actions", "abac.config.changed", "notify.desktop",
+    "notify.uiInteraction", "notify.updateInvites", "notify.ephemeralMessage", "notify.webdav", "notify.e2e.keyRequest",
+    "notify.deleteMessage", "notify.deleteMessageBulk", "notify.deleteCustomSound", "notify.updateCustomSound",
+    "notify.calendar", "notify.messagesRead", "notify.importedMessages", "emoji.deleteCustom", "emoji.updateCustom",
+    "room.avatarUpdate", "user.avatarUpdate", "user.deleted", "user.nameChanged", "user.roleUpdate",
+    "user.updateCustomStatus", "user.deleteCustomStatus", "user.activity", "user.typing", "user.video-conference",
+    "user.media-signal", "room.video-conference", "video-conference.updated", "banner.new", "banner.enabled",
+    "banner.disabled", "banner.user", "omnichannel.room", "connector.statuschanged", "call.callerhangup", "voip.events",
+    "apps.added", "apps.removed", "apps.updated", "apps.statusUpdate", "apps.settingUpdated", "command.added",
+    "command.disabled", "command.updated", "command.removed", "actions.changed", "otrMessage", "otrAckUpdate",
+];
+
+/// What the original does not hear there: access and logins rest on it here.
+const HEARD_BESIDES: &[&str] = &[
+    "license.module",
+    "authorization.guestPermissions",
+    "accounts.logout",
+];
+
+#[test]
+fn what_is_announced_is_what_the_contract_lists_and_what_access_rests_on() {
+    let mut expected = [HEARD, HEARD_BESIDES].concat();
+    let mut found: Vec<_> = announced().collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 #[test]
