@@ -67,7 +67,18 @@ pub(crate) fn describe() {
         "ddp_edge_gaps_total",
         "Times something may have been missed, by cause"
     );
-    describe_counter!("ddp_edge_resyncs_total", "Resyncs begun, by reach");
+    describe_counter!(
+        "ddp_edge_resyncs_total",
+        "Resyncs begun, by reach and cause"
+    );
+    describe_gauge!(
+        "ddp_edge_resync_state",
+        "1 while a resync of everybody is running, or waits behind the one before"
+    );
+    describe_counter!(
+        "ddp_edge_hub_dropped_total",
+        "Events of stream-hubs that were heard before, or came from one that was replaced"
+    );
     describe_counter!(
         "ddp_edge_hold_overflow_total",
         "Events that found a full hold queue"
@@ -92,6 +103,14 @@ pub(crate) fn describe() {
     describe_gauge!(
         "ddp_edge_work_running",
         "Clients for which a call or a judgement runs"
+    );
+    describe_gauge!(
+        "ddp_edge_presence_resting",
+        "Clients of whom presence could not be told and is told again"
+    );
+    describe_counter!(
+        "ddp_edge_presence_given_up_total",
+        "Words about clients that presence has never heard"
     );
     describe_counter!(
         "ddp_edge_verdicts_total",
@@ -231,8 +250,20 @@ pub(crate) fn gap(cause: &'static str) {
 }
 
 /// A resync begins.
-pub(crate) fn resync(scope: &'static str) {
-    counter!("ddp_edge_resyncs_total", "scope" => scope).increment(1);
+pub(crate) fn resync(scope: &'static str, cause: &'static str) {
+    counter!("ddp_edge_resyncs_total", "scope" => scope, "cause" => cause).increment(1);
+}
+
+/// Whether a resync of everybody runs, and whether one waits.
+pub(crate) fn resync_state(running: bool, waiting: bool) {
+    for (state, is_so) in [("running", running), ("waiting", waiting)] {
+        gauge!("ddp_edge_resync_state", "state" => state).set(f64::from(u8::from(is_so)));
+    }
+}
+
+/// An event of a stream-hub was not handled.
+pub(crate) fn hub_dropped(reason: &'static str) {
+    counter!("ddp_edge_hub_dropped_total", "reason" => reason).increment(1);
 }
 
 /// A hold queue was full.
@@ -289,6 +320,16 @@ pub(crate) fn rejudge(count: usize) {
 /// Clients for which a call or a judgement runs.
 pub(crate) fn work(count: usize) {
     gauge!("ddp_edge_work_running").set(count as f64);
+}
+
+/// Clients of whom presence is told again.
+pub(crate) fn presence_resting(count: usize) {
+    gauge!("ddp_edge_presence_resting").set(count as f64);
+}
+
+/// Presence will not hear of something.
+pub(crate) fn presence_given_up() {
+    counter!("ddp_edge_presence_given_up_total").increment(1);
 }
 
 /// A login was answered.

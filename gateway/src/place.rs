@@ -3,7 +3,7 @@
 use protocol::session::SubKey;
 
 /// One client, for as long as it lives: slots are reused, so a slot alone is not enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     pub(crate) shard: u16,
     pub(crate) slot: u32,

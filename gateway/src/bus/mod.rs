@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     handlers::{
         core::{Core, now},
-        instance, line, login, mirrors, rejudge, resync, scopes, settings, sweep,
+        instance, line, login, mirrors, presence, rejudge, resync, scopes, settings, sweep,
     },
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -107,10 +107,12 @@ async fn drive(parts: Parts) {
     until_shutdown(line::run(core.clone()).boxed_local());
     until_shutdown(scopes::run(core.clone()).boxed_local());
     until_shutdown(login::let_in(core.clone()).boxed_local());
+    until_shutdown(presence::tell_again(core.clone()).boxed_local());
     until_shutdown(rejudge::run(core.clone()).boxed_local());
     until_shutdown(sweep::run(core.clone()).boxed_local());
     until_shutdown(resync::run(core.clone()).boxed_local());
     until_shutdown(instance::run(core.clone()).boxed_local());
+    until_shutdown(instance::listen_to_store(core.clone()).boxed_local());
     until_shutdown(instance::measure(core.clone()).boxed_local());
     until_shutdown(settings::keep_limits(core.clone()).boxed_local());
     until_shutdown(watch(core.clone(), bus.clone()).boxed_local());
@@ -194,16 +196,6 @@ impl Core {
                 self.wake.gap.notify_one();
             }
         }
-    }
-
-    /// Events may have been missed: facts, mirrors, limits and verdicts live on them.
-    pub(crate) fn forget(&self) {
-        self.state.known.forget_all();
-        self.everybody_changed();
-        self.wake.refill.notify_one();
-        self.wake.limits.notify_one();
-        self.state.scopes.borrow_mut().touch_all();
-        self.wake.scopes.notify_one();
     }
 
     fn call_of_shard(self: &Rc<Self>, call: ToBus) {

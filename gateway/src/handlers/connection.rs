@@ -109,7 +109,7 @@ impl Core {
             let added = protocol::ddp::encode::added("users", &user.id, &fields);
             let messages = vec![added];
             let documents = ToShard::Documents { place, messages };
-            self.state.post.borrow_mut().post(place.shard, documents);
+            self.with_post(|post| post.post(place.shard, documents));
         }
         let guest = self.guest_token(caller);
         let args = login(&caller.connection, user, guest.as_deref());

@@ -15,10 +15,11 @@ use crate::{
     readiness::Readiness,
     state::{
         State,
-        gaps::Scope,
+        gaps::{MAILBOX, Scope},
         grants::{GrantId, GroundRef, Stamp},
         known::Asked,
         logins::Verdict,
+        post::Post,
         scopes,
     },
     streams::{plan::Plans, scope::Hidden},
@@ -72,6 +73,8 @@ pub(crate) struct Wake {
     pub(crate) scopes: Notify,
     /// A login waits for its turn.
     pub(crate) login: Notify,
+    /// A lane of presence rests.
+    pub(crate) resting: Notify,
     /// Another node offers something.
     pub(crate) offers: Notify,
 }
@@ -114,23 +117,36 @@ impl Core {
 
     /// Sends one message to the shard of a call.
     pub(crate) fn post(&self, ticket: Ticket, message: ToShard) {
-        self.state
-            .post
-            .borrow_mut()
-            .post(ticket.place.shard, message);
+        self.with_post(|post| post.post(ticket.place.shard, message));
+    }
+
+    /// Posts something. A mailbox that refused a batch meanwhile is a gap at once: nobody may come by to flush for long.
+    pub(crate) fn with_post<T>(&self, say: impl FnOnce(&mut Post) -> T) -> T {
+        let (said, overflowed) = {
+            let mut post = self.state.post.borrow_mut();
+            (say(&mut post), post.take_overflowed())
+        };
+        if overflowed != 0 {
+            metrics::gap(MAILBOX);
+            self.state.gaps.borrow_mut().note_shards(overflowed);
+            self.wake.gap.notify_one();
+        }
+        said
     }
 
     /// Notes that something may have been missed since then.
     pub(crate) fn gap(&self, cause: &'static str, scope: Scope, since: Instant) {
         metrics::gap(cause);
-        self.state.gaps.borrow_mut().note(scope, since, now());
+        let mut gaps = self.state.gaps.borrow_mut();
+        gaps.note(cause, scope, since, now());
         self.wake.gap.notify_one();
     }
 
     /// Notes that the bus was away since then, or that we stood still.
     pub(crate) fn outage(&self, cause: &'static str, since: Instant) {
         metrics::gap(cause);
-        self.state.gaps.borrow_mut().note_outage(since, now());
+        let mut gaps = self.state.gaps.borrow_mut();
+        gaps.note_outage(cause, since, now());
         self.wake.gap.notify_one();
     }
 
@@ -150,16 +166,7 @@ impl Core {
 
     /// Passes the batch of publications on.
     pub(crate) fn flush(&self) {
-        let overflowed = {
-            let mut post = self.state.post.borrow_mut();
-            post.flush();
-            post.take_overflowed()
-        };
-        if overflowed != 0 {
-            metrics::gap("mailbox");
-            self.state.gaps.borrow_mut().note_shards(overflowed);
-            self.wake.gap.notify_one();
-        }
+        self.with_post(Post::flush);
     }
 }
 

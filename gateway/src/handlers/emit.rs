@@ -45,7 +45,7 @@ impl Core {
         let to = To::Topic(topic.to_owned());
         let mut publication = Publication::new(to, Body::Args(args()), class, received);
         publication.exclude = exclude;
-        self.state.post.borrow_mut().publish(shards, publication);
+        self.with_post(|post| post.publish(shards, publication));
     }
 
     /// Publishes a record's message to everybody who has subscribed its publication.
@@ -53,10 +53,8 @@ impl Core {
         let topic = Topic::new(stream, "");
         let body = Body::Message(message.into());
         let publication = Publication::new(To::Topic(topic), body, Class::Data, received);
-        let mut post = self.state.post.borrow_mut();
         // Whoever has just been answered is no interest yet, and no other word would mend what he misses.
-        let everybody = post.all();
-        post.publish(everybody, publication);
+        self.with_post(|post| post.publish(post.all(), publication));
     }
 
     /// Publishes an event to each of these, with the same arguments.
@@ -82,7 +80,7 @@ impl Core {
         if shards != 0 {
             let to = To::Users { users, event };
             let publication = Publication::new(to, Body::Args(args), Class::Data, received);
-            self.state.post.borrow_mut().publish(shards, publication);
+            self.with_post(|post| post.publish(shards, publication));
         }
     }
 }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use backplane::Event;
+use bytestring::ByteString;
 use protocol::ddp::ejson;
 
 use super::core::Core;
 use crate::streams::{
-    ephemeral, events::Reaction, inquiry::Inquiry, presence_status::PresenceStatus, table::Stream,
-    topic::TopicRef,
+    ephemeral, events::Reaction, inquiry::Inquiry, plan::Plan, presence_status::PresenceStatus,
+    table::Stream, topic::TopicRef,
 };
 
 impl Core {
@@ -24,11 +25,27 @@ impl Core {
         let Ok(args) = std::str::from_utf8(&event.args) else {
             return;
         };
+        if !self.is_news(&event) {
+            return;
+        }
+        if plan.first.contains(&Reaction::Room) && self.must_wait(args) {
+            return self.let_wait(event);
+        }
+        self.apply(plan, args, &event);
+    }
+
+    /// Takes an event that has waited for its turn.
+    pub(crate) fn event_in_turn(self: &Rc<Self>, event: &Event) {
+        if let (Some(plan), Ok(args)) =
+            (self.plans.get(event.name), std::str::from_utf8(&event.args))
+        {
+            self.apply(plan, args, event);
+        }
+    }
+
+    fn apply(self: &Rc<Self>, plan: &Plan, args: &str, event: &Event) {
         for reaction in plan.first {
-            if *reaction == Reaction::Room && self.must_wait(args) {
-                return self.let_wait(event);
-            }
-            self.react(*reaction, args, &event);
+            self.react(*reaction, args, event);
         }
         let mut key = self.key.borrow_mut();
         plan.say(args, &mut key, |topic, template| {
@@ -36,15 +53,14 @@ impl Core {
         });
         drop(key);
         for reaction in plan.last {
-            self.react(*reaction, args, &event);
+            self.react(*reaction, args, event);
         }
     }
 
     fn react(self: &Rc<Self>, reaction: Reaction, args: &str, event: &Event) {
         let received = event.received;
         match reaction {
-            Reaction::Membership => self.membership_changed(args),
-            Reaction::Rooms => self.rooms_changed(args, received),
+            Reaction::Membership => self.membership_changed(args, received),
             Reaction::Room => self.room_changed(args, received),
             Reaction::User => self.user_changed(args),
             Reaction::UserGone => self.user_gone(args),
@@ -70,28 +86,47 @@ impl Core {
 
     /// `stream`: what another process emits on a stream.
     fn relayed(&self, args: &str, event: &Event) {
-        let relayed = self.state.relays.borrow_mut().read(&event.sender, args);
-        if let Some(relayed) = relayed
+        let mut relays = self.state.relays.borrow_mut();
+        if let Some(relayed) = relays.read(&event.sender, args)
             && let Some(stream) = Stream::named(&relayed.stream)
         {
             let topic = TopicRef {
                 stream,
                 event: &relayed.event,
             };
-            self.emit(topic, || relayed.args.as_str().into(), event.received);
+            self.emit(topic, || (*relayed.args).into(), event.received);
         }
+    }
+
+    /// Publishes under an event name that is put together from its parts in scratch.
+    fn emit_under(
+        &self,
+        stream: Stream,
+        event: &[&str],
+        args: impl FnOnce() -> ByteString,
+        received: Instant,
+    ) {
+        let mut key = self.key.borrow_mut();
+        key.clear();
+        event.iter().for_each(|part| key.push_str(part));
+        let topic = TopicRef {
+            stream,
+            event: &key,
+        };
+        self.emit(topic, args, received);
     }
 
     fn publish_status(self: &Rc<Self>, args: &str, received: Instant) {
         let Some(status) = PresenceStatus::parse(args) else {
             return;
         };
-        let event = format!("{}/userData", status.id);
-        let data = TopicRef {
-            stream: Stream::NotifyUser,
-            event: &event,
-        };
-        self.emit(data, || status.data().into(), received);
+        let data = || status.data().into();
+        self.emit_under(
+            Stream::NotifyUser,
+            &[&status.id, "/userData"],
+            data,
+            received,
+        );
         let everybody = TopicRef {
             stream: Stream::NotifyLogged,
             event: "user-status",
@@ -108,27 +143,23 @@ impl Core {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_millis());
         if let Some(user) = ephemeral::user(args)
-            && let Some(message) = ephemeral::message(args, now)
+            && let Some(message) = ephemeral::Message::parse(args)
         {
-            let event = format!("{user}/message");
-            let topic = TopicRef {
-                stream: Stream::NotifyUser,
-                event: &event,
-            };
-            self.emit(topic, || message.into(), received);
+            let message = || message.args(now).into();
+            self.emit_under(Stream::NotifyUser, &[&user, "/message"], message, received);
         }
     }
 
     fn publish_inquiry(&self, args: &str, received: Instant) {
-        let Some(inquiry) = Inquiry::parse(args) else {
-            return;
-        };
-        for said in inquiry.says(self.state.line.get()) {
-            let topic = TopicRef {
-                stream: Stream::LivechatInquiryQueue,
-                event: &said.event,
-            };
-            self.emit(topic, || said.args.into(), received);
+        if let Some(inquiry) = Inquiry::parse(args) {
+            inquiry.say(self.state.line.get(), |event, args| {
+                self.emit_under(
+                    Stream::LivechatInquiryQueue,
+                    event,
+                    || args().into(),
+                    received,
+                );
+            });
         }
     }
 
@@ -136,12 +167,8 @@ impl Core {
     fn publish_imported(&self, args: &str, received: Instant) {
         let rooms = ejson::at(args, 0, &["roomIds"]).unwrap_or("");
         for room in ejson::elements(rooms).filter_map(ejson::string) {
-            let event = format!("{room}/messagesImported");
-            let topic = TopicRef {
-                stream: Stream::NotifyRoom,
-                event: &event,
-            };
-            self.emit(topic, || "[null]".into(), received);
+            let event = [&*room, "/messagesImported"];
+            self.emit_under(Stream::NotifyRoom, &event, || "[null]".into(), received);
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::{metrics, upstream::Unknown};
 /// The number of connections is written with every third update at most.
 const COUNT_EVERY: u32 = 3;
 
+/// Pause between two questions whether the store is there, and the wait for an answer before it is asked again.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PING_MAX: Duration = Duration::from_secs(2);
+
 /// Interval in which sizes are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,12 +53,22 @@ fn take_changed(core: &Core) -> bool {
     std::mem::take(&mut core.state.instance.borrow_mut().changed)
 }
 
+/// Asks the store whether it is there: readiness must see it go although nobody asks it anything.
+pub(crate) async fn listen_to_store(core: Rc<Core>) {
+    loop {
+        // What it says is noted where it is asked.
+        let _ = tokio::time::timeout(PING_MAX, core.upstream.ping()).await;
+        tokio::time::sleep(PING_EVERY).await;
+    }
+}
+
 /// Says how much the bus thread holds.
 pub(crate) async fn measure(core: Rc<Core>) {
     loop {
         metrics::grants(core.state.grants.borrow().len());
         metrics::rejudge(core.state.rejudge.borrow().len());
         metrics::work(core.work.len());
+        metrics::presence_resting(core.state.lanes.borrow().resting());
         tokio::time::sleep(MEASURE_EVERY).await;
     }
 }

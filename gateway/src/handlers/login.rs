@@ -16,7 +16,7 @@ use crate::{
     admission,
     link::{Caller, Effect, User},
     metrics,
-    state::logins::{Accepted, Verdict, WAIT_MAX},
+    state::logins::{Accepted, UnderWay, Verdict, WAIT_MAX},
     turns::Turn,
 };
 
@@ -45,7 +45,7 @@ pub(super) async fn login(
 ) -> (Result<Option<Bytes>, ddp::Error>, Effect) {
     let started = now();
     // Until the login is entered: what is heard of its user meanwhile may end it.
-    let _under_way = UnderWay::begin(core);
+    let under_way = Entered::begin(core);
     let passwords = core.config.password_login;
     let verdict = match request(params, passwords) {
         Some(request) => core.judge_login(caller, request).await,
@@ -63,8 +63,8 @@ pub(super) async fn login(
             // Of a client that is gone the answer is dropped.
             core.logged_in(caller, &accepted.user);
             let id = &accepted.user.id;
-            if core.state.logins.borrow().was_heard_of(id) {
-                core.look_again(id.clone());
+            if core.state.logins.borrow().was_heard_of(under_way.login, id) {
+                core.look_again(id);
             }
             let outcome = Ok(Some(accepted.result.clone()));
             let then = Effect::LoggedIn(accepted.user.clone());
@@ -89,7 +89,7 @@ impl Core {
             metrics::refused("login_rate");
             return Verdict::Unknown;
         }
-        self.wait_for_offer(ACTION, SERVICE_WITHIN).await;
+        let _ = tokio::time::timeout(SERVICE_WITHIN, self.until_offered(ACTION)).await;
         match request {
             Request::Resume(params) => {
                 let core = self.clone();
@@ -126,20 +126,17 @@ impl Core {
         }
     }
 
-    /// Waits until somebody offers this action, but not for ever.
-    async fn wait_for_offer(&self, action: &str, within: Duration) {
-        let offered = async {
-            loop {
-                let mut news = std::pin::pin!(self.wake.offers.notified());
-                // Also what is said between the question and the wait is heard.
-                news.as_mut().enable();
-                if self.upstream.offers(action) {
-                    return;
-                }
-                news.await;
+    /// Waits until somebody offers this action.
+    pub(crate) async fn until_offered(&self, action: &str) {
+        loop {
+            let mut news = std::pin::pin!(self.wake.offers.notified());
+            // Also what is said between the question and the wait is heard.
+            news.as_mut().enable();
+            if self.upstream.offers(action) {
+                return;
             }
-        };
-        let _ = tokio::time::timeout(within, offered).await;
+            news.await;
+        }
     }
 
     async fn ask_accounts(&self, params: &str) -> Verdict {
@@ -171,18 +168,21 @@ pub(crate) async fn let_in(core: Rc<Core>) {
 }
 
 /// A login; over when dropped.
-struct UnderWay<'a>(&'a Core);
+struct Entered<'a> {
+    core: &'a Core,
+    login: UnderWay,
+}
 
-impl<'a> UnderWay<'a> {
+impl<'a> Entered<'a> {
     fn begin(core: &'a Core) -> Self {
-        core.state.logins.borrow_mut().begin();
-        Self(core)
+        let login = core.state.logins.borrow_mut().begin();
+        Self { core, login }
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.state.logins.borrow_mut().end();
+        self.core.state.logins.borrow_mut().end(self.login);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A member is an entry **without** `status`: who is only invited, or banned, is none, whatever comes next.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{borrow::Cow, rc::Rc, sync::Arc, time::Instant};
 
 use protocol::ddp::ejson;
 
@@ -10,14 +10,18 @@ use super::core::Core;
 use crate::{
     metrics,
     publication::UserEvent,
-    state::{gaps::Scope, grants::GroundRef},
+    state::{gaps::Scope, grants::GroundRef, joins::Joined},
     streams::request::ROOMS_CHANGED,
+    upstream::Unknown,
 };
 
+/// Users who have missed a room's document each by himself; where more have, everybody who follows the room reads again.
+const SCOPES_ALONE_MAX: usize = 64;
+
 /// An entry of a user in a room, as an event tells of it.
-struct Membership {
-    user: Arc<str>,
-    room: Arc<str>,
+struct Membership<'a> {
+    user: Cow<'a, str>,
+    room: Cow<'a, str>,
     change: Change,
 }
 
@@ -29,8 +33,8 @@ enum Change {
     Updated,
 }
 
-impl Membership {
-    fn parse(args: &str) -> Result<Self, Change> {
+impl<'a> Membership<'a> {
+    fn parse(args: &'a str) -> Result<Self, Change> {
         let text = |path: &[&str]| ejson::at(args, 0, path).and_then(ejson::string);
         let status = ejson::at(args, 0, &["subscription", "status"]);
         let is_member = status.is_none_or(|status| status == "null");
@@ -44,27 +48,30 @@ impl Membership {
             text(&["subscription", "u", "_id"]),
             text(&["subscription", "rid"]),
         ) {
-            (Some(user), Some(room)) => Ok(Self {
-                user: Arc::from(&*user),
-                room: Arc::from(&*room),
-                change,
-            }),
+            (Some(user), Some(room)) => Ok(Self { user, room, change }),
             _ => Err(change),
         }
     }
 }
 
 impl Core {
-    /// What it changes about access.
-    pub(crate) fn membership_changed(&self, args: &str) {
-        let membership = match Membership::parse(args) {
-            Ok(membership) => membership,
+    /// `watch.subscriptions`.
+    pub(crate) fn membership_changed(self: &Rc<Self>, args: &str, received: Instant) {
+        match Membership::parse(args) {
+            Ok(membership) => {
+                self.judge_member(&membership);
+                self.follow_member(&membership, received);
+            }
             // Old senders do not say whose and where: everybody is judged again.
-            Err(Change::Left) => return self.everybody_changed(),
-            Err(_) => return,
-        };
-        let Membership { user, room, change } = membership;
-        let ground = GroundRef::User(&user);
+            Err(Change::Left) => self.everybody_changed(),
+            Err(_) => {}
+        }
+    }
+
+    /// What it changes about access.
+    fn judge_member(&self, membership: &Membership<'_>) {
+        let (room, change) = (&*membership.room, membership.change);
+        let ground = GroundRef::User(&membership.user);
         let dependents = match change {
             // It follows every message: nothing that others might have to hear yet.
             Change::Updated => self.state.grants.borrow().dependents(ground),
@@ -76,7 +83,7 @@ impl Core {
             let Some(question) = grants.question(id) else {
                 continue;
             };
-            let is_here = question.room() == Some(&room);
+            let is_here = question.room().is_some_and(|asked| **asked == *room);
             match change {
                 Change::Left if is_here => lost.extend(grants.revoke(id)),
                 // Access to a discussion may rest on its parent, and access to a room of a team on the team.
@@ -97,59 +104,78 @@ impl Core {
                 people.end(*sub);
             }
             drop(people);
-            self.state.post.borrow_mut().revoke(&lost, true);
+            self.with_post(|post| post.revoke(&lost, true));
         }
     }
 
     /// What it changes for those who follow the user's rooms: the index, and the room's document for who has joined.
-    pub(crate) fn rooms_changed(self: &Rc<Self>, args: &str, received: Instant) {
-        let Ok(Membership { user, room, change }) = Membership::parse(args) else {
-            return;
-        };
+    fn follow_member(self: &Rc<Self>, membership: &Membership<'_>, received: Instant) {
+        let (user, room, change) = (&*membership.user, &*membership.room, membership.change);
         {
             let index = &mut self.state.my_messages.borrow_mut().rooms;
             match change {
-                Change::Left => index.left(&user, &room),
-                Change::Joined | Change::Updated => index.joined(&user, &room),
+                Change::Left => index.left(user, room),
+                Change::Joined | Change::Updated => index.joined(user, room),
             }
         }
         let mut rooms = self.state.rooms.borrow_mut();
-        if !rooms.is_followed_by(&user) {
+        if !rooms.is_followed_by(user) {
             return;
         }
         match change {
-            Change::Left => return rooms.left(&user, &room),
-            Change::Updated if rooms.is_in(&user, &room) => return,
+            Change::Left => return rooms.left(user, room),
+            Change::Updated if rooms.is_in(user, room) => return,
             // What is being read may be older, but who hears of every room at its end needs no other word.
-            Change::Updated if rooms.is_loading(&user) => return rooms.joined(&user, &room),
-            Change::Joined | Change::Updated => rooms.joined(&user, &room),
+            Change::Updated if rooms.is_loading(user) => return rooms.joined(user, room),
+            Change::Joined | Change::Updated => rooms.joined(user, room),
         }
         drop(rooms);
-        self.state.holds.borrow_mut().begin(&room);
-        let core = self.clone();
-        tokio::task::spawn_local(async move { core.show_room(user, room, received).await });
+        let (user, room) = (Arc::from(user), Arc::from(room));
+        let begins = self.state.joins.borrow_mut().join(&room, user, received);
+        if begins {
+            let core = self.clone();
+            tokio::task::spawn_local(async move { core.show_room(room).await });
+        }
     }
 
-    /// Reads the room that a user has joined, then lets go what waits behind it.
-    async fn show_room(self: &Rc<Self>, user: Arc<str>, room: Arc<str>, received: Instant) {
-        match self.upstream.room_document(&room).await {
-            // Who has left meanwhile does not hear of it.
-            Ok(Some(document)) if self.state.rooms.borrow().is_in(&user, &room) => {
-                let args = format!("[\"inserted\",{document}]").into();
-                self.emit_to_users(
-                    Arc::from([user]),
-                    UserEvent::Own(ROOMS_CHANGED),
-                    args,
-                    received,
-                );
+    /// Reads a room for those who have joined it, then lets go what waits behind the reading; once more for those who have
+    /// joined meanwhile.
+    async fn show_room(self: &Rc<Self>, room: Arc<str>) {
+        loop {
+            let Some(joined) = self.state.joins.borrow_mut().begin(&room) else {
+                return;
+            };
+            match self.upstream.room_document(&room).await {
+                Ok(Some(document)) => {
+                    let rooms = self.state.rooms.borrow();
+                    // Who has left meanwhile does not hear of it.
+                    let users = joined.users.iter().filter(|user| rooms.is_in(user, &room));
+                    let users: Arc<[Arc<str>]> = users.cloned().collect();
+                    drop(rooms);
+                    let args = format!("[\"inserted\",{document}]").into();
+                    self.emit_to_users(users, UserEvent::Own(ROOMS_CHANGED), args, joined.received);
+                }
+                Ok(None) => {}
+                Err(Unknown) => self.missed_room(&room, joined),
             }
-            Ok(_) => {}
-            Err(_) => self.gap("lookup", Scope::User(user), received),
+            let done = self.state.joins.borrow_mut().end(&room);
+            for event in done.events {
+                self.event_in_turn(&event);
+            }
+            self.flush();
+            if done.is_last {
+                return;
+            }
         }
-        let waited = self.state.holds.borrow_mut().end(&room);
-        for event in waited {
-            self.event(event);
+    }
+
+    /// A room could not be read for those who have joined it.
+    fn missed_room(&self, room: &Arc<str>, joined: Joined) {
+        if joined.users.len() > SCOPES_ALONE_MAX {
+            return self.gap("lookup", Scope::Followers(room.clone()), joined.received);
         }
-        self.flush();
+        for user in joined.users {
+            self.gap("lookup", Scope::User(user), joined.received);
+        }
     }
 }

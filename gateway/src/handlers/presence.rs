@@ -2,31 +2,57 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use bytes::Bytes;
 use protocol::ddp::{self, ejson, encode::quoted};
 
-use super::core::Core;
+use tokio::sync::Semaphore;
+
+use super::core::{Core, now};
 use crate::{
     link::{Caller, Connection, Effect, Ticket, User},
-    state::lanes::{Then, Word},
+    metrics,
+    place::Place,
+    state::lanes::{Entered, NEW, REMOVED, STATUS, Then, Word},
 };
+
+/// Lanes that are driven again at the same time: a presence that has come back must survive it.
+const AGAIN_AT_ONCE: usize = 64;
+
+/// Drives lanes again that have rested, for as long as the bus thread runs.
+pub(crate) async fn tell_again(core: Rc<Core>) {
+    let permits = Arc::new(Semaphore::new(AGAIN_AT_ONCE));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        let rested = core.state.lanes.borrow_mut().rested(now());
+        match rested {
+            None => core.wake.resting.notified().await,
+            Some(Err(until)) => tokio::time::sleep_until(until.into()).await,
+            Some(Ok(place)) => {
+                core.until_offered(NEW).await;
+                let core = core.clone();
+                tokio::task::spawn_local(async move {
+                    core.drive(place).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
 
 impl Core {
     /// A login, with everything that follows it.
     pub(crate) fn tell_new(self: &Rc<Self>, caller: &Caller, user: &Arc<User>) {
         let params = self.presence_params(&caller.connection, user);
         let then = Then::Welcome(caller.clone(), user.clone());
-        self.tell(&caller.connection, "presence.newConnection", params, then);
+        self.tell(&caller.connection, NEW, params, then);
     }
 
     /// A user has no connection here any more.
     pub(crate) fn tell_removed(self: &Rc<Self>, connection: &Arc<Connection>, user: &User) {
         let params = self.presence_params(connection, user);
-        self.tell(
-            connection,
-            "presence.removeConnection",
-            params,
-            Then::Nothing,
-        );
+        self.tell(connection, REMOVED, params, Then::Nothing);
     }
 
     /// A client has shown a sign of life.
@@ -55,13 +81,7 @@ impl Core {
         };
         let (user, id) = (quoted(&user.id), quoted(&caller.connection.id));
         let params = format!("[{user},\"{status}\",{id}]");
-        let then = Then::Answer(ticket);
-        self.tell(
-            &caller.connection,
-            "presence.setConnectionStatus",
-            params,
-            then,
-        );
+        self.tell(&caller.connection, STATUS, params, Then::Answer(ticket));
     }
 
     /// `setUserStatus` and its older form with the status alone: takes so many of the params.
@@ -116,31 +136,66 @@ impl Core {
             params,
             then,
         };
-        if self.state.lanes.borrow_mut().push(place, word) {
-            let core = self.clone();
-            tokio::task::spawn_local(async move {
-                loop {
-                    let word = core.state.lanes.borrow_mut().next(place);
-                    let Some(word) = word else { break };
-                    core.say(word).await;
-                }
-            });
+        let entered = self.state.lanes.borrow_mut().push(place, word);
+        match entered {
+            Entered::Begins => {
+                let core = self.clone();
+                tokio::task::spawn_local(async move { core.drive(place).await });
+            }
+            Entered::Waits => {}
+            Entered::Rests(then) => self.go_on(then, Err(ddp::Error::internal())),
         }
     }
 
-    async fn say(self: &Rc<Self>, word: Word) {
+    /// Says one word of a lane after the other, until it is empty or rests.
+    async fn drive(self: &Rc<Self>, place: Place) {
+        loop {
+            let word = self.state.lanes.borrow_mut().next(place);
+            let Some(word) = word else { return };
+            if !self.say(place, word).await {
+                return;
+            }
+        }
+    }
+
+    /// Says one word; whether the lane may go on.
+    async fn say(self: &Rc<Self>, place: Place, mut word: Word) -> bool {
         let outcome = self.upstream.call(word.action, &word.params).await;
-        if let Err(error) = &outcome
-            && !error.is_refusal()
-        {
+        let failure = outcome.as_ref().err().filter(|error| !error.is_refusal());
+        if let Some(error) = failure {
             self.upstream.complain("presence was not told", error);
         }
-        match word.then {
-            Then::Nothing => {}
-            Then::Answer(ticket) => {
-                let outcome = outcome.map_err(|error| error.to_client());
-                self.answer(ticket, outcome, Effect::Nothing);
+        let has_failed = failure.is_some();
+        let then = std::mem::replace(&mut word.then, Then::Nothing);
+        self.go_on(then, outcome.map_err(|error| error.to_client()));
+        if !has_failed {
+            self.state.lanes.borrow_mut().taken(place);
+            return true;
+        }
+        let is_missed = word.is_told_again();
+        let rests = self.state.lanes.borrow_mut().rest(place, word, now());
+        match rests {
+            Ok(thens) => {
+                self.wake.resting.notify_one();
+                for then in thens {
+                    self.go_on(then, Err(ddp::Error::internal()));
+                }
+                false
             }
+            Err(_) => {
+                if is_missed {
+                    metrics::presence_given_up();
+                }
+                true
+            }
+        }
+    }
+
+    /// What follows a word, whatever became of it.
+    fn go_on(self: &Rc<Self>, then: Then, outcome: Result<Option<Bytes>, ddp::Error>) {
+        match then {
+            Then::Nothing => {}
+            Then::Answer(ticket) => self.answer(ticket, outcome, Effect::Nothing),
             // The lane does not wait for a document.
             Then::Welcome(caller, user) => {
                 let core = self.clone();

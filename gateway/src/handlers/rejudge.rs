@@ -72,6 +72,6 @@ impl Core {
             people.end(*sub);
         }
         drop(people);
-        self.state.post.borrow_mut().revoke(&subs, false);
+        self.with_post(|post| post.revoke(&subs, false));
     }
 }

@@ -25,12 +25,12 @@ use crate::{
 impl Core {
     /// Whether an event of a room waits behind a look-up of it.
     pub(crate) fn must_wait(&self, args: &str) -> bool {
-        let holds = self.state.holds.borrow();
-        if holds.is_empty() {
+        let joins = self.state.joins.borrow();
+        if joins.is_empty() {
             return false;
         }
         let room = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string);
-        room.is_some_and(|room| holds.holds(&room))
+        room.is_some_and(|room| joins.holds(&room))
     }
 
     /// Lets an event wait; where too many wait, who follows the room has missed one.
@@ -46,7 +46,7 @@ impl Core {
         // What it changes about access does not wait.
         self.judge_room_again(args);
         let events_max = self.config.hold_events;
-        if self.state.holds.borrow_mut().wait(&room, event, events_max) {
+        if self.state.joins.borrow_mut().wait(&room, event, events_max) {
             return;
         }
         metrics::hold_overflow();
@@ -88,7 +88,9 @@ impl Core {
             touched = grants.dependents(ground);
         }
         // Whether a team is open to everybody is told by its main room alone.
-        if let Some(team) = team_of_main_room(room) {
+        if let Some(team) = team_of_main_room(room)
+            && grants.has_dependents(GroundRef::Team(&team))
+        {
             let team = GroundRef::Team(&team);
             let privacy = Facts {
                 kind: ejson::field(room, "t").unwrap_or_default().to_owned(),

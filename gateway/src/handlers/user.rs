@@ -1,6 +1,6 @@
 //! What is heard of users: deactivation, roles, tokens that vanished, forced logouts. And of roles themselves.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{borrow::Cow, rc::Rc, sync::Arc, time::Duration};
 
 use protocol::{close::CloseReason, ddp::ejson};
 
@@ -8,20 +8,16 @@ use super::core::{Core, now};
 use crate::{
     metrics,
     place::Place,
-    state::grants::{Ground, GroundRef},
+    state::{
+        grants::{Ground, GroundRef},
+        looks::Look,
+    },
     upstream::Unknown,
 };
 
 /// Tries to read what a user has left, and the pause before the second one.
 const LOOKS_MAX: u32 = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-
-/// What must be looked at.
-#[derive(Clone, Copy)]
-struct Look {
-    user: bool,
-    tokens: bool,
-}
 
 impl Core {
     /// `watch.users`.
@@ -52,7 +48,7 @@ impl Core {
             self.roles_changed(&id);
         }
         if look.user || look.tokens {
-            self.look_soon(id, look);
+            self.look_soon(&id, look);
         }
     }
 
@@ -104,12 +100,12 @@ impl Core {
                 user: false,
                 tokens: true,
             };
-            self.look_soon(id, look);
+            self.look_soon(&id, look);
         }
     }
 
     /// Something was heard of a user while his login was under way.
-    pub(crate) fn look_again(self: &Rc<Self>, id: Arc<str>) {
+    pub(crate) fn look_again(self: &Rc<Self>, id: &str) {
         let look = Look {
             user: true,
             tokens: true,
@@ -131,8 +127,7 @@ impl Core {
             places.retain(|place| people.is_connection(*place, &session));
         }
         drop(people);
-        let mut post = self.state.post.borrow_mut();
-        post.close(&places, CloseReason::ForcedLogout);
+        self.with_post(|post| post.close(&places, CloseReason::ForcedLogout));
     }
 
     /// Closes the clients of a user (those with one token), after what is queued: the next `login` gets its refusal.
@@ -140,33 +135,44 @@ impl Core {
         let places: Vec<Place> = self.state.people.borrow().with_token(user, hashed_token);
         if !places.is_empty() {
             metrics::revoked("login");
-            let mut post = self.state.post.borrow_mut();
-            post.close(&places, CloseReason::Revoked);
+            self.with_post(|post| post.close(&places, CloseReason::Revoked));
         }
     }
 
-    fn hear_of(&self, id: &Arc<str>) {
+    fn hear_of(&self, id: &str) {
         self.state.known.users.borrow_mut().forget(id);
         self.state.logins.borrow_mut().hear_of(id);
     }
 
-    fn roles_changed(&self, id: &Arc<str>) {
+    fn roles_changed(&self, id: &str) {
         let touched = self.heard_of(GroundRef::User(id));
         self.touched(touched);
     }
 
-    fn look_soon(self: &Rc<Self>, id: Arc<str>, look: Look) {
-        if self.state.people.borrow().has_user(&id) {
+    fn look_soon(self: &Rc<Self>, id: &str, look: Look) {
+        if !self.state.people.borrow().has_user(id) {
+            return;
+        }
+        let id = Arc::from(id);
+        if self.state.looks.borrow_mut().begin(&id, look) {
             let core = self.clone();
             tokio::task::spawn_local(async move {
-                for attempt in 1..=LOOKS_MAX {
-                    if core.look(&id, look).await.is_ok() {
-                        return;
-                    }
-                    tokio::time::sleep(LOOK_AGAIN * attempt).await;
+                let mut next = Some(look);
+                while let Some(look) = next {
+                    core.look_often(&id, look).await;
+                    next = core.state.looks.borrow_mut().next(&id);
                 }
-                // What the store cannot tell now the sweep will find.
             });
+        }
+    }
+
+    /// Looks until it sees something; what the store cannot tell now the sweep will find.
+    async fn look_often(self: &Rc<Self>, id: &Arc<str>, look: Look) {
+        for attempt in 1..=LOOKS_MAX {
+            if self.look(id, look).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN * attempt).await;
         }
     }
 
@@ -182,7 +188,6 @@ impl Core {
     }
 }
 
-fn text(args: &str, path: &[&str]) -> Option<Arc<str>> {
-    let text = ejson::at(args, 0, path).and_then(ejson::string)?;
-    Some(Arc::from(&*text))
+fn text<'a>(args: &'a str, path: &[&str]) -> Option<Cow<'a, str>> {
+    ejson::at(args, 0, path).and_then(ejson::string)
 }

@@ -73,7 +73,7 @@ impl Core {
                 username: status.username.as_str().into(),
             };
             let told = Publication::new(To::Topic(topic), body, Class::Sheddable, now());
-            self.state.post.borrow_mut().publish(shards, told);
+            self.with_post(|post| post.publish(shards, told));
         }
     }
 }

@@ -115,14 +115,14 @@ impl Core {
         let topic = TopicRef { stream, event };
         self.emit_but(topic, || args.as_str().into(), Some(writer), now());
         self.flush();
-        self.relay(stream, event.to_owned(), args);
+        self.relay(stream, event, &args);
     }
 
     /// To all other processes.
-    fn relay(&self, stream: Stream, event: String, args: String) {
+    fn relay(&self, stream: Stream, event: &str, args: &str) {
         let relay = self.state.relays.borrow().write(&Relayed {
-            stream: stream.name().to_owned(),
-            event,
+            stream: stream.name().into(),
+            event: event.into(),
             args,
         });
         self.upstream.relay("stream", &relay);
@@ -265,7 +265,7 @@ impl Core {
         self.flush();
         for portion in others.chunks(RELAYS_AT_ONCE) {
             for member in portion {
-                self.relay(Stream::NotifyUser, format!("{member}/{what}"), args.clone());
+                self.relay(Stream::NotifyUser, &format!("{member}/{what}"), &args);
             }
             tokio::task::yield_now().await;
         }

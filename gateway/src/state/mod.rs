@@ -5,10 +5,13 @@ pub(crate) mod flaps;
 pub(crate) mod gaps;
 pub(crate) mod grants;
 pub(crate) mod holds;
+pub(crate) mod hubs;
 pub(crate) mod instance;
+pub(crate) mod joins;
 pub(crate) mod known;
 pub(crate) mod lanes;
 pub(crate) mod logins;
+pub(crate) mod looks;
 pub(crate) mod mirrors;
 pub(crate) mod my_messages;
 pub(crate) mod people;
@@ -27,10 +30,10 @@ use std::{
 };
 
 use self::{
-    flaps::Flaps, gaps::Gaps, grants::Grants, holds::Holds, instance::Document, known::Known,
-    lanes::Lanes, logins::Logins, mirrors::Mirrors, my_messages::MyMessages, people::People,
-    post::Post, recent::Recent, rejudge::Rejudge, relays::Relays, rooms::Rooms, scopes::Scopes,
-    spending::Spending,
+    flaps::Flaps, gaps::Gaps, grants::Grants, hubs::Hubs, instance::Document, joins::Joins,
+    known::Known, lanes::Lanes, logins::Logins, looks::Looks, mirrors::Mirrors,
+    my_messages::MyMessages, people::People, post::Post, recent::Recent, rejudge::Rejudge,
+    relays::Relays, rooms::Rooms, scopes::Scopes, spending::Spending,
 };
 use crate::streams::line::Line;
 
@@ -45,9 +48,11 @@ pub(crate) struct State {
     pub(crate) flaps: RefCell<Flaps>,
     pub(crate) scopes: RefCell<Scopes>,
     pub(crate) my_messages: RefCell<MyMessages>,
-    pub(crate) holds: RefCell<Holds>,
+    pub(crate) hubs: RefCell<Hubs>,
+    pub(crate) joins: RefCell<Joins>,
     pub(crate) lanes: RefCell<Lanes>,
     pub(crate) logins: RefCell<Logins>,
+    pub(crate) looks: RefCell<Looks>,
     pub(crate) mirrors: RefCell<Mirrors>,
     pub(crate) relays: RefCell<Relays>,
     pub(crate) spending: RefCell<Spending>,
@@ -90,9 +95,11 @@ impl State {
             flaps: RefCell::default(),
             scopes: RefCell::default(),
             my_messages: RefCell::default(),
-            holds: RefCell::default(),
+            hubs: RefCell::default(),
+            joins: RefCell::default(),
             lanes: RefCell::default(),
             logins: RefCell::new(Logins::new(logins_per_second)),
+            looks: RefCell::default(),
             mirrors: RefCell::default(),
             relays: RefCell::new(Relays::new(process)),
             spending: RefCell::default(),

@@ -1,18 +1,18 @@
 //! The backplane event `stream`: what other processes emit on a stream, and what we relay for clients (streams.md 4.2).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use hashbrown::HashMap;
 use protocol::ddp::{ejson, encode::quoted};
 
 /// What a relay says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Relayed {
+pub(crate) struct Relayed<'a> {
     /// Stream without `stream-`.
-    pub(crate) stream: String,
-    pub(crate) event: String,
+    pub(crate) stream: Cow<'a, str>,
+    pub(crate) event: Cow<'a, str>,
     /// Raw JSON array.
-    pub(crate) args: String,
+    pub(crate) args: &'a str,
 }
 
 /// Both forms of the relay, and which one the monoliths use.
@@ -47,7 +47,7 @@ impl Relays {
     }
 
     /// Reads a relay of this node; `None` for our own and for what makes no sense.
-    pub(crate) fn read(&mut self, sender: &str, args: &str) -> Option<Relayed> {
+    pub(crate) fn read<'a>(&mut self, sender: &str, args: &'a str) -> Option<Relayed<'a>> {
         let first = ejson::at(args, 0, &[])?;
         let is_object = first.starts_with('{');
         let (stream, event, list) = if is_object {
@@ -69,9 +69,9 @@ impl Relays {
             *shown = Some(is_object);
         }
         Some(Relayed {
-            stream: ejson::string(stream)?.into_owned(),
-            event: ejson::string(event)?.into_owned(),
-            args: list.to_owned(),
+            stream: ejson::string(stream)?,
+            event: ejson::string(event)?,
+            args: list,
         })
     }
 
@@ -82,7 +82,7 @@ impl Relays {
     }
 
     /// Arguments of a relay to be broadcast.
-    pub(crate) fn write(&self, relayed: &Relayed) -> String {
+    pub(crate) fn write(&self, relayed: &Relayed<'_>) -> String {
         let (stream, event) = (quoted(&relayed.stream), quoted(&relayed.event));
         if self.writes_objects() {
             let origin = quoted(&self.process);
@@ -100,11 +100,11 @@ impl Relays {
 mod tests {
     use super::*;
 
-    fn typing() -> Relayed {
+    fn typing() -> Relayed<'static> {
         Relayed {
             stream: "notify-room".into(),
             event: "r1/user-activity".into(),
-            args: r#"["bob",["user-typing"]]"#.into(),
+            args: r#"["bob",["user-typing"]]"#,
         }
     }
 

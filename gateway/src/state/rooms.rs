@@ -79,22 +79,30 @@ impl Rooms {
     }
 
     /// A user joined a room.
-    pub(crate) fn joined(&mut self, user: &Arc<str>, room: &Arc<str>) {
-        if let Some(following) = self.users.get_mut(user) {
-            following.left.remove(room);
+    pub(crate) fn joined(&mut self, user: &str, room: &str) {
+        let Some((id, _)) = self.users.get_key_value(user) else {
+            return;
+        };
+        let user = id.clone();
+        let room: Arc<str> = match self.rooms.get_key_value(room) {
+            Some((id, _)) => id.clone(),
+            None => room.into(),
+        };
+        if let Some(following) = self.users.get_mut(&user) {
+            following.left.remove(&room);
             following.rooms.insert(room.clone());
-            let followers = self.rooms.entry(room.clone()).or_default();
-            if followers.users.insert(user.clone()) {
-                followers.list = None;
-            }
+        }
+        let followers = self.rooms.entry(room).or_default();
+        if followers.users.insert(user) {
+            followers.list = None;
         }
     }
 
     /// A user left a room.
-    pub(crate) fn left(&mut self, user: &Arc<str>, room: &Arc<str>) {
+    pub(crate) fn left(&mut self, user: &str, room: &str) {
         if let Some(following) = self.users.get_mut(user) {
             if !following.loads.is_empty() {
-                following.left.insert(room.clone());
+                following.left.insert(room.into());
             }
             if following.rooms.remove(room) {
                 self.unlink(user, room);
@@ -141,16 +149,12 @@ impl Rooms {
         } else {
             following.left.clone()
         };
-        for room in rooms
-            .into_iter()
-            .map(Arc::from)
-            .filter(|room| !left.contains(room))
-        {
-            self.joined(user, &room);
+        for room in rooms.iter().filter(|room| !left.contains(room.as_str())) {
+            self.joined(user, room);
         }
     }
 
-    fn unlink(&mut self, user: &Arc<str>, room: &Arc<str>) {
+    fn unlink(&mut self, user: &str, room: &str) {
         if let Some(followers) = self.rooms.get_mut(room) {
             followers.users.remove(user);
             followers.list = None;

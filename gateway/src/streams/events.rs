@@ -41,10 +41,8 @@ pub(crate) enum When {
 /// What an event does besides its publications, or instead of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reaction {
-    /// Somebody joined or left a room: access.
+    /// Somebody joined or left a room: access, and what those hear who follow their rooms.
     Membership,
-    /// The same, for who follows the user's rooms.
-    Rooms,
     /// What access to a room rests on may have changed; and who follows it hears of it. Waits behind a look-up of the room.
     Room,
     /// A user was changed: roles, tokens.
@@ -168,7 +166,7 @@ pub(crate) static EVENTS: &[Event] = &[
     on("otrMessage").publish(&[say(RoomMessages, "<0.roomId>", "[<0.message>,<0.user>,<0.room>]")]),
     on("otrAckUpdate").publish(&[say(RoomMessages, "<0.roomId>", "[<0.acknowledgeMessage>]")]),
     on("notify.messagesRead").publish(&[say(NotifyRoom, "<0.rid>/messagesRead", "[{<tmid:0.tmid><until:0.until>}]")]),
-    on("watch.subscriptions").first(&[Membership, Rooms]).publish(&[say(NotifyUser, "<0.subscription.u._id>/subscriptions-changed", "[<0.clientAction>,<0.subscription>]")]),
+    on("watch.subscriptions").first(&[Membership]).publish(&[say(NotifyUser, "<0.subscription.u._id>/subscriptions-changed", "[<0.clientAction>,<0.subscription>]")]),
     on("watch.roles").first(&[Everybody]).publish(&[say(Roles, "roles", "[{<type:0.clientAction><*0.role>}]")]),
     on("watch.rooms").first(&[Room]).publish(&[say(RoomData, "<0.room._id>", "[<0.room>]")]),
     on("watch.users").first(&[User]).publish(&[

@@ -15,13 +15,6 @@ pub(crate) struct Inquiry<'a> {
     id: Cow<'a, str>,
 }
 
-/// One thing to be said on the queue's stream.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) event: String,
-    pub(crate) args: String,
-}
-
 impl<'a> Inquiry<'a> {
     /// `None` without an action that is known or an id.
     pub(crate) fn parse(args: &'a str) -> Option<Self> {
@@ -36,26 +29,23 @@ impl<'a> Inquiry<'a> {
         })
     }
 
-    /// Everything that is said on this line; on one that is not known, what either form says.
-    pub(crate) fn says(&self, line: Line) -> Vec<Said> {
-        let mut said = vec![Said {
-            event: self.id.clone().into_owned(),
-            args: self.whole(),
-        }];
+    /// Everything that is said on this line; on one that is not known, what either form says. `say` gets the parts of an
+    /// event's name, and makes the arguments if somebody wants them.
+    pub(crate) fn say(&self, line: Line, mut say: impl FnMut(&[&str], &dyn Fn() -> String)) {
+        say(&[&self.id], &|| self.whole());
         let Some(kind) = self.kind().filter(|_| !self.is_only_locked()) else {
-            return said;
+            return;
         };
-        let args = format!("[{{\"type\":\"{kind}\"{}}}]", self.members(|_| true));
+        let args = || format!("[{{\"type\":\"{kind}\"{}}}]", self.members(|_| true));
         let department = self.text(&["inquiry", "department"]);
         let agent = self.text(&["inquiry", "defaultAgent", "agentId"]);
-        let mut events = Vec::new();
         let mut is_public = false;
         if let Some(department) = &department {
-            events.push(format!("department/{department}"));
+            say(&["department/", department], &args);
         }
         if line.may_be_new() {
             if let Some(agent) = &agent {
-                events.push(format!("agent/{agent}"));
+                say(&["agent/", agent], &args);
             }
             is_public |= department.is_none() && agent.is_none();
         }
@@ -65,13 +55,8 @@ impl<'a> Inquiry<'a> {
             is_public |= department.is_none() || is_updated && !moved;
         }
         if is_public {
-            events.push("public".to_owned());
+            say(&["public"], &args);
         }
-        said.extend(events.into_iter().map(|event| Said {
-            event,
-            args: args.clone(),
-        }));
-        said
     }
 
     /// What is said under the inquiry's own id.
@@ -102,9 +87,10 @@ impl<'a> Inquiry<'a> {
     /// An agent looks at it: that alone is no news for the queues.
     fn is_only_locked(&self) -> bool {
         let diff = ejson::at(self.args, 0, &["diff"]).unwrap_or("{}");
-        let mut names: Vec<_> = ejson::fields(diff).map(|(name, _)| name).collect();
-        names.sort_unstable();
-        self.action == "\"updated\"" && names == ["_updatedAt", "locked", "lockedAt"]
+        let lock = ["_updatedAt", "locked", "lockedAt"];
+        self.action == "\"updated\""
+            && ejson::fields(diff).count() == lock.len()
+            && lock.iter().all(|name| ejson::field(diff, name).is_some())
     }
 
     /// Members of the inquiry, each behind a comma.
@@ -124,22 +110,28 @@ impl<'a> Inquiry<'a> {
 mod tests {
     use super::*;
 
-    /// The events beside the inquiry's own, and the args of the last.
-    fn says(line: Line, args: &str) -> (Vec<String>, String) {
-        let mut said = Inquiry::parse(args).unwrap().says(line);
-        assert_eq!(said.remove(0).event, "i");
-        let args = said.last().map(|said| said.args.clone());
-        let events = said.into_iter().map(|said| said.event).collect();
-        (events, args.unwrap_or_default())
+    /// Event and arguments of all that is said.
+    fn all(line: Line, args: &str) -> Vec<(String, String)> {
+        let mut said = Vec::new();
+        let inquiry = Inquiry::parse(args).unwrap();
+        inquiry.say(line, |event, args| said.push((event.concat(), args())));
+        said
+    }
+
+    /// The events beside the inquiry's own.
+    fn queues(line: Line, args: &str) -> Vec<String> {
+        let mut events: Vec<_> = all(line, args).into_iter().map(|said| said.0).collect();
+        assert_eq!(events.remove(0), "i");
+        events
     }
 
     fn check(args: &str, old: &[&str], new: &[&str]) {
-        assert_eq!(says(Line::Old, args).0, old, "{args}");
-        assert_eq!(says(Line::Newest, args).0, new, "{args}");
+        assert_eq!(queues(Line::Old, args), old, "{args}");
+        assert_eq!(queues(Line::Newest, args), new, "{args}");
         let mut both: Vec<_> = old.iter().chain(new).map(|text| text.to_string()).collect();
         both.sort_unstable();
         both.dedup();
-        let mut unknown = says(Line::Unknown, args).0;
+        let mut unknown = queues(Line::Unknown, args);
         unknown.sort_unstable();
         assert_eq!(unknown, both, "{args}");
     }
@@ -186,15 +178,15 @@ mod tests {
     #[test]
     fn what_is_said_is_the_inquiry_with_its_action() {
         let args = r#"[{"clientAction":"updated","inquiry":{"status":"queued","_id":"i"}}]"#;
-        let said = Inquiry::parse(args).unwrap().says(Line::Newest);
+        let said = all(Line::Newest, args);
         let expected = r#"[{"_id":"i","status":"queued","clientAction":"updated"}]"#;
-        assert_eq!(said[0].args, expected);
+        assert_eq!(said[0].1, expected);
         let expected = r#"[{"type":"changed","status":"queued","_id":"i"}]"#;
-        assert_eq!(said[1].args, expected);
+        assert_eq!(said[1].1, expected);
         let args = r#"[{"clientAction":"removed","inquiry":{"_id":"i","status":"taken"}}]"#;
-        let said = Inquiry::parse(args).unwrap().says(Line::Newest);
-        assert_eq!(said[0].args, r#"[{"_id":"i","clientAction":"removed"}]"#);
+        let said = all(Line::Newest, args);
+        assert_eq!(said[0].1, r#"[{"_id":"i","clientAction":"removed"}]"#);
         let expected = r#"[{"type":"removed","_id":"i","status":"taken"}]"#;
-        assert_eq!(said[1].args, expected);
+        assert_eq!(said[1].1, expected);
     }
 }

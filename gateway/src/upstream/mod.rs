@@ -346,6 +346,11 @@ impl Upstream {
         read!(self, store => store.server_version(), world => world.version.clone())
     }
 
+    /// Whether the store answers.
+    pub(crate) async fn ping(&self) -> Result<(), Unknown> {
+        read!(self, store => store.ping(), _world => ())
+    }
+
     /// Makes this process known in `instances`.
     pub(crate) async fn register_instance(&self, instance: &Instance) -> Result<(), Unknown> {
         let instance = instance.clone();
@@ -383,15 +388,10 @@ impl Upstream {
     {
         match real.work.spawn(question(real.store.clone())).await {
             Ok(Ok(answer)) => {
-                real.readiness.set_store(true);
+                real.readiness.store_answered();
                 Ok(answer)
             }
             Ok(Err(error)) => {
-                // A database that is silent is as little use as one that refuses.
-                use store::ErrorKind::{Timeout, Unavailable};
-                if matches!(error.kind(), Unavailable | Timeout) {
-                    real.readiness.set_store(false);
-                }
                 self.complaints.warn("the store did not answer", &error);
                 Err(Unknown)
             }

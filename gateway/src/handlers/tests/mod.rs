@@ -4,12 +4,14 @@
 mod access;
 mod conferences;
 mod guests;
+mod joins;
 mod lines;
 mod logins;
 mod mirrors;
 mod model;
 mod my_messages;
 mod owned;
+mod presence;
 mod watched;
 mod writes;
 
@@ -100,6 +102,7 @@ impl Stage {
             Readiness::default(),
         ));
         tokio::task::spawn_local(super::rejudge::run(core.clone()));
+        tokio::task::spawn_local(super::presence::tell_again(core.clone()));
         tokio::task::spawn_local(super::resync::run(core.clone()));
         tokio::task::spawn_local(super::sweep::run(core.clone()));
         tokio::task::spawn_local(super::line::run(core.clone()));
@@ -357,8 +360,9 @@ impl Stage {
         assert!(state.rooms.borrow().is_empty(), "followed rooms are left");
         assert!(state.my_messages.borrow().is_empty(), "readers are left");
         assert!(state.scopes.borrow().is_empty(), "viewers are left");
-        assert!(state.holds.borrow().is_empty(), "holds are left");
+        assert!(state.joins.borrow().is_empty(), "joins are left");
         assert!(state.lanes.borrow().is_empty(), "lanes are left");
+        assert!(state.looks.borrow().is_empty(), "looks are left");
         assert_eq!(
             state.rejudge.borrow().len(),
             0,

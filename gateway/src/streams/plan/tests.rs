@@ -165,7 +165,6 @@ fn every_reaction_is_used() {
     use Reaction::*;
     let all = [
         Membership,
-        Rooms,
         Room,
         User,
         UserGone,
