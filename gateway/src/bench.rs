@@ -4,17 +4,23 @@ use std::{rc::Rc, sync::Arc};
 
 use backplane::{Bus, Event};
 use bytes::Bytes;
+use protocol::session::SubKey;
 use store::Store;
 
 use crate::{
     config::Config,
     handlers::core::{Core, now},
     limiter::{Limiter, RateLimits},
-    link::ToShard,
+    link::{Connection, ToShard, User},
     mailbox::Mailbox,
+    place::Place,
     readiness::Readiness,
-    state::{State, post::Post},
-    streams::{table::Stream, topic::Topic},
+    state::{State, people::Behind, post::Post},
+    streams::{
+        question::{About, Question},
+        table::{RoomRule, Stream},
+        topic::Topic,
+    },
     topics::{Interest, TopicTable},
     upstream::Upstream,
 };
@@ -64,9 +70,14 @@ impl BusThread {
         self.table.subscribe(&topic, 0);
     }
 
+    /// Takes an event, and does nothing else.
+    pub fn hear(&self, event: Event) {
+        self.core.event(event);
+    }
+
     /// Takes one event (args: a raw JSON array); how many messages that makes for the shard.
     pub fn event(&self, name: &'static str, args: Bytes) -> usize {
-        self.core.event(Event {
+        self.hear(Event {
             name,
             args,
             sender: Arc::from("peer"),
@@ -78,6 +89,75 @@ impl BusThread {
         let mut posted = Vec::new();
         self.mailbox.take(&mut posted);
         posted.len()
+    }
+}
+
+/// A client as its shard has it.
+pub struct Client {
+    connection: Arc<Connection>,
+    user: Arc<User>,
+    room: Arc<str>,
+}
+
+impl Client {
+    /// Of a user of his own, with a room of his own.
+    #[must_use]
+    pub fn new(number: u32) -> Self {
+        let connection = Connection {
+            id: format!("c{number}"),
+            instance: "i".into(),
+            address: None,
+            source: [127, 0, 0, 1].into(),
+            headers: "{}".into(),
+            place: Place {
+                shard: 0,
+                slot: number,
+                generation: number,
+            },
+        };
+        let user = User {
+            id: format!("u{number}").into(),
+            hashed_token: String::new(),
+        };
+        Self {
+            connection: connection.into(),
+            user: user.into(),
+            room: format!("r{number}").into(),
+        }
+    }
+}
+
+impl BusThread {
+    /// A client comes, logs in, and was allowed to follow its room.
+    pub fn enter(&self, client: &Client) {
+        let state = &self.core.state;
+        let place = client.connection.place;
+        state.people.borrow_mut().open(&client.connection);
+        state.people.borrow_mut().log_in(place, &client.user);
+        let question = Question {
+            user: Some(client.user.id.clone()),
+            about: About::Room {
+                room: client.room.clone(),
+                rule: RoomRule::Read,
+                tokens: None,
+            },
+        };
+        let sub = (place, SubKey(1));
+        let grant = state.grants.borrow_mut().enter(sub, question);
+        state.people.borrow_mut().stand(sub, Behind::Grant(grant));
+    }
+
+    /// It has gone.
+    pub fn leave(&self, client: &Client) {
+        let gone = self
+            .core
+            .state
+            .people
+            .borrow_mut()
+            .close(client.connection.place);
+        for (sub, behind) in gone.unwrap_or_default().behind {
+            self.core.release((client.connection.place, sub), behind);
+        }
     }
 }
 

@@ -1,0 +1,119 @@
+//! What the bus thread allocates: for an event that nobody wants nothing, for an idle client so many bytes. Counted by the
+//! allocator, in a process with one test so that nobody else's are among them.
+
+use std::{alloc::System, sync::Arc, time::Instant};
+
+use backplane::Event;
+use bytes::Bytes;
+use gateway::bench::{BusThread, Client};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const CLIENTS: u32 = 16_384;
+
+/// Live bytes of one client on the bus thread, with a login and a room: at most. `benches/README.md` has the parts.
+const CLIENT_BYTES_MAX: usize = 640;
+
+/// Name and arguments.
+const EVENTS: [(&str, &str); 18] = [
+    (
+        "watch.messages",
+        r#"[{"clientAction":"inserted","message":{"_id":"m","rid":"r","msg":"x","u":{"_id":"u"}}}]"#,
+    ),
+    (
+        "watch.rooms",
+        r#"[{"clientAction":"updated","room":{"_id":"r","t":"p","teamId":"t","prid":"q"}}]"#,
+    ),
+    (
+        "watch.rooms",
+        r#"[{"clientAction":"updated","room":{"_id":"r","t":"p","teamId":"t","teamMain":true}}]"#,
+    ),
+    (
+        "watch.subscriptions",
+        r#"[{"clientAction":"updated","subscription":{"_id":"s","rid":"r","u":{"_id":"u"},"unread":1}}]"#,
+    ),
+    (
+        "watch.subscriptions",
+        r#"[{"clientAction":"removed","subscription":{"_id":"s","rid":"r","u":{"_id":"u"}}}]"#,
+    ),
+    (
+        "watch.users",
+        r#"[{"clientAction":"updated","id":"u","diff":{"status":"away","roles":["user"]},"unset":{}}]"#,
+    ),
+    ("watch.users", r#"[{"clientAction":"updated","id":"u"}]"#),
+    (
+        "user.roleUpdate",
+        r#"[{"type":"added","_id":"admin","u":{"_id":"u"}}]"#,
+    ),
+    (
+        "user.activity",
+        r#"[{"user":"bob","isTyping":true,"roomId":"r"}]"#,
+    ),
+    (
+        "presence.status",
+        r#"[{"user":{"_id":"u","username":"bob","status":"away","statusText":"x","name":"Bob"}}]"#,
+    ),
+    (
+        "stream",
+        r#"[["notify-room","r/user-activity",["bob",["user-typing"]]]]"#,
+    ),
+    (
+        "stream",
+        r#"[{"stream":"notify-room","eventName":"r/user-activity","args":["bob",[]],"origin":"o"}]"#,
+    ),
+    ("notify.ephemeralMessage", r#"["u","r",{"msg":"only you"}]"#),
+    ("notify.importedMessages", r#"[{"roomIds":["r","q"]}]"#),
+    (
+        "watch.inquiries",
+        r#"[{"clientAction":"updated","inquiry":{"_id":"i","department":"d","defaultAgent":{"agentId":"a"}},"diff":{"status":"taken"}}]"#,
+    ),
+    (
+        "watch.livechatDepartmentAgents",
+        r#"[{"clientAction":"updated","data":{"agentId":"a"}}]"#,
+    ),
+    ("notify.desktop", r#"["u",{"title":"x"}]"#),
+    ("accounts.logout", r#"[{"userId":"u","connection":{}}]"#),
+];
+
+#[test]
+fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
+    let bus = BusThread::new();
+    let event = |(name, args): (&'static str, &'static str)| Event {
+        name,
+        args: Bytes::from_static(args.as_bytes()),
+        sender: Arc::from("peer"),
+        from_us: false,
+        meta: Bytes::from_static(b"{}"),
+        received: Instant::now(),
+    };
+    // Scratch grows once.
+    EVENTS.iter().for_each(|of| bus.hear(event(*of)));
+    for of in EVENTS {
+        let event = event(of);
+        let region = Region::new(ALLOCATOR);
+        bus.hear(event);
+        let change = region.change();
+        let count = change.allocations + change.reallocations;
+        assert_eq!(count, 0, "{of:?}: {change:?}");
+    }
+
+    let clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
+    let region = Region::new(ALLOCATOR);
+    clients.iter().for_each(|client| bus.enter(client));
+    let change = region.change();
+    let live = change.bytes_allocated - change.bytes_deallocated;
+    let each = live / CLIENTS as usize;
+    println!("{each} bytes for each idle client on the bus thread");
+    assert!(each <= CLIENT_BYTES_MAX, "{each}");
+    clients.iter().for_each(|client| bus.leave(client));
+    let change = region.change();
+    let left = change
+        .bytes_allocated
+        .saturating_sub(change.bytes_deallocated);
+    assert!(
+        left < 16_384,
+        "{left} bytes are left of those who have gone"
+    );
+}
