@@ -12,6 +12,7 @@
 //!
 //! Guarantees, the same for both stores (`tests/contract/` checks them):
 //! - A write is acknowledged after it is durable: embedded after its fsync, MongoDB by the write concern of its URL.
+//!   Embedded, who is connected and the status that follows from it are on disk a second later at the latest.
 //! - Each operation touches one document atomically; operations on several documents say so.
 //! - Every update moves `_updatedAt`, except on `usersSessions`, `instances`, in [`Store::set_user_status`] and where
 //!   [`StatusWrite`] says so (services.md 1.4).
@@ -58,7 +59,10 @@ pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
 pub use crate::mongo::hub::{Lease, Token};
 pub use crate::mongo::stream::{Batch, ChangeStream, Detail};
-pub use crate::mongo::{Examination, MongoConfig, masked, unsupported_options, url_mistake};
+pub use crate::mongo::{
+    DATABASE_DEFAULT, Examination, MongoConfig, database_name, masked, unsupported_options,
+    url_mistake,
+};
 pub use crate::presence::{Connection, Instance, InstanceSeen, UserConnections};
 pub use crate::rooms::{Room, Subscription};
 pub use crate::status::{Claim, Status, StatusOwner, StatusWrite};
@@ -123,7 +127,7 @@ impl Store {
     }
 
     /// The embedded store's changes behind sequence number `after`, or from now on for `None`, in the order of their
-    /// commits. Fails with [`ErrorKind::HistoryLost`] if changes behind `after` are no longer kept, and with
+    /// commits; those of `usersSessions` are left out. Fails with [`ErrorKind::HistoryLost`] if changes behind `after` are no longer kept, and with
     /// [`ErrorKind::Unsupported`] on MongoDB.
     pub fn changes(&self, after: Option<u64>) -> Result<Feed, Error> {
         match &self.backend {

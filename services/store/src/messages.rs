@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// The newest `limit` messages of a room before a time (ms since 1970; `None`: the newest of all), newest first;
-    /// hidden ones are left out.
+    /// hidden ones are left out. Embedded, those of one millisecond come in the order of writing; MongoDB does not say.
     pub async fn history(
         &self,
         room: &str,

@@ -20,7 +20,12 @@ pub(super) fn apply(
             true
         }
         Edit::PushLoginToken(token) => {
-            login_tokens_mut(document)?.push(Bson::Document(token.clone()));
+            let tokens = login_tokens_mut(document)?;
+            tokens.push(Bson::Document(token.clone()));
+            // Nobody tidies up here: the oldest login goes, or a bot that logs in by password for days fills the store.
+            if tokens.len() > LOGIN_TOKENS_MAX {
+                tokens.remove(0);
+            }
             true
         }
         Edit::PullLoginToken(hashed) => {
@@ -62,6 +67,9 @@ pub(super) fn apply(
     }
     Ok(found)
 }
+
+/// Logins of one user that an embedded workspace remembers.
+const LOGIN_TOKENS_MAX: usize = 500;
 
 pub(super) fn login_tokens(user: &Document) -> Option<&Vec<Bson>> {
     user.get_document("services")

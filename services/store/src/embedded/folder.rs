@@ -22,7 +22,7 @@ const MARKER: TableDefinition<'_, &str, u64> = TableDefinition::new("ddp-edge");
 const FORMAT: u64 = 1;
 
 /// An embedded workspace is small; redb's own default would let its cache grow to 1 GiB.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 
 pub(super) fn open(folder: &Path) -> Result<Database, Error> {
     fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;

@@ -26,7 +26,7 @@ use crate::embedded::changes::Feed;
 use crate::embedded::failure::failed;
 use crate::embedded::read::Reader;
 use crate::embedded::tables::Tables;
-use crate::embedded::writer::Writer;
+use crate::embedded::writer::{Due, Writer};
 use crate::lookup::Lookup;
 use crate::{Error, raw};
 
@@ -65,12 +65,13 @@ impl Embedded {
         document: Document,
     ) -> Result<(), Error> {
         self.writer
-            .write(move |tables| tables.insert(collection, &document))
+            .write(Due::Now, move |tables| tables.insert(collection, &document))
             .await
     }
 
     pub(crate) async fn edit(&self, lookup: Lookup<'_>, edit: Edit) -> Result<Edited, Error> {
         let (collection, ids) = (lookup.collection(), self.ids(lookup)?);
+        let due = due(collection, &edit);
         // What `lookup` says about a document's content is checked again by the edit itself, inside the transaction.
         let apply = move |tables: &mut Tables<'_>| {
             let mut sum = Edited::default();
@@ -81,7 +82,7 @@ impl Embedded {
             }
             Ok(sum)
         };
-        self.writer.write(apply).await
+        self.writer.write(due, apply).await
     }
 
     pub(crate) async fn edit_many(
@@ -89,6 +90,11 @@ impl Embedded {
         collection: Collection,
         edits: Vec<GuardedEdit>,
     ) -> Result<Edited, Error> {
+        let is_soon = |edit: &GuardedEdit| due(collection, &edit.edit) == Due::Soon;
+        let due = match edits.iter().all(is_soon) {
+            true => Due::Soon,
+            false => Due::Now,
+        };
         let apply = move |tables: &mut Tables<'_>| {
             let mut sum = Edited::default();
             for GuardedEdit { id, seen, edit } in &edits {
@@ -100,7 +106,7 @@ impl Embedded {
             }
             Ok(sum)
         };
-        self.writer.write(apply).await
+        self.writer.write(due, apply).await
     }
 
     pub(crate) async fn remove(&self, lookup: Lookup<'_>) -> Result<bool, Error> {
@@ -109,7 +115,7 @@ impl Embedded {
             return Ok(false);
         };
         self.writer
-            .write(move |tables| tables.remove(collection, &id))
+            .write(Due::Now, move |tables| tables.remove(collection, &id))
             .await
     }
 
@@ -136,5 +142,27 @@ impl Embedded {
             .iter()
             .filter_map(|document| raw::text(document, "_id"))
             .collect())
+    }
+}
+
+/// Who is connected, and what that makes of a status, is found out anew at the next start. What a person has said (a
+/// text, a default) is not.
+fn due(collection: Collection, edit: &Edit) -> Due {
+    let is_presence = match collection {
+        Collection::Sessions | Collection::Instances => true,
+        Collection::Users => match edit {
+            Edit::Fields(update) | Edit::RawFields(update) => {
+                let mut set = update.set.keys();
+                set.all(|field| matches!(field.as_str(), "status" | "statusConnection"))
+                    && update.unset.is_empty()
+                    && update.increment.is_empty()
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    match is_presence {
+        true => Due::Soon,
+        false => Due::Now,
     }
 }

@@ -6,7 +6,7 @@ use redb::{ReadTransaction, ReadableTable};
 use crate::collection::Collection;
 use crate::embedded::apply;
 use crate::embedded::failure::failed;
-use crate::embedded::schema::{self, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES};
+use crate::embedded::schema::{self, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES, WRITTEN};
 use crate::fields::{login_tokens, project};
 use crate::lookup::{CONNECTED, Lookup};
 use crate::{Error, raw};
@@ -95,14 +95,14 @@ impl Reader {
                 let range = history
                     .range((room, i64::MIN, "")..(room, before, ""))
                     .map_err(failed)?;
-                self.shown(range.rev(), room, limit)?
+                self.shown(range.rev(), room, limit, false)?
             }
             Lookup::MessagesAfter { room, after, limit } => {
                 let history = self.read.open_table(HISTORY).map_err(failed)?;
                 let range = history
                     .range((room, after.timestamp_millis().saturating_add(1), "")..)
                     .map_err(failed)?;
-                self.shown(range, room, limit)?
+                self.shown(range, room, limit, true)?
             }
             Lookup::SessionsUntouchedSince(since) => self.scan(collection, |sessions| {
                 connections(sessions).any(|connection| {
@@ -246,30 +246,49 @@ impl Reader {
         self.by_ids(Collection::Subscriptions, ids.iter().map(String::as_str))
     }
 
-    /// The first `limit` messages of a room along `entries` that are not hidden.
+    /// The first `limit` messages of a room along `entries`, which go forwards or back in time, that are not hidden. Those
+    /// of one millisecond come in the order of writing.
     fn shown(
         &self,
         entries: impl Iterator<Item = HistoryEntry>,
         room: &str,
         limit: u32,
+        forwards: bool,
     ) -> Result<Vec<RawDocumentBuf>, Error> {
+        let written = self.read.open_table(WRITTEN).map_err(failed)?;
         let mut found = Vec::new();
-        for entry in entries {
-            if found.len() >= limit as usize {
-                break;
+        let mut moment: Vec<(u64, RawDocumentBuf)> = Vec::new();
+        let mut at = None;
+        let mut end_moment = |moment: &mut Vec<(u64, RawDocumentBuf)>| {
+            moment.sort_by_key(|(number, _)| *number);
+            if !forwards {
+                moment.reverse();
             }
+            found.extend(moment.drain(..).map(|(_, message)| message));
+            found.len() >= limit as usize
+        };
+        for entry in entries {
             let (key, _) = entry.map_err(failed)?;
-            let (of_room, _, id) = key.value();
+            let (of_room, ms, id) = key.value();
             if of_room != room {
                 break;
             }
+            if at != Some(ms) && end_moment(&mut moment) {
+                break;
+            }
+            at = Some(ms);
+            let number = written.get(id).map_err(failed)?;
+            let number = number.map_or(0, |number| number.value());
             let messages = self.by_ids(Collection::Messages, [id])?;
-            found.extend(
+            moment.extend(
                 messages
                     .into_iter()
-                    .filter(|message| !message.get_bool("_hidden").unwrap_or(false)),
+                    .filter(|message| !message.get_bool("_hidden").unwrap_or(false))
+                    .map(|message| (number, message)),
             );
         }
+        end_moment(&mut moment);
+        found.truncate(limit as usize);
         Ok(found)
     }
 }

@@ -7,6 +7,7 @@
 //! index.member     (room, user)        -> subscription id
 //! index.joined     (user, room)        -> subscription id
 //! index.history    (room, ms, message) -> ()
+//! index.written    message             -> a number that grows with every message: the order within a millisecond
 //! feed             sequence number     -> BSON change
 //! ```
 
@@ -23,6 +24,7 @@ pub(super) const JOINED: TableDefinition<'_, (&str, &str), &str> =
     TableDefinition::new("index.joined");
 pub(super) const HISTORY: TableDefinition<'_, (&str, i64, &str), ()> =
     TableDefinition::new("index.history");
+pub(super) const WRITTEN: TableDefinition<'_, &str, u64> = TableDefinition::new("index.written");
 pub(super) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
 
 pub(super) fn documents(

@@ -1,14 +1,22 @@
 //! How one document's write touches all tables: its bytes, its index entries and the feed.
 
 use bson::{Bson, DateTime, Document};
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 
 use crate::collection::Collection;
 use crate::edit::{Edit, Edited};
 use crate::embedded::failure::failed;
-use crate::embedded::schema::{FEED, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES, documents};
+use crate::embedded::schema::{
+    FEED, HISTORY, JOINED, MEMBERS, TOKENS, USERNAMES, WRITTEN, documents,
+};
 use crate::embedded::{apply, changes};
 use crate::{Error, ErrorKind, raw};
+
+/// How many changes the feed keeps: minutes of a busy workspace.
+const FEED_CHANGES_MAX: u64 = 16_384;
+
+/// How many bytes of them: a change carries its document, and a message is written with its room, which quotes it.
+const FEED_BYTES_MAX: u64 = 16 << 20;
 
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {
@@ -19,24 +27,46 @@ pub(super) struct Tables<'t> {
     members: Table<'t, (&'static str, &'static str), &'static str>,
     joined: Table<'t, (&'static str, &'static str), &'static str>,
     history: Table<'t, (&'static str, i64, &'static str), ()>,
+    written: Table<'t, &'static str, u64>,
     feed: Table<'t, u64, &'static [u8]>,
+    pub(super) kept: Kept,
+}
+
+/// What the feed keeps.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
     /// Sequence number of the newest change.
-    pub(super) seq: u64,
+    pub(super) newest: u64,
+    /// Of all changes.
+    bytes: u64,
+}
+
+impl Kept {
+    pub(super) fn read(database: &Database) -> Result<Self, Error> {
+        let read = database.begin_read().map_err(failed)?;
+        let mut kept = Self::default();
+        for change in read
+            .open_table(FEED)
+            .map_err(failed)?
+            .iter()
+            .map_err(failed)?
+        {
+            let (seq, bytes) = change.map_err(failed)?;
+            kept.newest = seq.value();
+            kept.bytes += bytes.value().len() as u64;
+        }
+        Ok(kept)
+    }
 }
 
 /// Makes every table, so that readers never meet a missing one.
 pub(super) fn create(write: &WriteTransaction) -> Result<(), Error> {
-    Tables::open(write).map(drop)
+    Tables::open(write, Kept::default()).map(drop)
 }
 
 impl<'t> Tables<'t> {
-    pub(super) fn open(write: &'t WriteTransaction) -> Result<Self, Error> {
+    pub(super) fn open(write: &'t WriteTransaction, kept: Kept) -> Result<Self, Error> {
         let documents = Collection::ALL.map(|collection| write.open_table(documents(collection)));
-        let feed = write.open_table(FEED).map_err(failed)?;
-        let seq = feed
-            .last()
-            .map_err(failed)?
-            .map_or(0, |(seq, _)| seq.value());
         Ok(Self {
             documents: documents
                 .into_iter()
@@ -47,8 +77,9 @@ impl<'t> Tables<'t> {
             members: write.open_table(MEMBERS).map_err(failed)?,
             joined: write.open_table(JOINED).map_err(failed)?,
             history: write.open_table(HISTORY).map_err(failed)?,
-            feed,
-            seq,
+            written: write.open_table(WRITTEN).map_err(failed)?,
+            feed: write.open_table(FEED).map_err(failed)?,
+            kept,
         })
     }
 
@@ -121,19 +152,25 @@ impl<'t> Tables<'t> {
         Ok(true)
     }
 
-    /// Drops the oldest changes, so that at most `keep` remain.
-    pub(super) fn trim_feed(&mut self, keep: u64) -> Result<(), Error> {
-        let oldest = self.seq.saturating_sub(keep);
+    /// Drops the oldest changes, so that few enough of them are kept.
+    pub(super) fn trim_feed(&mut self) -> Result<(), Error> {
         loop {
-            let first = self
+            let Some((seq, bytes)) = self
                 .feed
                 .first()
                 .map_err(failed)?
-                .map(|(seq, _)| seq.value());
-            if first.is_none_or(|seq| seq > oldest) {
+                .map(|(seq, bytes)| (seq.value(), bytes.value().len() as u64))
+            else {
+                return Ok(());
+            };
+            // However large the newest change is, its reader gets it.
+            let is_newest = seq == self.kept.newest;
+            let is_few = self.kept.newest - seq < FEED_CHANGES_MAX;
+            if is_newest || (is_few && self.kept.bytes <= FEED_BYTES_MAX) {
                 return Ok(());
             }
             self.feed.pop_first().map_err(failed)?;
+            self.kept.bytes -= bytes;
         }
     }
 
@@ -157,7 +194,9 @@ impl<'t> Tables<'t> {
         after: Option<&Document>,
     ) -> Result<(), Error> {
         let bytes = after.map(raw::encode).transpose()?;
-        let change = changes::encode(collection, id, before, after)?;
+        let change = (collection != Collection::Sessions)
+            .then(|| changes::encode(collection, id, before, after))
+            .transpose()?;
         let old = before
             .map(|document| index_keys(collection, document))
             .unwrap_or_default();
@@ -179,10 +218,14 @@ impl<'t> Tables<'t> {
             None => documents.remove(id).map(drop),
         }
         .map_err(failed)?;
-        self.seq += 1;
-        self.feed
-            .insert(self.seq, change.as_bytes())
-            .map_err(failed)?;
+        // Nobody follows who is connected where, and it changes more often than everything else together.
+        if let Some(change) = change {
+            self.kept.newest += 1;
+            self.kept.bytes += change.as_bytes().len() as u64;
+            self.feed
+                .insert(self.kept.newest, change.as_bytes())
+                .map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -218,7 +261,12 @@ impl<'t> Tables<'t> {
                 .insert((room, user), id)
                 .map(drop)
                 .and_then(|()| self.joined.insert((user, room), id).map(drop)),
-            IndexKey::History(room, ms) => self.history.insert((room, ms, id), ()).map(drop),
+            // Each change of a message has a number of its own in the feed.
+            IndexKey::History(room, ms) => self
+                .history
+                .insert((room, ms, id), ())
+                .map(drop)
+                .and_then(|()| self.written.insert(id, self.kept.newest).map(drop)),
         }
         .map_err(failed)
     }
@@ -232,7 +280,11 @@ impl<'t> Tables<'t> {
                 .remove((room, user))
                 .map(drop)
                 .and_then(|()| self.joined.remove((user, room)).map(drop)),
-            IndexKey::History(room, ms) => self.history.remove((room, ms, id)).map(drop),
+            IndexKey::History(room, ms) => self
+                .history
+                .remove((room, ms, id))
+                .map(drop)
+                .and_then(|()| self.written.remove(id).map(drop)),
         }
         .map_err(failed)
     }

@@ -27,7 +27,10 @@ use crate::lookup::Lookup;
 use crate::mongo::deadline::Deadline;
 
 pub use examine::Examination;
-pub use options::{masked, unsupported_options, url_mistake};
+pub use options::{database_name, masked, unsupported_options, url_mistake};
+
+/// The database of a `MONGO_URL` that names none.
+pub const DATABASE_DEFAULT: &str = "rocketchat";
 
 /// How to reach MongoDB.
 #[derive(Clone)]
@@ -97,7 +100,7 @@ impl Mongo {
         let name = options
             .default_database
             .clone()
-            .unwrap_or_else(|| "rocketchat".into());
+            .unwrap_or_else(|| DATABASE_DEFAULT.into());
         let client = Client::with_options(options).map_err(|error| failure::error(&error))?;
         Ok(Self {
             database: client.database(&name),

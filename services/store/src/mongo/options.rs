@@ -88,6 +88,13 @@ pub fn url_mistake(url: &str) -> Option<&'static str> {
     }
 }
 
+/// The database that a connection string names.
+pub fn database_name(url: &str) -> Option<String> {
+    ConnectionString::parse(supported(url))
+        .ok()?
+        .default_database
+}
+
 /// The connection string for people: hosts, database and options, but nothing that could be a credential.
 pub fn masked(url: &str) -> String {
     let Ok(parsed) = ConnectionString::parse(supported(url)) else {

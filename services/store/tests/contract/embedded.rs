@@ -406,3 +406,27 @@ async fn the_feed_ends_with_the_store() {
     assert_eq!(take(&mut feed, 1).await[0].1.id, "u".into());
     assert_eq!(feed.next().await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn messages_of_one_millisecond_come_in_the_order_of_writing() {
+    let place = places::on_disk();
+    let ids: Vec<_> = (0..50)
+        .map(|n| format!("{}", (n * 37) % 50 + 100))
+        .collect();
+    let now = store::bson::DateTime::from_millis(1_000);
+    for id in &ids {
+        let message = doc! { "_id": id, "rid": "r", "msg": "", "ts": now };
+        place.store.insert_message(message).await.unwrap();
+    }
+    let edit = Update::set(doc! { "msg": "edited" });
+    place.store.update_message(&ids[7], edit).await.unwrap();
+    drop(place.store);
+    let store = Store::embedded(Some(place.folder.path())).unwrap();
+    let of = |messages: Vec<Document>| -> Vec<String> {
+        let ids = messages.iter().map(|m| m.get_str("_id").unwrap());
+        ids.map(str::to_owned).collect()
+    };
+    assert_eq!(of(store.messages_after("r", 0, 50).await.unwrap()), ids);
+    let newest: Vec<_> = ids.iter().rev().take(20).cloned().collect();
+    assert_eq!(of(store.history("r", None, 20).await.unwrap()), newest);
+}
