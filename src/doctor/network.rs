@@ -121,6 +121,14 @@ fn hub(nodes: &[NodeInfo], version: Option<&str>) -> Option<Finding> {
         .map_while(|part| part.parse::<u32>().ok());
     let line = (numbers.next()?, numbers.next()?);
     let is_there = nodes.iter().any(|node| offers(node, "hub"));
+    // Ours is idle where it is not wanted.
+    let is_ours = |node: &NodeInfo| {
+        let client = node.client.as_deref();
+        client.is_some_and(|client| client.starts_with("rust "))
+    };
+    let is_theirs = nodes
+        .iter()
+        .any(|node| offers(node, "hub") && !is_ours(node));
     match (line < (7, 7), is_there) {
         (true, false) => Some(Finding::warning(
             "network.hub",
@@ -128,7 +136,7 @@ fn hub(nodes: &[NodeInfo], version: Option<&str>) -> Option<Finding> {
             "clients see no news of rooms and messages, unless the monolith watches the database itself",
             "run `ddp-edge stream-hub` or stream-hub-service once, unless DISABLE_DB_WATCHERS is unset at the monolith",
         )),
-        (false, true) if line >= (8, 0) => Some(Finding::warning(
+        _ if line >= (8, 0) && is_theirs => Some(Finding::warning(
             "network.hub",
             "a stream-hub, which this line does not have any more",
             "every change may be announced twice",
