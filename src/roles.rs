@@ -258,7 +258,11 @@ fn start_services(
     }
     if role == Role::Presence || everything {
         let (bus, store, shutdown) = parts();
-        let config = settings.presence;
+        let mut config = settings.presence;
+        if role == Role::Sandbox {
+            // Its console sets a status that ends.
+            config.mode = services::presence::Mode::Engine;
+        }
         services.spawn(services::presence::run(bus, store, config, shutdown));
     }
     if role == Role::Sandbox {

@@ -176,10 +176,11 @@ impl Workspace {
         Ok(None)
     }
 
-    /// `[status, text?]`: the gateway answers it itself on a socket, REST brings it here.
+    /// `[status, text?, end?]`: the gateway answers it itself on a socket, without an end; REST brings it here.
     async fn set_status(&self, call: &Call<'_>) -> Outcome {
         let (status, text) = (call.args.text(0)?, call.args.optional_text(1)?);
-        let params = json!([call.user.id, status, text]).to_string();
+        let end = call.args.get(2);
+        let params = json!([call.user.id, status, text, end]).to_string();
         let answer = self
             .bus
             .call("presence.setStatus", &params, CallOptions::default())

@@ -4,9 +4,19 @@ const { chromium } = require("playwright-core");
 
 /** CHROMIUM is the path of the browser. Pages are served over real HTTP on loopback (conformance notes of Chromium). */
 function launch(...more) {
+  return chromium.launch(options(more));
+}
+
+/** A browser that can be killed: `{ pid, browser }`. */
+async function launchMortal() {
+  const server = await chromium.launchServer(options([]));
+  return { pid: server.process().pid, browser: await chromium.connect(server.wsEndpoint()) };
+}
+
+function options(more) {
   const quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
   const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", ...quiet, ...more];
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+  return { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args };
 }
 
 /** What is wider than the window, as text. */
@@ -55,4 +65,4 @@ function faintTexts(page) {
   });
 }
 
-module.exports = { faintTexts, launch, overflow };
+module.exports = { faintTexts, launch, launchMortal, overflow };

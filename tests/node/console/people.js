@@ -5,7 +5,7 @@
 // Prints {"ready":..}, the steps (../steps.js) and {"done":true}.
 
 const { equal, print, step } = require("../steps");
-const { faintTexts, launch, overflow } = require("./browser");
+const { faintTexts, launch, launchMortal, overflow } = require("./browser");
 
 const WIDE = { width: 1280, height: 800 };
 const NARROW = { width: 390, height: 800 };
@@ -83,10 +83,31 @@ async function run(base) {
   await step("presence shows", async () => {
     await a.locator("[data-user=bob] .dot[data-status=online]").waitFor();
     await tabTo(b, b.locator("#my-status"));
-    await b.keyboard.type("busy");
-    await a.locator("[data-user=bob] .dot[data-status=busy]").waitFor();
+    for (const status of ["away", "busy"]) {
+      await b.keyboard.press("ArrowDown");
+      await a.locator(`[data-user=bob] .dot[data-status=${status}]`).waitFor();
+      await b.locator(`[data-user=bob] .dot[data-status=${status}]`).waitFor();
+    }
     await b.keyboard.press("Home");
     await a.locator("[data-user=bob] .dot[data-status=online]").waitFor();
+    await a.locator("[data-user=carol] .dot[data-status=offline]").waitFor();
+  });
+  await step("a status text shows, and ends when its time is up", async () => {
+    const text = a.locator("[data-user=bob] small", { hasText: "at the dentist's" });
+    await b.fill("#what", "at the dentist's");
+    await b.selectOption("#until", "10");
+    await b.press("#what", "Enter");
+    await text.waitFor();
+    await text.waitFor({ state: "detached" });
+    await a.locator("[data-user=bob] small", { hasText: "online" }).waitFor();
+  });
+  await step("who is killed is offline", async () => {
+    const { pid, browser } = await launchMortal();
+    const page = await browser.newPage();
+    await page.goto(base);
+    await page.click("#people button:has-text('Carol')");
+    await a.locator("[data-user=carol] .dot[data-status=online]").waitFor();
+    process.kill(pid, "SIGKILL");
     await a.locator("[data-user=carol] .dot[data-status=offline]").waitFor();
   });
   await step("unread marks come and go", async () => {

@@ -20,7 +20,7 @@ const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}
 
 let me; // {id, token, username}
 let rooms = new Map(); // rid -> {name, kind, unread}
-let people = new Map(); // uid -> {username, status}
+let people = new Map(); // uid -> {username, status, text}
 let room; // rid
 let roomSubscriptions = [];
 let connected = false;
@@ -84,8 +84,8 @@ async function enter() {
   $("me-name").textContent = me.username;
   document.title = `${me.username} – ddp-edge sandbox`;
   ddp.subscribe("notify-user", `${me.id}/subscriptions-changed`, roomChanged);
-  ddp.subscribe("notify-logged", "user-status", ([id, username, code]) => {
-    people.set(id, { username, status: STATUSES[code] });
+  ddp.subscribe("notify-logged", "user-status", ([id, username, code, text]) => {
+    people.set(id, { username, status: STATUSES[code], text });
     showPeople();
   });
   const [subscriptions] = await Promise.all([ddp.call("subscriptions/get"), loadPeople()]);
@@ -178,20 +178,20 @@ async function rest(path) {
 
 async function loadPeople() {
   const { users } = await rest("users.presence");
-  people = new Map(users.map(({ _id, username, status }) => [_id, { username, status }]));
+  people = new Map(users.map(({ _id, username, status, statusText: text }) => [_id, { username, status, text }]));
   const others = [...people.values()].map(({ username }) => username).filter((username) => username !== me.username);
   $("whom").replaceChildren(...others.map((username) => element("option", "", username)));
   showPeople();
 }
 
 function showPeople() {
-  const items = [...people].map(([id, { username, status }]) => {
+  const items = [...people].map(([id, { username, status, text }]) => {
     const button = action("", () => enterRoom("createDirectMessage", username));
     button.title = `Write to ${username}`;
     button.dataset.user = username;
     const dot = element("span", "dot");
     dot.dataset.status = status;
-    button.append(dot, element("span", "name", id === me.id ? `${username} (you)` : username), element("small", "", status));
+    button.append(dot, element("span", "name", id === me.id ? `${username} (you)` : username), element("small", "", text || status));
     const item = element("li");
     item.append(button);
     return item;
@@ -201,6 +201,20 @@ function showPeople() {
 }
 
 $("my-status").addEventListener("change", () => attempt("setUserStatus", $("my-status").value));
+
+// A status with an end is the workspace's to set: it has no way over the socket.
+$("my-text").addEventListener("submit", async (submitted) => {
+  submitted.preventDefault();
+  const seconds = Number($("until").value);
+  const end = seconds ? { $date: Date.now() + 1_000 * seconds } : null;
+  const params = [$("my-status").value, $("what").value.trim(), end];
+  const message = JSON.stringify({ msg: "method", id: "1", method: "setUserStatus", params });
+  await fetch("/api/v1/method.call/setUserStatus", {
+    method: "POST",
+    headers: { "X-User-Id": me.id, "X-Auth-Token": me.token, "Content-Type": "application/json" },
+    body: JSON.stringify({ message }),
+  });
+});
 
 // --- one room
 
