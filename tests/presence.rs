@@ -2,6 +2,7 @@
 
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
 use serde_json::{Value, json};
+use tungstenite::Message;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 const ALICE: &str = "resume-token-of-alice";
@@ -215,4 +216,89 @@ fn a_restart_of_presence_changes_nothing_for_those_who_are_there() {
     network.shows("bob", "offline", 0);
     network.shows("alice", "online", 1);
     drop(presence);
+}
+
+/// What can happen to a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Runs,
+    Frozen,
+    Gone,
+}
+
+#[test]
+fn whatever_dies_freezes_and_starts_in_whichever_order_the_end_is_the_truth() {
+    let mut network = Network::start();
+    let seed = std::process::id();
+    println!("seed {seed}");
+    let mut state = seed;
+    let mut roll = |sides: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % sides
+    };
+    let names = ["gateway", "gateway", "presence", "presence"];
+    let mut roles: Vec<(Role, Fate)> = names
+        .iter()
+        .map(|name| (network.role(name), Fate::Runs))
+        .collect();
+    network.wait_for("presence", 2);
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let index = roll(4) as usize;
+        let others = |fate: Fate| {
+            let same = roles.iter().zip(names).enumerate();
+            same.filter(|(at, ((_, is), name))| {
+                *at != index && *name == names[index] && *is == fate
+            })
+            .count()
+        };
+        // Somebody must be there to log in at.
+        let is_needed = names[index] == "gateway" && others(Fate::Runs) == 0;
+        let next = match (roles[index].1, roll(2)) {
+            (Fate::Runs, _) if is_needed => Fate::Runs,
+            (Fate::Runs, 0) => Fate::Gone,
+            (Fate::Runs, _) => Fate::Frozen,
+            (Fate::Frozen, 0) => Fate::Gone,
+            _ => Fate::Runs,
+        };
+        let (role, fate) = &mut roles[index];
+        println!("{} {index}: {fate:?} -> {next:?}", names[index]);
+        match (*fate, next) {
+            (Fate::Gone, Fate::Runs) => *role = network.role(names[index]),
+            (Fate::Frozen, Fate::Runs) => role.edge.signal("CONT"),
+            (_, Fate::Frozen) => role.edge.signal("STOP"),
+            (_, Fate::Gone) => role.edge.kill9(),
+            (_, Fate::Runs) => {}
+        }
+        *fate = next;
+        let running = roles[..2].iter().find(|(_, fate)| *fate == Fate::Runs);
+        let (gateway, _) = running.expect("one of them runs");
+        let token = [ALICE, BOB][roll(2) as usize];
+        // One that has just thawed may turn a socket away: it has missed events.
+        if let Ok(mut socket) = Client::upgrade(gateway.port, "/websocket", &[]) {
+            let login = json!({ "msg": "method", "id": "1", "method": "login", "params": [{ "resume": token }] });
+            for message in [
+                json!({ "msg": "connect", "version": "1", "support": ["1"] }),
+                login,
+            ] {
+                let _ = socket.try_send(Message::text(message.to_string()));
+            }
+            clients.push(socket);
+        }
+        if roll(3) == 0 {
+            clients.clear();
+        }
+    }
+    for (role, fate) in &mut roles {
+        if *fate != Fate::Gone {
+            role.edge.kill9();
+        }
+    }
+    let gateway = network.role("gateway");
+    let (first, second) = (network.role("presence"), network.role("presence"));
+    network.wait_for("presence", 2);
+    let _alice = client(&gateway, ALICE);
+    network.shows("alice", "online", 1);
+    network.shows("bob", "offline", 0);
+    drop((first, second));
 }
