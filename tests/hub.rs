@@ -714,8 +714,8 @@ fn a_process_with_all_roles_waits_beside_a_hub_and_takes_over_from_it() {
     let place = Place::start();
     let mut hub = place.hub(&[]);
     hub.wait_for_state("leader");
-    let mut all = place.role("all", &[]);
-    all.edge.wait_for_ok(all.port, "/readyz");
+    // It is never ready as a gateway here, where no monolith is.
+    let all = place.role("all", &[]);
     place.write(
         place
             .store
