@@ -691,7 +691,11 @@ fn beside_the_originals_hub_ours_is_idle_and_goes_on_when_that_is_gone() {
     let hub = place.hub(&[]);
     hub.wait_for_state("leader");
     let transporter = place.nats().url();
-    let environment = [("TRANSPORTER", transporter.as_str())];
+    let environment = [
+        ("TRANSPORTER", transporter.as_str()),
+        HEARTBEATS[0],
+        HEARTBEATS[1],
+    ];
     let flags = ["--node-id", "theirs", "--services", "peer"];
     let mut theirs = NodeProcess::start("peer.js", &flags, &environment);
     theirs.ask(&serde_json::json!({ "cmd": "create", "name": "hub" }));
