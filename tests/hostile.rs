@@ -101,6 +101,7 @@ fn write(client: &mut Client, bytes: &[u8]) {
 
 const UNSUPPORTED: (u16, &str, &str) = (1007, "UNSUPPORTED_DATA", "unsupported_data");
 const PROTOCOL: (u16, &str, &str) = (1002, "", "websocket_protocol");
+const ID_TOO_LONG: (u16, &str, &str) = (1002, "ID_TOO_LONG", "id_too_long");
 const MALFORMED: (u16, &str, &str) = (1002, "", "malformed_message");
 const TOO_BIG: (u16, &str, &str) = (1009, "", "too_big");
 const NOT_CONNECT_FIRST: (u16, &str, &str) = (1002, "CLOSE_PROTOCOL_ERROR", "not_connect_first");
@@ -462,16 +463,68 @@ fn names_and_ids_beyond_1_kib_are_malformed_messages() {
     for message in [
         json!({"msg": "method", "id": "1", "method": long}),
         json!({"msg": "sub", "id": "1", "name": long}),
-        json!({"msg": "sub", "id": long, "name": "x"}),
-        json!({"msg": "unsub", "id": long}),
-        json!({"msg": "ping", "id": long}),
     ] {
         let mut client = Client::open(port());
         ends(&mut client, MALFORMED, |client| client.send(&message));
     }
+    for message in [
+        json!({"msg": "method", "id": long, "method": "test:echo"}),
+        json!({"msg": "sub", "id": long, "name": "x"}),
+        json!({"msg": "unsub", "id": long}),
+    ] {
+        let mut client = Client::open(port());
+        ends(&mut client, ID_TOO_LONG, |client| client.send(&message));
+    }
     let mut client = Client::open(port());
     let error = client.stream("notify-all", &long).expect_err("too long");
     assert_eq!(error["error"], "invalid-event-name", "{error}");
+}
+
+#[test]
+fn a_ping_is_echoed_whatever_the_length_of_its_id() {
+    for path in ["/websocket", "/sockjs/123/abcdefgh/websocket"] {
+        let mut client = Client::open_at(port(), path);
+        for id in ["x".repeat(KIB + 1), "\u{1f600}".repeat(8 * KIB)] {
+            client.send(&json!({"msg": "ping", "id": id}));
+            client.wait_for("the pong", |message| message["id"] == id.as_str());
+        }
+    }
+}
+
+/// What `JSON.parse` takes and stricter readers do not (design.md 6): passed on as it is, and no call fails of it.
+#[test]
+fn what_a_node_peer_can_read_reaches_it() {
+    let (_, mut client) = user();
+    let mut call = |params: &str| {
+        let id = client.next_id();
+        let method = r#"{"msg":"method","method":"test:echo""#;
+        client.send_text(&format!(r#"{method},"id":"{id}","params":{params}}}"#));
+        client.outcome(&id).expect("an answer")
+    };
+    // Half of a surrogate pair comes back as the escape it was, which no Rust text holds: see it on the bus.
+    assert_eq!(call(r#"[{"a":1,"a":2}]"#), json!([{"a": 2}]));
+    assert_eq!(call("[1e999,-0,1e-999]"), json!([{"$InfNaN": 1}, 0, 0]));
+    assert_eq!(call(r#"["\ud83d\ude00"]"#), json!(["\u{1f600}"]));
+    let deep = format!("{}1{}", "[".repeat(30), "]".repeat(30));
+    assert_eq!(call(&deep).to_string(), deep);
+    let (status, half) = ("setUserStatus", r#""\ud83d""#);
+    let id = client.next_id();
+    client.send_text(&format!(
+        r#"{{"msg":"method","method":"{status}","id":"{id}","params":["online",{half}]}}"#
+    ));
+    client.outcome(&id).expect("no call fails of it");
+}
+
+#[test]
+fn a_call_beyond_what_the_bus_takes_is_an_error_and_no_end() {
+    let (_, mut client) = user();
+    // The message is allowed, but not with what a call adds to it.
+    let large = "x".repeat(1024 * KIB - 100);
+    let error = client
+        .call("test:echo", &json!([large]))
+        .expect_err("too large");
+    assert_eq!(error["error"], "error-too-large", "{error}");
+    client.settle();
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub enum CloseReason {
     NotConnectFirst,
     /// A `method`, `sub` or `unsub` without the fields it needs (`gateway.md` 1.5).
     MalformedMessage,
+    /// The id of a `method`, `sub` or `unsub` is longer than [`Limits::name_bytes`].
+    IdTooLong,
     /// The client speaks no DDP version of ours; `failed` was sent.
     VersionRefused,
     /// A frame against RFC 6455.
@@ -87,6 +89,7 @@ impl CloseReason {
         Self::Disconnect,
         Self::NotConnectFirst,
         Self::MalformedMessage,
+        Self::IdTooLong,
         Self::VersionRefused,
         Self::WebSocketProtocol,
         Self::UnsupportedData,
@@ -151,6 +154,7 @@ impl CloseReason {
                 Client,
             ),
             Self::MalformedMessage => row("malformed_message", Some(1002), "", Client),
+            Self::IdTooLong => row("id_too_long", Some(1002), "ID_TOO_LONG", Client),
             Self::VersionRefused => row("version_refused", Some(1002), "VERSION_REFUSED", Client),
             Self::WebSocketProtocol => row("websocket_protocol", Some(1002), "", Client),
             Self::UnsupportedData => {

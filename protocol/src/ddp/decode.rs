@@ -16,13 +16,19 @@ use crate::{close::CloseReason, limits::Limits};
 /// # Errors
 ///
 /// The connection ends: `UnsupportedData` for what is no JSON and for `null`, `TooDeep`, and `MalformedMessage` for a message
-/// that lacks its id or name.
+/// that lacks its id or name, `IdTooLong`.
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<ClientMessage<'a>, CloseReason> {
     if !scan::is_within_depth(text, limits.json_depth) {
         return Err(CloseReason::TooDeep);
     }
     let flat: Flat<'a> = serde_json::from_str(text).map_err(|_| CloseReason::UnsupportedData)?;
-    let id = || truthy_id(flat.id, limits).and_then(|id| id.ok_or(CloseReason::MalformedMessage));
+    let id = || {
+        let id = truthy_id(flat.id).ok_or(CloseReason::MalformedMessage)?;
+        if id.len() > limits.name_bytes {
+            return Err(CloseReason::IdTooLong);
+        }
+        Ok(id)
+    };
     let name = |raw| name(raw, limits).ok_or(CloseReason::MalformedMessage);
     let params = || {
         flat.params
@@ -37,7 +43,8 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<ClientMessage<'a>, C
                 has_count: is_given(flat.received_count),
             },
             Some("ping") => ClientMessage::Ping {
-                id: truthy_id(flat.id, limits)?,
+                // Echoed and forgotten, so of any length.
+                id: truthy_id(flat.id),
             },
             Some("pong") => ClientMessage::Pong,
             Some("method") => ClientMessage::Method {
@@ -58,18 +65,10 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<ClientMessage<'a>, C
 }
 
 /// The id as raw JSON; `None` where JavaScript takes it for false.
-fn truthy_id<'a>(
-    raw: Option<&'a RawValue>,
-    limits: &Limits,
-) -> Result<Option<&'a str>, CloseReason> {
-    let Some(raw) = raw.map(RawValue::get) else {
-        return Ok(None);
-    };
-    if raw.len() > limits.name_bytes {
-        return Err(CloseReason::MalformedMessage);
-    }
+fn truthy_id(raw: Option<&RawValue>) -> Option<&str> {
+    let raw = raw?.get();
     let falsy = matches!(raw, "null" | "false" | r#""""#) || raw.parse::<f64>() == Ok(0.0);
-    Ok((!falsy).then_some(raw))
+    (!falsy).then_some(raw)
 }
 
 /// A name that is text, neither empty nor too long.
@@ -344,11 +343,12 @@ mod tests {
         );
         check(
             &format!(r#"{{"msg":"unsub","id":"{long}"}}"#),
-            Err(CloseReason::MalformedMessage),
+            Err(CloseReason::IdTooLong),
         );
+        let id = format!("\"{long}\"");
         check(
-            &format!(r#"{{"msg":"ping","id":"{long}"}}"#),
-            Err(CloseReason::MalformedMessage),
+            &format!(r#"{{"msg":"ping","id":{id}}}"#),
+            Ok(ClientMessage::Ping { id: Some(&id) }),
         );
     }
 

@@ -303,7 +303,9 @@ impl Session {
                     });
                     Ok(())
                 }
-                Ok(_) | Err(CloseReason::MalformedMessage) => Err(CloseReason::NotConnectFirst),
+                Ok(_) | Err(CloseReason::MalformedMessage | CloseReason::IdTooLong) => {
+                    Err(CloseReason::NotConnectFirst)
+                }
                 Err(reason) => Err(reason),
             };
         }

@@ -448,7 +448,8 @@ impl Client {
         }
     }
 
-    fn next_id(&mut self) -> String {
+    /// An id that no call of this client has had.
+    pub fn next_id(&mut self) -> String {
         self.ids += 1;
         format!("t{}", self.ids)
     }
