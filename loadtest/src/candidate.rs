@@ -46,7 +46,7 @@ impl Candidate {
             name: peer.name().to_owned(),
             kind: Kind::Peer,
             command: peer.command(),
-            framing: Framing::Raw,
+            framing: peer.framing(),
         }
     }
 

@@ -256,6 +256,17 @@ impl Client {
             ws::CLOSE => bail!("{}", close_reason(payload)),
             other => bail!("unexpected opcode {other}"),
         }
+        if self.framing != Framing::Centrifuge {
+            return self.handle_text(payload, now, tally);
+        }
+        // Several publications share a frame there.
+        payload
+            .split(|&byte| byte == b'\n')
+            .try_for_each(|line| self.handle_text(line, now, tally))
+    }
+
+    /// Counts a message of a topic, or goes on with what is said to this client.
+    fn handle_text(&mut self, payload: &[u8], now: u64, tally: &mut Tally) -> Result<()> {
         if let Some(marker) = tally.find_marker(payload) {
             let Some(topic) = self
                 .topics
@@ -395,7 +406,7 @@ mod tests {
             r#"{"msg":"ping","id":"are-you-there"}"#,
         ] {
             out = match framing {
-                Framing::Raw => message.to_owned(),
+                Framing::Raw | Framing::Centrifuge => message.to_owned(),
                 Framing::SockJs => format!("a{}", json!([message])),
             };
             ws::push_server_frame(&mut frames, ws::TEXT, out.as_bytes());

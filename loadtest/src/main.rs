@@ -17,6 +17,7 @@
 
 mod backend;
 mod candidate;
+mod centrifuge;
 mod chat;
 mod client;
 mod compare;

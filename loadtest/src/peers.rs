@@ -6,14 +6,21 @@ pub(crate) mod tungstenite;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::target::Framing;
+
 /// Where the peers of other languages stand: beside this crate, each with its own lock file.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers");
+
+/// Where those that have to be built come to lie.
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers");
 
 /// A server that others have built, in a program of ours that takes the same events and says the same to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Peer {
     /// uWebSockets.js and its topics
     Uws,
+    /// Centrifuge (Go) with its own protocol
+    Centrifuge,
     /// tokio-tungstenite as a textbook writes it
     Tungstenite,
     /// `ws` and `moleculer` in Node, as the service that is replaced sends
@@ -21,10 +28,19 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    /// How clients speak to it.
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Self::Centrifuge => Framing::Centrifuge,
+            Self::Uws | Self::Tungstenite | Self::Original => Framing::Raw,
+        }
+    }
+
     /// The name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Uws => "uWebSockets.js",
+            Self::Centrifuge => "Centrifuge",
             Self::Tungstenite => "tokio-tungstenite",
             Self::Original => "ws + moleculer",
         }
@@ -37,6 +53,7 @@ impl Peer {
     pub(crate) fn command(self) -> Result<Vec<String>, String> {
         match self {
             Self::Uws => node("uws"),
+            Self::Centrifuge => go("centrifuge"),
             Self::Tungstenite => own_role("tungstenite"),
             Self::Original => node("original"),
         }
@@ -50,6 +67,16 @@ pub(crate) fn own_role(role: &str) -> Result<Vec<String>, String> {
     Ok([&own, role, "--nats", "{nats}", "--port", "{port}"]
         .map(str::to_owned)
         .into())
+}
+
+/// A program that scripts/peers has built under the root.
+fn go(name: &str) -> Result<Vec<String>, String> {
+    let program = Path::new(BUILT).join(name);
+    if program.is_file() {
+        Ok(vec![program.display().to_string()])
+    } else {
+        Err("not built, see scripts/peers".into())
+    }
 }
 
 fn node(name: &str) -> Result<Vec<String>, String> {

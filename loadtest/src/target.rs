@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::ws;
+use crate::{centrifuge, ws};
 
 /// What a browser sends along with an upgrade: about 1.5 kB, most of it cookies.
 const BROWSER_HEADERS: &str = concat!(
@@ -26,6 +26,8 @@ pub(crate) enum Framing {
     Raw,
     /// An array of one string, on `/sockjs/<server>/<session>/websocket`.
     SockJs,
+    /// Commands and replies of another protocol, one a line, on `/websocket`.
+    Centrifuge,
 }
 
 /// A gateway's address, always on loopback: this tool must not be pointed at anybody's server.
@@ -53,7 +55,7 @@ impl Target {
             bail!("{url}: only loopback addresses are loaded");
         }
         let path = match (path, framing) {
-            ("" | "/", Framing::Raw) => "/websocket",
+            ("" | "/", Framing::Raw | Framing::Centrifuge) => "/websocket",
             ("" | "/", Framing::SockJs) => "/sockjs/042/loadtest/websocket",
             (path, _) => path,
         };
@@ -80,11 +82,15 @@ impl Target {
 }
 
 impl Framing {
-    /// Appends `message` as a masked text frame.
+    /// Appends `message` as a masked text frame, or nothing where the protocol has no such message.
     pub(crate) fn push_message(self, out: &mut Vec<u8>, message: &Value) {
         let text = match self {
             Self::Raw => message.to_string(),
             Self::SockJs => json!([message.to_string()]).to_string(),
+            Self::Centrifuge => match centrifuge::command(message) {
+                Some(command) => command,
+                None => return,
+            },
         };
         ws::push_client_frame(out, ws::TEXT, text.as_bytes());
     }
@@ -92,8 +98,10 @@ impl Framing {
     /// The DDP messages in one frame.
     pub(crate) fn messages(self, payload: &[u8]) -> Result<Vec<String>> {
         let text = std::str::from_utf8(payload).context("a text frame that is not UTF-8")?;
-        if self == Self::Raw {
-            return Ok(vec![text.to_owned()]);
+        match self {
+            Self::Raw => return Ok(vec![text.to_owned()]),
+            Self::Centrifuge => return centrifuge::messages(text),
+            Self::SockJs => {}
         }
         match text.split_at_checked(1) {
             Some(("o" | "h", "")) => Ok(Vec::new()),

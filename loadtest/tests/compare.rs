@@ -119,6 +119,14 @@ fn the_originals_shape_delivers_every_message_once_and_in_order() {
 }
 
 #[test]
+fn centrifuge_delivers_every_message_once_and_in_order() {
+    check_peer(
+        "centrifuge",
+        &harness::root().join("target/peers/centrifuge"),
+    );
+}
+
+#[test]
 fn tokio_tungstenite_delivers_every_message_once_and_in_order() {
     check_peer("tungstenite", Path::new(env!("CARGO_BIN_EXE_loadtest")));
 }
