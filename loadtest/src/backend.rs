@@ -93,14 +93,14 @@ impl Backend {
         })
     }
 
-    /// Sends later events to every node that lists `event`; false if there is none yet.
-    pub(crate) fn find_targets(&mut self, event: &str) -> bool {
+    /// Sends later events to every node that lists `event`: so many.
+    pub(crate) fn find_targets(&mut self, event: &str) -> usize {
         self.targets = self
             .node
             .listeners(event)
             .map(|peer| format!("MOL.EVENT.{}", peer.id))
             .collect();
-        !self.targets.is_empty()
+        self.targets.len()
     }
 
     /// Queues `event` with `data` (the JSON array of its arguments) for every target.

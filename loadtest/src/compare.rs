@@ -1,6 +1,7 @@
 //! Runs scenarios against several servers in turn, so that every figure has its ratio from the same session.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -11,17 +12,19 @@ use serde::Serialize;
 use crate::backend::Names;
 use crate::candidate::Candidate;
 use crate::launch::Launch;
-use crate::outcome::{Outcome, Rows, Runs};
+use crate::outcome::{Curves, Outcome, Point, Rows, Runs};
 use crate::plan::Plan;
-use crate::process;
+use crate::process::{self, RaisedGroup};
 use crate::report::Report;
 use crate::run;
 use crate::scenario::Scenario;
+use crate::sweep::Sweep;
 use crate::target::Target;
 
 /// What to compare; see the command's help.
 pub(crate) struct Comparison {
     pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) sweeps: Vec<Sweep>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) rounds: usize,
     pub(crate) launch: Launch,
@@ -41,6 +44,7 @@ impl Comparison {
             commit: commit(),
             rounds: self.rounds,
             scenarios: Vec::new(),
+            sweeps: Vec::new(),
         };
         println!(
             "machine {}\ncommit  {}\nrounds  {}, median (min-max)\n",
@@ -52,21 +56,42 @@ impl Comparison {
                 self.launch.nats_server.display()
             );
         }
-        let mut progress =
-            Progress::new(self.scenarios.len() * self.rounds * self.candidates.len());
+        // Held to the end, and given back then.
+        let raised = RaisedGroup::raise();
+        if raised.is_none() {
+            println!("the scheduling group could not be raised: other work shows in the figures\n");
+        }
+        let points: usize = self.sweeps.iter().map(|sweep| sweep.points.len()).sum();
+        let situations = self.scenarios.len() + points;
+        let mut progress = Progress::new(situations * self.rounds * self.candidates.len());
         for scenario in &self.scenarios {
-            let rows = self.measure(scenario, &mut progress);
+            let rows = self.measure(scenario, scenario.name, &mut progress);
             println!("{rows}");
             outcome.scenarios.push(rows);
-            if let Some(path) = &self.json {
-                write_json(path, &outcome)?;
-            }
+            self.save(&outcome)?;
         }
+        for sweep in &self.sweeps {
+            let mut curves = Curves::new(sweep);
+            for &(value, ref scenario) in &sweep.points {
+                let label = format!("{} {value}", sweep.name);
+                let rows = self.measure(scenario, &label, &mut progress);
+                println!("{label}: {rows}");
+                curves.points.push(Point { value, rows });
+            }
+            outcome.sweeps.push(curves);
+            self.save(&outcome)?;
+        }
+        print!("{outcome}");
         Ok(outcome)
     }
 
+    fn save(&self, outcome: &Outcome) -> Result<()> {
+        let write = |path: &PathBuf| write_json(path, outcome);
+        self.json.as_ref().map_or(Ok(()), write)
+    }
+
     /// All rounds of one scenario.
-    fn measure(&self, scenario: &Scenario, progress: &mut Progress) -> Rows {
+    fn measure(&self, scenario: &Scenario, label: &str, progress: &mut Progress) -> Rows {
         let mut runs: Vec<Runs> = self.candidates.iter().map(Runs::new).collect();
         for round in 0..self.rounds {
             // Every other round the other way round, so that a drift of the machine hits all alike.
@@ -76,7 +101,7 @@ impl Comparison {
             }
             for index in order {
                 let candidate = &self.candidates[index];
-                progress.show(scenario.name, round, &candidate.name);
+                progress.show(label, round, &candidate.name);
                 let runs = &mut runs[index];
                 if runs.failure.is_some() {
                     continue;
@@ -96,16 +121,18 @@ impl Comparison {
             .command
             .as_ref()
             .map_err(|reason| anyhow!("{reason}"))?;
-        let running = self.launch.start(&candidate.name, command, 1)?;
-        let target = |addr| Target::parse(&format!("ws://{addr}"), candidate.framing);
+        let running = self
+            .launch
+            .start(&candidate.name, command, scenario.servers)?;
+        let target = |addr: &SocketAddr| Target::parse(&format!("ws://{addr}"), candidate.framing);
         run::run(&Plan {
             scenario: *scenario,
             server: candidate.name.clone(),
-            target: target(running.addrs[0])?,
+            targets: running.addrs.iter().map(target).collect::<Result<_>>()?,
             nats: Some(running.nats_addr),
             names: self.names.clone(),
             users: scenario.connections,
-            pid: running.pids().first().copied(),
+            pids: running.pids(),
         })
     }
 }

@@ -34,6 +34,7 @@ mod run;
 mod scenario;
 mod sequence;
 mod swarm;
+mod sweep;
 mod sys;
 mod tally;
 mod target;
@@ -179,6 +180,9 @@ struct CompareArgs {
     /// Scenarios to run, all if not given
     #[arg(long = "scenario")]
     scenarios: Vec<String>,
+    /// Curves to measure; only they are run if no scenario is named beside them
+    #[arg(long = "sweep")]
+    sweeps: Vec<String>,
     #[arg(long = "floor", value_enum, default_values = ["one-send", "coalesce"])]
     floors: Vec<Mode>,
     /// Servers that others have built; see loadtest/peers/README.md
@@ -253,6 +257,14 @@ fn main() -> Result<ExitCode> {
                     scenario.figure.unit()
                 );
             }
+            for sweep in sweep::all() {
+                println!(
+                    "--sweep {:<13} {} [{}]",
+                    sweep.name,
+                    sweep.title,
+                    sweep.figure().unit()
+                );
+            }
             true
         }
         Action::Chat(args) => {
@@ -320,11 +332,11 @@ fn run_swarm(args: SwarmArgs) -> Result<bool> {
     }
     let report = run::run(&Plan {
         server: args.url.clone(),
-        target: Target::parse(&args.url, framing(args.sockjs))?,
+        targets: vec![Target::parse(&args.url, framing(args.sockjs))?],
         nats: args.nats,
         names: args.names,
         users: args.users.unwrap_or(scenario.connections).max(1),
-        pid: args.pid,
+        pids: args.pid.into_iter().collect(),
         scenario,
     })?;
     print!("machine {}\n{report}", process::machine());
@@ -336,7 +348,7 @@ fn run_swarm(args: SwarmArgs) -> Result<bool> {
 
 fn run_compare(args: CompareArgs) -> Result<bool> {
     sys::raise_file_limit()?;
-    let mut scenarios = if args.scenarios.is_empty() {
+    let mut scenarios = if args.scenarios.is_empty() && args.sweeps.is_empty() {
         scenario::all()
     } else {
         args.scenarios
@@ -344,7 +356,18 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
             .map(|name| find(name))
             .collect::<Result<_>>()?
     };
-    for scenario in &mut scenarios {
+    let mut sweeps = sweep::all();
+    if let Some(unknown) = args
+        .sweeps
+        .iter()
+        .find(|name| sweeps.iter().all(|sweep| sweep.name != **name))
+    {
+        bail!("no sweep {unknown}; see `loadtest list`");
+    }
+    sweeps.retain(|sweep| args.sweeps.iter().any(|name| name == sweep.name));
+    let points = sweeps.iter_mut().flat_map(|sweep| &mut sweep.points);
+    let points = points.map(|(_, scenario)| scenario);
+    for scenario in scenarios.iter_mut().chain(points) {
         args.instead.apply(scenario)?;
     }
     let all_cpus = sys::allowed_cpus()?;
@@ -365,6 +388,7 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
     let tested = tested.map(|(name, command)| Candidate::tested(name, command, framing));
     let outcome = Comparison {
         scenarios,
+        sweeps,
         candidates: floors.chain(peers).chain(tested).collect(),
         rounds: args.rounds.into(),
         launch: Launch {
@@ -391,9 +415,7 @@ fn framing(sockjs: bool) -> Framing {
 }
 
 fn find(name: &str) -> Result<Scenario> {
-    let found = scenario::all()
-        .into_iter()
-        .find(|scenario| scenario.name == name);
+    let found = scenario::named(name);
     found.ok_or_else(|| anyhow!("no scenario {name}; see `loadtest list`"))
 }
 

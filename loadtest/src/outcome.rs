@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::candidate::{Candidate, Kind};
 use crate::report::{Faults, Report, Spread, short};
 use crate::scenario::{Figure, Scenario};
+use crate::sweep::Sweep;
 
 /// A whole comparison, as it is written to JSON.
 #[derive(Serialize)]
@@ -15,6 +16,36 @@ pub(crate) struct Outcome {
     pub(crate) commit: String,
     pub(crate) rounds: usize,
     pub(crate) scenarios: Vec<Rows>,
+    pub(crate) sweeps: Vec<Curves>,
+}
+
+/// All servers along one quantity.
+#[derive(Serialize)]
+pub(crate) struct Curves {
+    name: &'static str,
+    title: &'static str,
+    axis: &'static str,
+    unit: &'static str,
+    pub(crate) points: Vec<Point>,
+}
+
+/// One value of the quantity.
+#[derive(Serialize)]
+pub(crate) struct Point {
+    pub(crate) value: usize,
+    pub(crate) rows: Rows,
+}
+
+impl Curves {
+    pub(crate) fn new(sweep: &Sweep) -> Self {
+        Self {
+            name: sweep.name,
+            title: sweep.title,
+            axis: sweep.axis,
+            unit: sweep.figure().unit(),
+            points: Vec::new(),
+        }
+    }
 }
 
 /// All servers of one scenario.
@@ -51,9 +82,49 @@ impl Outcome {
     /// Whether any message went missing, came twice, or out of order or place, or a scenario could not be done. What a
     /// peer cannot do is a finding, not a fault of the comparison.
     pub(crate) fn any_fault(&self) -> bool {
-        let rows = self.scenarios.iter().flat_map(|rows| &rows.rows);
+        let points = self.sweeps.iter().flat_map(|curves| &curves.points);
+        let tables = points.map(|point| &point.rows).chain(&self.scenarios);
+        let rows = tables.flat_map(|table| &table.rows);
         let mut ours = rows.filter(|row| row.runs.kind != Kind::Peer);
         ours.any(|Row { runs, .. }| runs.failure.is_some() || runs.faults().next().is_some())
+    }
+}
+
+/// A table in Markdown: a row per scenario, a column per server.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.scenarios.first() else {
+            return Ok(());
+        };
+        write!(f, "| row |")?;
+        for row in &first.rows {
+            write!(f, " {} |", row.runs.server)?;
+        }
+        write!(f, "\n|---|")?;
+        writeln!(f, "{}", "---|".repeat(first.rows.len()))?;
+        for Rows {
+            name, unit, rows, ..
+        } in &self.scenarios
+        {
+            write!(f, "| {name}, {unit} |")?;
+            for Row { runs, figure, .. } in rows {
+                let lost = if runs.faults().next().is_some() {
+                    " †"
+                } else {
+                    ""
+                };
+                match (figure, &runs.failure) {
+                    (Some(figure), _) => write!(f, " {figure}{lost} |")?,
+                    (None, Some(_)) => write!(f, " cannot ‡ |")?,
+                    (None, None) => write!(f, " - |")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        writeln!(
+            f,
+            "\n† with faults: messages missing, late or closed sockets. ‡ for the reason see the row's own table."
+        )
     }
 }
 
@@ -254,6 +325,27 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_table_says_who_lost_messages_and_who_could_not() {
+        let mut lossy = runs("lossy", Kind::Peer, &[2.0]);
+        lossy.reports[0].faults.gaps = 1;
+        let mut absent = runs("absent", Kind::Peer, &[]);
+        absent.failure = Some("not installed".into());
+        let outcome = Outcome {
+            machine: String::new(),
+            commit: String::new(),
+            rounds: 1,
+            scenarios: vec![Rows::new(&scenario::all()[0], vec![lossy, absent])],
+            sweeps: Vec::new(),
+        };
+        let table = outcome.to_string();
+        assert!(
+            table.contains("| 2.00 (2.00-2.00) † | cannot ‡ |"),
+            "{table}"
+        );
+        assert!(!outcome.any_fault());
+    }
+
+    #[test]
     fn one_fault_in_one_round_is_a_fault_of_the_whole() {
         let mut bad = runs("gateway", Kind::Tested, &[1.0, 1.0]);
         let outcome = |runs| Outcome {
@@ -261,6 +353,7 @@ mod tests {
             commit: String::new(),
             rounds: 2,
             scenarios: vec![Rows::new(&scenario::all()[0], vec![runs])],
+            sweeps: Vec::new(),
         };
         assert!(!outcome(runs("gateway", Kind::Tested, &[1.0, 1.0])).any_fault());
         bad.reports[1].faults.gaps = 1;

@@ -1,5 +1,6 @@
 //! What one run measures.
 
+use std::iter::Sum;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,14 +17,15 @@ pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     /// How the report calls the server.
     pub(crate) server: String,
-    pub(crate) target: Target,
+    /// Where clients connect, in turn; at least one.
+    pub(crate) targets: Vec<Target>,
     /// Where the stand-in backend joins; without it the swarm only connects and listens.
     pub(crate) nats: Option<SocketAddr>,
     pub(crate) names: Names,
     /// Clients share this many users.
     pub(crate) users: usize,
-    /// The server's process, for CPU time and memory.
-    pub(crate) pid: Option<u32>,
+    /// The servers' processes, for CPU time and memory; none if they are not known.
+    pub(crate) pids: Vec<u32>,
 }
 
 impl Plan {
@@ -49,7 +51,7 @@ impl Plan {
     }
 
     pub(crate) fn cpu_time(&self) -> Result<Option<Duration>> {
-        self.pid.map(process::cpu_time).transpose()
+        self.sum(process::cpu_time)
     }
 
     pub(crate) fn cpu_since(&self, before: Option<Duration>) -> Result<Option<Duration>> {
@@ -60,6 +62,13 @@ impl Plan {
     }
 
     pub(crate) fn rss_bytes(&self) -> Result<Option<u64>> {
-        self.pid.map(process::rss_bytes).transpose()
+        self.sum(process::rss_bytes)
+    }
+
+    /// `None` if no process is known.
+    fn sum<T: Sum>(&self, read: impl Fn(u32) -> Result<T>) -> Result<Option<T>> {
+        let known = !self.pids.is_empty();
+        let total: T = self.pids.iter().map(|&pid| read(pid)).sum::<Result<_>>()?;
+        Ok(known.then_some(total))
     }
 }

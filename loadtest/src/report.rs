@@ -118,6 +118,8 @@ pub(crate) struct Report {
     pub(crate) subscriptions: usize,
     pub(crate) connect_seconds: f64,
     pub(crate) connects_per_second: f64,
+    /// Between the last `ready` and the first reading of memory or the load: until the server had come to rest.
+    pub(crate) rest_seconds: f64,
     /// Server CPU from the first connect to the last `ready`, per connection.
     pub(crate) cpu_us_per_connection: Option<f64>,
     pub(crate) rss_empty_bytes: Option<u64>,

@@ -12,13 +12,19 @@ use crate::scenario::Load;
 use crate::swarm::Swarm;
 use crate::traffic::Traffic;
 
-/// What a server gets to come to rest after many sockets have come or gone.
+/// What a server gets at least to come to rest after many sockets have come or gone.
 const SETTLE: Duration = Duration::from_secs(2);
+/// It has come to rest when it took less than a fiftieth of a core in each of so many looks in a row.
+const LOOK: Duration = Duration::from_millis(250);
+const QUIET_LOOKS: u32 = 4;
+/// One that never rests is measured all the same.
+const REST_MAX: Duration = Duration::from_secs(20);
 
 /// What connecting took.
 struct Connected {
     elapsed: Duration,
     cpu: Option<Duration>,
+    rest_seconds: f64,
     rss_bytes: Option<u64>,
 }
 
@@ -65,6 +71,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         subscriptions: plan.subscriptions(0).len(),
         connect_seconds: connected.elapsed.as_secs_f64(),
         connects_per_second: connections as f64 / connected.elapsed.as_secs_f64(),
+        rest_seconds: connected.rest_seconds,
         cpu_us_per_connection: share(connected.cpu, connections as u64),
         rss_empty_bytes: rss_empty,
         rss_connected_bytes: connected.rss_bytes,
@@ -104,14 +111,30 @@ fn connect(plan: &Plan, swarm: &mut Swarm) -> Result<Connected> {
     if swarm.opened() == 0 {
         bail!("no client became ready: {}", swarm.reasons().join("; "));
     }
-    if matches!(plan.scenario.load, Load::Nothing) {
-        swarm.turns_for(SETTLE)?;
+    let resting = Instant::now();
+    if plan.scenario.rests() {
+        rest(plan, swarm)?;
     }
     Ok(Connected {
         elapsed,
         cpu,
+        rest_seconds: resting.elapsed().as_secs_f64(),
         rss_bytes: plan.rss_bytes()?,
     })
+}
+
+/// Waits until what follows a storm of logins is over: judgements that are made again, memory that is given back.
+fn rest(plan: &Plan, swarm: &mut Swarm) -> Result<()> {
+    swarm.turns_for(SETTLE)?;
+    let deadline = Instant::now() + REST_MAX;
+    let mut quiet = 0;
+    while quiet < QUIET_LOOKS && Instant::now() < deadline {
+        let before = plan.cpu_time()?;
+        swarm.turns_for(LOOK)?;
+        let is_quiet = plan.cpu_since(before)?.is_none_or(|used| used < LOOK / 50);
+        quiet = if is_quiet { quiet + 1 } else { 0 };
+    }
+    Ok(())
 }
 
 /// Publishes, or only listens when somebody else does.
@@ -121,7 +144,9 @@ fn load(plan: &Plan, swarm: &mut Swarm) -> Result<Loaded> {
     if matches!(scenario.load, Load::Nothing) && !listens {
         return Ok(Loaded::default());
     }
-    let probe = scenario.probe.then(|| Probe::start(plan.target.clone()));
+    let probe = scenario
+        .probe
+        .then(|| Probe::start(plan.targets[0].clone()));
     let mut traffic = Traffic::new(scenario, plan.names.clone(), plan.users, Instant::now());
     if !listens {
         swarm.publish_for(scenario.warmup, &mut traffic, "warm-up")?;

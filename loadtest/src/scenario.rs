@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    /// Servers behind one nats-server that the clients are spread over.
+    pub(crate) servers: usize,
     pub(crate) connections: usize,
     pub(crate) interest: Interest,
     /// Subscriptions beside those of `interest` that get nothing here, at most `EXTRAS.len()`.
@@ -27,6 +29,13 @@ pub(crate) struct Scenario {
     pub(crate) measure: Duration,
     /// The figure that the scenario is about.
     pub(crate) figure: Figure,
+}
+
+impl Scenario {
+    /// Whether the server must have come to rest after the connects, because what follows a storm would show.
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.figure, Figure::RssPerConnection | Figure::PingP99)
+    }
 }
 
 /// What the clients subscribe to.
@@ -125,11 +134,17 @@ pub(crate) const EXTRAS: [(&str, &str); 34] = [
     ("stream-notify-logged", "omnichannel.priority-changed"),
 ];
 
+/// The scenario of this name.
+pub(crate) fn named(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
 /// All scenarios, in the order of performance.md 6.
 pub(crate) fn all() -> Vec<Scenario> {
     let one_room = Scenario {
         name: "",
         title: "",
+        servers: 1,
         connections: 1000,
         interest: Interest::Rooms { rooms: 1, each: 1 },
         extra_subscriptions: 0,

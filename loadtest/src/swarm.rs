@@ -29,7 +29,7 @@ pub(crate) struct Swarm {
     epoll: Epoll,
     ready: Vec<Ready>,
     scratch: Vec<u8>,
-    target: Target,
+    targets: Vec<Target>,
     clients: Vec<Option<Client>>,
     backend: Option<Backend>,
     tally: Tally,
@@ -61,7 +61,7 @@ impl Swarm {
             epoll,
             ready: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
-            target: plan.target.clone(),
+            targets: plan.targets.clone(),
             clients: Vec::new(),
             backend,
             tally: Tally::new(topics, interest, plan.names.clone()),
@@ -74,14 +74,14 @@ impl Swarm {
         })
     }
 
-    /// Waits until a gateway has announced that it takes our events.
+    /// Waits until as many gateways as we know have announced that they take our events.
     pub(crate) fn find_targets(&mut self, plan: &Plan) -> Result<()> {
         let event = topics::event_name(plan.scenario.interest);
         let deadline = Instant::now() + TARGET_TIMEOUT;
         while self
             .backend
             .as_mut()
-            .is_some_and(|backend| !backend.find_targets(event))
+            .is_some_and(|backend| backend.find_targets(event) < plan.targets.len())
         {
             if Instant::now() > deadline {
                 bail!(
@@ -115,8 +115,8 @@ impl Swarm {
                     browser_headers: plan.scenario.browser_headers,
                 };
                 let topics = topics::topics_of(interest, number, plan.users);
-                let client =
-                    Client::start(&self.target, script, topics, &self.epoll, number as u64)?;
+                let target = &self.targets[number % self.targets.len()];
+                let client = Client::start(target, script, topics, &self.epoll, number as u64)?;
                 self.clients.push(Some(client));
             }
             if Instant::now() > deadline {
@@ -285,8 +285,9 @@ impl Swarm {
         let slot = &mut self.clients[ready.token as usize];
         let Some(client) = slot else { return };
         let progress = if ready.writable {
+            let target = &self.targets[ready.token as usize % self.targets.len()];
             client
-                .handle_writable(&self.target, &self.epoll, ready.token)
+                .handle_writable(target, &self.epoll, ready.token)
                 .map(|()| Progress::Same)
         } else {
             client.handle_readable(&mut self.scratch, &mut self.tally)

@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 const EVENTS_PER_WAIT: usize = 1024;
+/// Enough for the largest scenario.
+const FILES_WANTED: libc::rlim_t = 65_536;
 
 /// What a socket waits for; reading is always level-triggered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +160,7 @@ pub(crate) fn raise_priority() -> io::Result<()> {
     check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -10) })
 }
 
-/// Raises the limit of open files to the hard limit and returns it.
+/// Raises the limit of open files to the hard limit, which root raises first, and returns it.
 pub(crate) fn raise_file_limit() -> io::Result<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -166,6 +168,14 @@ pub(crate) fn raise_file_limit() -> io::Result<u64> {
     };
     // SAFETY: `limit` is a valid rlimit for both calls.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    let wanted = libc::rlimit {
+        rlim_cur: FILES_WANTED.max(limit.rlim_max),
+        rlim_max: FILES_WANTED.max(limit.rlim_max),
+    };
+    // SAFETY: as above.
+    if check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) }).is_ok() {
+        return Ok(wanted.rlim_cur);
+    }
     limit.rlim_cur = limit.rlim_max;
     // SAFETY: as above.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
