@@ -294,6 +294,11 @@ fn gateway(
             "not a close code that may be sent",
         );
     }
+    let drain_within = r.seconds(
+        "DDP_EDGE_DRAIN_SECONDS",
+        defaults.drain_within,
+        0.0..=3_600.0,
+    );
     gateway::config::Config {
         bind,
         port,
@@ -340,11 +345,8 @@ fn gateway(
             defaults.resync_over,
             0.0..=3_600.0,
         ),
-        drain_within: r.seconds(
-            "DDP_EDGE_DRAIN_SECONDS",
-            defaults.drain_within,
-            0.0..=3_600.0,
-        ),
+        drain_within,
+        drain_linger: drain_linger(r, sandbox, drain_within),
         instance_ping: r.seconds(
             "MULTIPLE_INSTANCES_PING_INTERVAL",
             defaults.instance_ping,
@@ -352,6 +354,17 @@ fn gateway(
         ),
         stall_after,
         ..defaults
+    }
+}
+
+/// Nobody stands in front of a sandbox, and a short drain has no time for it.
+fn drain_linger(r: &mut Reader, sandbox: bool, within: Duration) -> Duration {
+    let default = Duration::from_secs(2);
+    let linger = r.seconds("DDP_EDGE_DRAIN_LINGER_SECONDS", default, 0.0..=60.0);
+    if sandbox {
+        Duration::ZERO
+    } else {
+        linger.min(within / 2)
     }
 }
 

@@ -57,6 +57,9 @@ pub struct Config {
     pub resync_over: Duration,
     /// Time a drain may take, all told.
     pub drain_within: Duration,
+    /// Time in which a gateway that drains says so and lets clients in all the same: proxies need a moment to notice, and
+    /// not all of them try another one.
+    pub drain_linger: Duration,
     /// After a bus outage: the longest wait for the peers before the resync starts.
     pub resync_wait: Duration,
     /// Lag of a thread at which it counts as stalled; the bus heartbeat timeout.
@@ -96,6 +99,7 @@ impl Default for Config {
             hold_events: 1_024,
             resync_over: Duration::from_secs(10),
             drain_within: Duration::from_secs(25),
+            drain_linger: Duration::ZERO,
             resync_wait: Duration::from_secs(5),
             stall_after: Duration::from_secs(30),
             rate_limits: RateLimits::On,

@@ -165,7 +165,7 @@ impl Gateway {
         self.shared.local
     }
 
-    /// Ends the gateway: not ready, no new sockets, sockets closed in jittered order while events still flow, the bus
+    /// Ends the gateway: not ready, after a moment no new sockets, sockets closed in jittered order while events still flow, the bus
     /// left. Returns the number of sockets that did not close in time.
     pub async fn drain(self) -> usize {
         let Self {
@@ -180,12 +180,15 @@ impl Gateway {
         } = self;
         let started = tokio::time::Instant::now();
         shared.readiness.drain();
+        tokio::time::sleep(shared.config.drain_linger).await;
+        shared.readiness.close();
         accepting.cancel();
         threads::end(acceptor).await;
 
         let within = shared.config.drain_within;
+        let rest = within.saturating_sub(shared.config.drain_linger);
         let open = u32::try_from(shared.admission.websockets()).unwrap_or(u32::MAX);
-        let over = within
+        let over = rest
             .mul_f64(DRAIN_SHARE)
             .min(DRAIN_PER_SOCKET.saturating_mul(open));
         shared.tell_shards(|| ToShard::Drain { over });

@@ -25,6 +25,7 @@ struct State {
     answered: AtomicU64,
     monolith: AtomicBool,
     draining: AtomicBool,
+    closed: AtomicBool,
     /// Why everybody is being closed and will be.
     resync: Mutex<(Option<&'static str>, Option<&'static str>)>,
 }
@@ -38,6 +39,7 @@ impl Default for State {
             answered: 0.into(),
             monolith: false.into(),
             draining: false.into(),
+            closed: false.into(),
             resync: Mutex::default(),
         }
     }
@@ -134,13 +136,18 @@ impl Readiness {
         self.0.monolith.store(seen, Relaxed);
     }
 
-    /// No traffic any more, for good.
+    /// No traffic any more, for good: proxies shall look elsewhere; who comes all the same is still let in.
     pub(crate) fn drain(&self) {
         self.0.draining.store(true, Relaxed);
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.0.draining.load(Relaxed)
+    /// Nobody new is let in any more.
+    pub(crate) fn close(&self) {
+        self.0.closed.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(Relaxed)
     }
 }
 

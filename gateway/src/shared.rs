@@ -83,7 +83,7 @@ impl Shared {
 
     /// Why new websockets are not let in now, if they are not: the value of the metric label `reason`.
     pub(crate) fn refuses(&self) -> Option<&'static str> {
-        if self.readiness.is_draining() {
+        if self.readiness.is_closed() {
             Some("draining")
         } else if !self.bus.status().connected {
             Some("bus_down")

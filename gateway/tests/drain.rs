@@ -22,6 +22,24 @@ async fn a_drain_closes_every_socket_politely_and_leaves_none() {
 }
 
 #[tokio::test]
+async fn who_comes_while_proxies_still_send_clients_is_let_in_and_told() {
+    let server = start(|config| config.drain_linger = std::time::Duration::from_secs(3)).await;
+    let (readiness, address) = (server.gateway.readiness(), server.address);
+    let drain = tokio::spawn(server.gateway.drain());
+    while readiness.is_ready() || !readiness.reasons().contains(&"draining") {
+        tokio::task::yield_now().await;
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    let url = format!("ws://{address}/websocket");
+    let (socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let mut client = common::Client { socket };
+    assert_eq!(client.text().await, r#"{"server_id":"0"}"#);
+    assert_eq!(client.closed().await, (1012, "DRAINING".into()));
+    drop(client);
+    assert_eq!(drain.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_drain_without_sockets_is_over_at_once_and_frees_the_port() {
     let server = start(|_| {}).await;
     let port = server.address.port();

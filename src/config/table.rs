@@ -229,6 +229,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "make missing indexes on `usersSessions` and `instances` at start",
     ),
     var(
+        "DDP_EDGE_DRAIN_LINGER_SECONDS",
+        "2",
+        Gateway,
+        "time in which a gateway that stops says so at /readyz and still lets clients in, for proxies that do not try another one; part of DDP_EDGE_DRAIN_SECONDS",
+    ),
+    var(
         "MULTIPLE_INSTANCES_PING_INTERVAL",
         "10",
         Gateway,
@@ -427,6 +433,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     var("USE_NATIVE_OPLOG", "", Accepted, "see IGNORE_CHANGE_STREAM"),
     var("MONGO_OPLOG_URL", "", Accepted, "see IGNORE_CHANGE_STREAM"),
+    var("TRACING_ENABLED", "", Accepted, "no traces are exported"),
     var(
         "DISABLE_MESSAGE_PARSER",
         "",

@@ -102,7 +102,7 @@ impl Shard {
         self.shared.to_bus.post(ToBus::Opened(connection), 0);
         self.step(&entry, |_| Ok(()));
         // Its handshake was under way when the order to drain came.
-        if self.shared.readiness.is_draining() {
+        if self.shared.readiness.is_closed() {
             self.close(&entry, CloseReason::Draining);
         }
     }
