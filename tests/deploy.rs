@@ -54,6 +54,7 @@ fn yamllint_takes_every_yaml_file() {
         "compose.overlay.yaml",
         "helm-values.yaml",
         "kubernetes.yaml",
+        "traefik.yaml",
     ];
     judged(
         &tool("yamllint"),

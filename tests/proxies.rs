@@ -1,15 +1,16 @@
-//! nginx and HAProxy with the configurations of `deploy/`, in front of two gateways.
+//! nginx, HAProxy and Traefik with the configurations of `deploy/`, in front of two gateways.
 
 use std::{
     fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
     thread,
+    time::{Duration, Instant},
 };
 
-use harness::{Client, Workspace, eventually, free_port, http, root};
+use harness::{Client, Workspace, eventually, free_port, http, root, tool};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 
@@ -17,15 +18,21 @@ const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 struct Proxy {
     child: Child,
     port: u16,
+    reload: Reload,
     _folder: tempfile::TempDir,
+}
+
+/// How it is told to read its configuration again.
+enum Reload {
+    Signal(&'static str),
+    /// It watches this file.
+    Touch(PathBuf),
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Politely: both have a process of their own to end.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        // Politely: some have processes of their own to end.
+        self.signal("TERM");
         let _ = self.child.wait();
     }
 }
@@ -45,7 +52,7 @@ impl Proxy {
             let mut command = Command::new("/usr/sbin/nginx");
             command.arg("-c").arg(folder.join("nginx.conf"));
             command.arg("-p").arg(folder);
-            command
+            (command, Reload::Signal("HUP"))
         })
     }
 
@@ -57,26 +64,69 @@ impl Proxy {
                 .replace("maxconn 100000", "maxconn 100");
             fs::write(folder.join("haproxy.cfg"), text).expect("a file");
             let mut command = Command::new("/usr/sbin/haproxy");
-            command.arg("-db").arg("-f").arg(folder.join("haproxy.cfg"));
-            command
+            command.args(["-W", "-db"]);
+            command.arg("-f").arg(folder.join("haproxy.cfg"));
+            (command, Reload::Signal("USR2"))
         })
     }
 
-    fn start(prepare: impl FnOnce(&Path, u16) -> Command) -> Self {
+    fn traefik(gateways: [u16; 2], monolith: u16) -> Self {
+        let text = configuration("deploy/traefik.yaml", gateways, monolith);
+        Self::start(|folder, port| {
+            let file = folder.join("traefik.yaml");
+            fs::write(&file, text).expect("a file");
+            let mut command = Command::new(tool("traefik"));
+            command.arg(format!("--entrypoints.web.address=127.0.0.1:{port}"));
+            command.arg(format!("--providers.file.filename={}", file.display()));
+            command.args([
+                "--global.checknewversion=false",
+                "--global.sendanonymoususage=false",
+            ]);
+            (command, Reload::Touch(file))
+        })
+    }
+
+    fn start(prepare: impl FnOnce(&Path, u16) -> (Command, Reload)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
-        let child = prepare(folder.path(), port).spawn();
+        let (mut command, reload) = prepare(folder.path(), port);
+        let child = command.spawn();
         let child =
             child.expect("the proxy is installed (scripts/tools, Debian: nginx-light, haproxy)");
         let proxy = Self {
             child,
             port,
+            reload,
             _folder: folder,
         };
         eventually("the proxy", || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
         });
         proxy
+    }
+
+    fn signal(&self, signal: &str) {
+        let _ = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status();
+    }
+
+    fn reload(&self) {
+        match &self.reload {
+            Reload::Signal(signal) => self.signal(signal),
+            Reload::Touch(file) => {
+                let text = fs::read_to_string(file).expect("it is there");
+                fs::write(file, text + "\n# again\n").expect("it can be written");
+            }
+        }
+    }
+
+    /// A client that gets in at the first attempt: nobody may be sent where nobody listens.
+    fn connect(&self) -> Client {
+        let answer = Client::upgrade(self.port, "/websocket", &[]);
+        let mut client = answer.unwrap_or_else(|answer| panic!("refused: {answer:?}"));
+        client.connect();
+        client
     }
 }
 
@@ -156,6 +206,12 @@ fn behind(start: fn([u16; 2], u16) -> Proxy) {
     let gateway = || workspace.gateway(BINARY, &[("HTTP_FORWARDED_COUNT", "1")]);
     let (mut first, second) = (gateway(), gateway());
     let proxy = start([first.port, second.port], monolith());
+    // A proxy that asks for health has done so.
+    let mut idle = eventually("both gateways are in use", || {
+        Client::upgrade(proxy.port, "/websocket", &[]).ok()
+    });
+    idle.connect();
+    let opened = Instant::now();
 
     // Both paths are upgraded, and what only looks like them is the monolith's.
     drop(Client::open(proxy.port));
@@ -175,15 +231,61 @@ fn behind(start: fn([u16; 2], u16) -> Proxy) {
     let answer = http::request(proxy.port, "GET", "/sockjs/info", &[("Cookie", &cookie)]);
     assert_eq!(answer.status, 200);
 
-    // The end of one gateway closes its sockets and nobody is sent there any more.
-    first.edge.kill9();
+    // A reload ends nobody, and lets others in.
+    let mut before = proxy.connect();
+    proxy.reload();
+    for _ in 0..8 {
+        drop(proxy.connect());
+    }
+    before.settle();
+
+    // The end of one gateway under traffic, politely: its clients are told, and everybody gets in elsewhere meanwhile.
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.connect()).collect();
+    first.edge.signal("TERM");
+    let ended = thread::scope(|scope| {
+        let ending = scope.spawn(|| first.edge.wait_for_end());
+        while !ending.is_finished() {
+            drop(proxy.connect());
+        }
+        ending.join().expect("it ends")
+    });
+    assert!(ended.success(), "{ended:?}");
+    let told = clients.iter_mut().filter_map(Client::end).count();
+    assert!(
+        (1..8).contains(&told),
+        "{told} of 8 were on the one that ended"
+    );
+
+    // It is back at the same place, and ends without notice: nobody is sent there any more.
+    let environment = [
+        ("HTTP_FORWARDED_COUNT", "1"),
+        ("PORT", &*first.port.to_string()),
+    ];
+    let mut again = workspace.gateway(BINARY, &environment);
+    let took = || again.metric("users_connected", &[]) > 0.0;
+    let mut clients = Vec::new();
+    eventually("it is in use again", || {
+        clients.push(proxy.connect());
+        took().then_some(())
+    });
+    again.edge.kill9();
     for _ in 0..8 {
         let mut client = eventually("another gateway", || {
             Client::upgrade(proxy.port, "/websocket", &[]).ok()
         });
         client.connect();
     }
+
+    // Idle for longer than proxies wait by default, but for our pings.
+    while opened.elapsed() < IDLE {
+        assert_eq!(idle.end(), None, "after {:?}", opened.elapsed());
+        thread::sleep(Duration::from_millis(200));
+    }
+    idle.settle();
 }
+
+/// Longer than the 60 s that proxies wait by default.
+const IDLE: Duration = Duration::from_secs(65);
 
 #[test]
 fn nginx_brings_clients_to_the_gateways() {
@@ -193,4 +295,33 @@ fn nginx_brings_clients_to_the_gateways() {
 #[test]
 fn haproxy_brings_clients_to_the_gateways() {
     behind(Proxy::haproxy);
+}
+
+#[test]
+fn traefik_brings_clients_to_the_gateways() {
+    behind(Proxy::traefik);
+}
+
+/// One proxy in front, and gateways that were told of none and of two.
+#[test]
+fn a_wrong_number_of_proxies_is_said_once() {
+    let workspace = Workspace::start(&[]);
+    let none = workspace.gateway(BINARY, &[]);
+    let two = workspace.gateway(BINARY, &[("HTTP_FORWARDED_COUNT", "2")]);
+    let proxy = Proxy::nginx([none.port, two.port], monolith());
+    for _ in 0..8 {
+        drop(proxy.connect());
+    }
+    for (gateway, line) in [
+        (&none, "HTTP_FORWARDED_COUNT is 0"),
+        (&two, "fewer hops in X-Forwarded-For"),
+    ] {
+        gateway.edge.wait_for_line(line);
+        let output = gateway.edge.output();
+        assert_eq!(
+            output.iter().filter(|said| said.contains(line)).count(),
+            1,
+            "{line}"
+        );
+    }
 }

@@ -29,6 +29,7 @@ pub fn tool(name: &str) -> PathBuf {
         "kosoku" => ("DDP_EDGE_TEST_KOSOKU", "target/tools/bin/kosoku"),
         "secantusd" => ("DDP_EDGE_TEST_SECANTUS", "target/tools/bin/secantusd"),
         "k6" => ("DDP_EDGE_TEST_K6", "target/tools/bin/k6"),
+        "traefik" => ("DDP_EDGE_TEST_TRAEFIK", "target/tools/bin/traefik"),
         "hadolint" => ("DDP_EDGE_TEST_HADOLINT", "target/tools/bin/hadolint"),
         "yamllint" => ("DDP_EDGE_TEST_YAMLLINT", "target/tools/bin/yamllint"),
         "check-jsonschema" => (

@@ -80,7 +80,7 @@ impl Workspace {
         }
     }
 
-    /// Starts a gateway and waits until it is ready and the monolith knows it.
+    /// Starts a gateway, on the port of `PORT` if that is given, and waits until it is ready and the monolith knows it.
     ///
     /// # Panics
     ///
@@ -105,7 +105,9 @@ impl Workspace {
 
     /// Starts a role and waits until it says so.
     pub(crate) fn role(&self, binary: &str, role: &str, environment: &[(&str, &str)]) -> Gateway {
-        let (port, metrics) = (free_port(), free_port());
+        let given = environment.iter().find(|(name, _)| *name == "PORT");
+        let given = given.and_then(|(_, port)| port.parse().ok());
+        let (port, metrics) = (given.unwrap_or_else(free_port), free_port());
         let (url, mongo) = (self.nats.url(), mongo_url(&self.mongo, &self.database));
         let ports = (port.to_string(), metrics.to_string());
         let mut variables = vec![
