@@ -12,12 +12,13 @@ use crate::{
     link::Caller,
     metrics,
     place::Sub,
-    state::{flaps::Status, people::Behind, scopes::Known},
+    state::{people::Behind, scopes::Known},
     streams::{
         presence_status::PresenceStatus,
         scope::{Hidden, Scope},
         table::Stream,
         topic::TopicRef,
+        watch::Status,
     },
     upstream::Unknown,
 };
@@ -80,8 +81,7 @@ impl Core {
     pub(crate) fn watch_as(&self, sub: Sub, before: &str, viewer: &Arc<str>) {
         let mut scopes = self.state.scopes.borrow_mut();
         scopes.leave(before, sub.0);
-        scopes.enter(viewer, sub.0);
-        scopes.touch(viewer);
+        scopes.enter_blind(viewer, sub.0);
         drop(scopes);
         let nobody = Some(Arc::new(Scope::Everybody));
         self.state.post.borrow_mut().scope(&[sub.0], &nobody);

@@ -7,12 +7,12 @@ use protocol::outbox::Class;
 use super::core::{Core, now};
 use crate::{
     publication::{Body, Publication, To},
-    state::flaps::{Status, Turn},
+    state::flaps::Turn,
     streams::{
         presence_status::PresenceStatus,
         table::Stream,
         topic::{Topic, TopicRef},
-        watch,
+        watch::{self, Status},
     },
 };
 

@@ -4,27 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::streams::presence_status::PresenceStatus;
-
-/// A user's status as those who watch him get it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Status {
-    pub(crate) user: Arc<str>,
-    /// Raw JSON text.
-    pub(crate) username: String,
-    /// Raw JSON array.
-    pub(crate) tuple: String,
-}
-
-impl Status {
-    pub(crate) fn of(status: &PresenceStatus<'_>) -> Self {
-        Self {
-            user: Arc::from(&*status.id),
-            username: status.username().to_owned(),
-            tuple: status.watched(),
-        }
-    }
-}
+use crate::streams::watch::Status;
 
 /// Users in the window that is open, and what waits for its end.
 #[derive(Default)]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::flaps::Status;
 use crate::{
     place::Place,
-    streams::scope::{Hidden, Scope},
+    streams::{
+        scope::{Hidden, Scope},
+        watch::Status,
+    },
 };
 
 /// Everybody who watches somebody here.
@@ -106,6 +108,16 @@ impl Scopes {
         let stamp = self.next_stamp();
         if let Some(viewer) = self.viewers.get_mut(viewer) {
             (viewer.known, viewer.stamp) = (false, stamp);
+        }
+    }
+
+    /// A client watches as this viewer from now on, and was told to show nobody: what is learned next is news for it, whatever
+    /// it is.
+    pub(crate) fn enter_blind(&mut self, viewer: &Arc<str>, place: Place) {
+        self.enter(viewer, place);
+        self.touch(viewer);
+        if let Some(viewer) = self.viewers.get_mut(viewer) {
+            viewer.hidden = Some(Arc::new(Scope::Everybody));
         }
     }
 

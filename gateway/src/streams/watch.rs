@@ -1,8 +1,10 @@
 //! `user-presence` (streams.md 3, 5.4): a subscription of it is a set of users.
 
+use std::sync::Arc;
+
 use protocol::ddp::{ejson, encode::quoted};
 
-use super::table::Stream;
+use super::{presence_status::PresenceStatus, table::Stream};
 
 /// Longest id of a user that is watched; real ones have 17 characters.
 const USER_BYTES_MAX: usize = 128;
@@ -27,6 +29,26 @@ impl Lists {
         Self {
             added: list("added"),
             removed: list("removed"),
+        }
+    }
+}
+
+/// A user's status as those who watch him get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) user: Arc<str>,
+    /// Raw JSON text.
+    pub(crate) username: String,
+    /// Raw JSON array.
+    pub(crate) tuple: String,
+}
+
+impl Status {
+    pub(crate) fn of(status: &PresenceStatus<'_>) -> Self {
+        Self {
+            user: Arc::from(&*status.id),
+            username: status.username().to_owned(),
+            tuple: status.watched(),
         }
     }
 }

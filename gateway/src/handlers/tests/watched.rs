@@ -186,4 +186,10 @@ async fn a_client_that_watches_sees_what_the_user_may_see_who_logs_in_there() {
     stage.event("presence.status", status("u1", "away"));
     stage.pass(SECOND).await;
     assert!(told(&mut stage, place).is_empty());
+    // And back: what she may see is known, and news for this client all the same.
+    stage.log_in(place, "e");
+    stage.pass(SECOND).await;
+    stage.event("presence.status", status("u1", "online"));
+    stage.pass(SECOND).await;
+    assert_eq!(told(&mut stage, place), ["u1 1"]);
 }
