@@ -121,7 +121,7 @@ async function fill(db) {
 
 /** Starts the service under test: `{ child, ended, node }`. */
 async function serve({ broker, environment }, name, side, edge) {
-  const own = { ...environment, ...(process.env.TOKIO_WORKER_THREADS && { TOKIO_WORKER_THREADS: process.env.TOKIO_WORKER_THREADS }), MOLECULER_LOG_LEVEL: "warn", DISABLE_DB_WATCHERS: "no", LICENSE_CHECK_INTERVAL: "3600" };
+  const own = { ...environment, MOLECULER_LOG_LEVEL: "warn", DISABLE_DB_WATCHERS: "no", LICENSE_CHECK_INTERVAL: "3600" };
   const child =
     side === "node"
       ? run(process.execPath, [path.join(__dirname, "original.js"), name], { ...own, NODE_ENV: "production" })
