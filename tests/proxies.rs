@@ -121,10 +121,15 @@ impl Proxy {
         }
     }
 
-    /// A client that gets in at the first attempt: nobody may be sent where nobody listens.
-    fn connect(&self) -> Client {
+    /// A socket at the first attempt: nobody may be sent where nobody listens.
+    fn open(&self) -> Client {
         let answer = Client::upgrade(self.port, "/websocket", &[]);
-        let mut client = answer.unwrap_or_else(|answer| panic!("refused: {answer:?}"));
+        answer.unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    /// The same with a session.
+    fn connect(&self) -> Client {
+        let mut client = self.open();
         client.connect();
         client
     }
@@ -207,11 +212,9 @@ fn behind(start: fn([u16; 2], u16) -> Proxy) {
     let (mut first, second) = (gateway(), gateway());
     let proxy = start([first.port, second.port], monolith());
     // A proxy that asks for health has done so.
-    let mut idle = eventually("both gateways are in use", || {
+    eventually("the gateways are in use", || {
         Client::upgrade(proxy.port, "/websocket", &[]).ok()
     });
-    idle.connect();
-    let opened = Instant::now();
 
     // Both paths are upgraded, and what only looks like them is the monolith's.
     drop(Client::open(proxy.port));
@@ -239,22 +242,30 @@ fn behind(start: fn([u16; 2], u16) -> Proxy) {
     }
     before.settle();
 
-    // The end of one gateway under traffic, politely: its clients are told, and everybody gets in elsewhere meanwhile.
+    // The end of one gateway under traffic, politely: its clients are told, and everybody gets in meanwhile, even if only to
+    // be told.
+    let user = workspace.user(&["user"]);
+    let opened = Instant::now();
     let mut clients: Vec<_> = (0..8).map(|_| proxy.connect()).collect();
+    for client in &mut clients {
+        client.login(&user.token);
+    }
     first.edge.signal("TERM");
     let ended = thread::scope(|scope| {
         let ending = scope.spawn(|| first.edge.wait_for_end());
         while !ending.is_finished() {
-            drop(proxy.connect());
+            drop(proxy.open());
         }
         ending.join().expect("it ends")
     });
     assert!(ended.success(), "{ended:?}");
-    let told = clients.iter_mut().filter_map(Client::end).count();
+    clients.retain_mut(|client| client.end().is_none());
     assert!(
-        (1..8).contains(&told),
-        "{told} of 8 were on the one that ended"
+        (1..8).contains(&clients.len()),
+        "{} of 8 stay where they are",
+        clients.len()
     );
+    let mut idle = clients.swap_remove(0);
 
     // It is back at the same place, and ends without notice: nobody is sent there any more.
     let environment = [
