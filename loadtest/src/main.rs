@@ -1,5 +1,5 @@
 //! A load generator for DDP gateways: a sequence-checked swarm of clients, a stand-in backend that publishes over a real
-//! nats-server, and a floor server, so that every figure is a ratio of the same run.
+//! nats-server, floor servers and peers, so that every figure is a ratio of the same run.
 //!
 //! `scenario` says what is measured, `swarm` runs one scenario against one server, `compare` runs several in turn.
 //!
@@ -118,6 +118,8 @@ enum Action {
         seconds: u64,
     },
     /// Run scenarios alternately against the floor and other servers, each started afresh
+    #[command(args_override_self = true)]
+    // so that a script's values can be followed by other ones
     Compare(Box<CompareArgs>),
 }
 
