@@ -35,7 +35,7 @@ async fn a_mass_add_closes_nobody_and_everybody_hears_of_the_room_first() {
         stage.subscribe(*place, "stream-notify-user", &params);
     }
     stage.pass(Duration::from_secs(1)).await;
-    stage.script.slowness.set(400);
+    stage.script.slowness.set(100);
     // More words about the room than may wait: there is no end of readings in which all of them could.
     for user in &users {
         let member = ("r".to_owned(), user.clone());
