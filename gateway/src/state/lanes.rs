@@ -84,6 +84,8 @@ impl Lanes {
             hash_map::Entry::Occupied(lane) => lane.into_mut(),
             hash_map::Entry::Vacant(entry) => {
                 let lane = entry.insert(Lane::default());
+                // Nearly always it stays the only one.
+                lane.words.reserve_exact(1);
                 lane.words.push_back(word);
                 return Entered::Begins;
             }
@@ -150,6 +152,7 @@ impl Lanes {
         }
         let mut thens = Vec::new();
         let waiting = std::mem::take(&mut lane.words);
+        lane.words.reserve_exact(1);
         lane.words.push_back(word);
         for mut word in waiting {
             thens.push(std::mem::replace(&mut word.then, Then::Nothing));
