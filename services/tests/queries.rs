@@ -186,7 +186,7 @@ async fn logins_and_questions_cost_what_the_budget_allows() {
     place
         .ask("accounts.login", &json!([{ "resume": "abc" }]))
         .await;
-    while place.log.take().len() > 0 {
+    while !place.log.take().is_empty() {
         place
             .ask("authorization.canAccessRoomIds", &json!([[], "bob"]))
             .await;
