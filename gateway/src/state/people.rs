@@ -114,6 +114,11 @@ impl People {
             if places.is_empty() {
                 self.users.remove(&user.id);
             }
+            let (len, room) = (self.users.len(), self.users.capacity());
+            if room > 1_024 && len < room / 4 {
+                // After a storm the table gives its memory back.
+                self.users.shrink_to(len * 2);
+            }
         }
         Some(user)
     }
