@@ -84,7 +84,7 @@ impl Core {
         scopes.enter_blind(viewer, sub.0);
         drop(scopes);
         let nobody = Some(Arc::new(Scope::Everybody));
-        self.state.post.borrow_mut().scope(&[sub.0], &nobody);
+        self.with_post(|post| post.scope(&[sub.0], &nobody));
         self.wake.scopes.notify_one();
     }
 
@@ -158,8 +158,7 @@ impl Core {
     ) {
         let (heard, news) = self.state.scopes.borrow_mut().end(users);
         for news in news {
-            let mut post = self.state.post.borrow_mut();
-            post.scope(&news.places, &news.hidden);
+            self.with_post(|post| post.scope(&news.places, &news.hidden));
         }
         for (user, heard) in users.iter().zip(heard) {
             match (heard, &mut stored) {
@@ -190,8 +189,7 @@ impl Core {
             let hidden = self.flights.scopes.ask(key, question).await?;
             let mut scopes = self.state.scopes.borrow_mut();
             if let Some(news) = scopes.learn(viewer, stamp, hidden) {
-                let mut post = self.state.post.borrow_mut();
-                post.scope(&news.places, &news.hidden);
+                self.with_post(|post| post.scope(&news.places, &news.hidden));
             }
         }
         Err(Unknown)
