@@ -48,12 +48,13 @@ impl Core {
 
     async fn read_documents(&self) {
         loop {
-            let mut waiting = self.documents.waiting.borrow_mut();
-            // Those who have gone are not asked for.
-            waiting.retain(|one| !one.tell.is_closed());
-            let together = waiting.len().min(TOGETHER_MAX);
-            let now: Vec<_> = waiting.drain(..together).collect();
-            drop(waiting);
+            let now: Vec<_> = {
+                let mut waiting = self.documents.waiting.borrow_mut();
+                // Those who have gone are not asked for.
+                waiting.retain(|one| !one.tell.is_closed());
+                let together = waiting.len().min(TOGETHER_MAX);
+                waiting.drain(..together).collect()
+            };
             if now.is_empty() {
                 break;
             }
