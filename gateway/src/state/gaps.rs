@@ -212,11 +212,10 @@ mod tests {
         assert_eq!(next, Some(start + OVER));
         assert!(gaps.poll(now + OVER, WAIT, OVER).0.everybody.is_some());
         assert!(
-            !gaps
-                .poll(now + OVER + OVER, WAIT, OVER)
+            gaps.poll(now + OVER + OVER, WAIT, OVER)
                 .0
                 .everybody
-                .is_some()
+                .is_none()
         );
     }
 
@@ -226,17 +225,16 @@ mod tests {
         let now = since + Duration::from_secs(31);
         let mut gaps = Gaps::default();
         gaps.note_outage("test", since, now);
-        assert!(!gaps.poll(now, WAIT, OVER).0.everybody.is_some());
+        assert!(gaps.poll(now, WAIT, OVER).0.everybody.is_none());
         // The bus, too, finds out that its peers had forgotten us meanwhile.
         let later = now + WAIT / 2;
         gaps.note("test", Scope::All, since + Duration::from_secs(1), later);
         assert!(gaps.poll(now + WAIT, WAIT, OVER).0.everybody.is_some());
         assert!(
-            !gaps
-                .poll(now + WAIT + OVER, WAIT, OVER)
+            gaps.poll(now + WAIT + OVER, WAIT, OVER)
                 .0
                 .everybody
-                .is_some()
+                .is_none()
         );
     }
 
