@@ -12,7 +12,8 @@ pub(crate) struct Sweep {
     pub(crate) points: Vec<(usize, Scenario)>,
 }
 
-/// All curves.
+/// All curves. They end at 17,500 connections: where a process may open 20,000 files the gateway takes 17,696 and keeps the rest
+/// for itself.
 pub(crate) fn all() -> Vec<Sweep> {
     let named = |name| scenario::named(name).expect("one of our own names");
     let (one_room, rooms) = (named("w1"), named("rooms"));
@@ -53,7 +54,7 @@ pub(crate) fn all() -> Vec<Sweep> {
             "connections",
             "one room of everybody, 4 messages in flight",
             "connections",
-            &[1000, 2000, 5000, 10_000, 20_000],
+            &[1000, 2000, 5000, 10_000, 17_500],
             |connections| Scenario {
                 connections,
                 load: Load::InFlight(4),
@@ -64,7 +65,7 @@ pub(crate) fn all() -> Vec<Sweep> {
             "memory",
             "idle connections with one subscription and a browser's headers",
             "connections",
-            &[1000, 2000, 5000, 10_000, 20_000],
+            &[1000, 2000, 5000, 10_000, 17_500],
             |connections| Scenario {
                 connections,
                 ..named("idle")
