@@ -103,6 +103,17 @@ impl Bus {
         std::iter::once(us).chain(core.peers().cloned()).collect()
     }
 
+    /// The available nodes other than this one that offer a service of this name: what others offer is not copied.
+    pub fn nodes_with(&self, service: &str) -> Vec<Arc<str>> {
+        let core = self.core();
+        let offers =
+            |node: &&NodeInfo| node.available && node.services.iter().any(|name| name == service);
+        core.peers()
+            .filter(offers)
+            .map(|node| node.id.clone())
+            .collect()
+    }
+
     /// How many nodes are known and how many of them are available, ourselves among both: without a look at what they offer.
     pub fn node_count(&self) -> (usize, usize) {
         let (known, available) = self.core().registry.count();

@@ -29,7 +29,7 @@ use crate::{
     mailbox::Mailbox,
     metrics,
     readiness::Readiness,
-    state::{State, gaps::Scope, post::Post},
+    state::{State, gaps::Scope, post::Post, rooms::LINGER as LINGER_OF_ROOMS},
     streams::plan::announced,
     topics::Interest,
     upstream::{MONOLITH, SERVICE, Upstream},
@@ -158,6 +158,7 @@ async fn watch(core: Rc<Core>, bus: Bus) {
         core.readiness.set_bus(status.connected);
         core.readiness.set_announced(status.announced);
         core.readiness.set_monolith(bus.has_service(MONOLITH));
+        core.forget_idle(LINGER_OF_ROOMS);
         tokio::time::sleep(STATE_EVERY).await;
     }
 }

@@ -127,15 +127,7 @@ impl Core {
             data,
             received,
         );
-        let everybody = TopicRef {
-            stream: Stream::NotifyLogged,
-            event: "user-status",
-        };
-        if self.interest.shards(everybody) != 0
-            && let Some(tuple) = status.tuple()
-        {
-            self.emit(everybody, || tuple.into(), received);
-        }
+        self.tell_everybody_soon(&status, received);
         self.publish_watched(&status);
     }
 

@@ -120,7 +120,11 @@ impl Core {
         }
         let mut rooms = self.state.rooms.borrow_mut();
         if !rooms.is_followed_by(user) {
-            return;
+            // Whoever comes back finds his rooms as they are then.
+            return match change {
+                Change::Left => rooms.left(user, room),
+                Change::Joined | Change::Updated => rooms.joined(user, room),
+            };
         }
         match change {
             Change::Left => return rooms.left(user, room),

@@ -79,6 +79,8 @@ impl Core {
     /// Events may have been missed: facts, mirrors, limits and verdicts live on them.
     pub(crate) fn forget(&self) {
         self.state.known.forget_all();
+        self.state.rooms.borrow_mut().doubt();
+        self.state.my_messages.borrow_mut().rooms.doubt();
         self.everybody_changed();
         self.wake.refill.notify_one();
         self.wake.limits.notify_one();

@@ -1,6 +1,10 @@
 //! Subscriptions: what a shard could not decide alone, and their end.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use protocol::ddp;
@@ -146,16 +150,20 @@ impl Core {
         if !stands {
             return Err(ddp::Error::not_allowed());
         }
+        // Who comes and goes all the time, or follows them already, costs no reading.
+        let Some(load) = self.index(&behind, |index| index.begin(user)) else {
+            return Ok(());
+        };
         let mut reading = Reading {
             core: self,
             user,
-            load: self.index(&behind, |index| index.begin(user)),
+            load,
             behind,
-            rooms: Vec::new(),
+            rooms: None,
         };
         match self.upstream.rooms_of_user(user).await {
             Ok(rooms) => {
-                reading.rooms = rooms;
+                reading.rooms = Some(rooms);
                 Ok(())
             }
             Err(Unknown) => {
@@ -177,13 +185,26 @@ impl Core {
     pub(crate) fn release(&self, sub: Sub, behind: Behind) {
         match behind {
             Behind::Grant(grant) => self.state.grants.borrow_mut().leave(grant, sub),
-            Behind::Rooms(user) => self.state.rooms.borrow_mut().unsubscribed(&user),
+            Behind::Rooms(user) => self.state.rooms.borrow_mut().unsubscribed(&user, now()),
             Behind::MyMessages(user) => {
-                let grants = self.state.my_messages.borrow_mut().unsubscribed(&user);
+                let grants = self
+                    .state
+                    .my_messages
+                    .borrow_mut()
+                    .unsubscribed(&user, now());
                 self.forget_verdicts(grants);
             }
             Behind::Watch(viewer) => self.state.scopes.borrow_mut().leave(&viewer, sub.0),
         }
+    }
+
+    /// Forgets the rooms of those who have not come back for so long.
+    pub(crate) fn forget_idle(&self, after: Duration) {
+        let Some(until) = now().checked_sub(after) else {
+            return;
+        };
+        self.state.rooms.borrow_mut().forget_idle(until);
+        self.state.my_messages.borrow_mut().rooms.forget_idle(until);
     }
 
     /// The index of rooms in which such a subscription stands.
@@ -201,12 +222,12 @@ struct Reading<'a> {
     user: &'a Arc<str>,
     behind: Behind,
     load: Load,
-    rooms: Vec<String>,
+    rooms: Option<Vec<String>>,
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let rooms = std::mem::take(&mut self.rooms);
+        let rooms = self.rooms.take();
         let (user, load) = (self.user, self.load);
         self.core
             .index(&self.behind, |index| index.loaded(user, load, rooms));

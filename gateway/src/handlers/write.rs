@@ -1,7 +1,7 @@
 //! `stream-<name>` methods: what a client may say on a stream (streams.md 7.3). A rule's refusal looks like success: the
 //! result is empty either way. Only a write beyond a limit is answered with an error, so that a sound client slows down.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use protocol::ddp::{self, ejson, encode::quoted};
 
@@ -11,7 +11,7 @@ use crate::{
     metrics,
     place::Place,
     publication::UserEvent,
-    state::{relays::Relayed, spending::Payer},
+    state::{Typing, relays::Relayed, spending::Payer},
     streams::{
         request::{EVENT_BYTES_MAX, tokens},
         table::{Stream, Write},
@@ -21,6 +21,9 @@ use crate::{
 
 /// A name and a few words, passed on to everybody in a room.
 const ROOM_WRITE_BYTES_MAX: usize = 4_096;
+
+/// Only the last of what somebody does in a room within this time is told.
+const TYPING_WINDOW: Duration = Duration::from_millis(200);
 
 /// A session description of a call with many candidates, to one user.
 const SIGNAL_BYTES_MAX: usize = 65_536;
@@ -86,23 +89,59 @@ impl Core {
         if !accepted {
             return Ok(());
         }
-        self.deliver(stream, &event, &args, caller.place());
-        if let (Some(user), Write::Activity) = (&caller.user, stream.row().write) {
-            let activities = args.get(1).unwrap_or(&"[]");
-            let (rid, uid) = (quoted(id), quoted(&user.id));
-            let text = format!("[{{\"rid\":{rid},\"uid\":{uid},\"activities\":{activities}}}]");
-            self.upstream.emit("room.user-activity", &text);
+        if stream.row().write == Write::Activity {
+            self.types(caller, event.into_owned(), &args);
+        } else {
+            self.deliver(stream, &event, &args.join(","), caller.place());
         }
         Ok(())
     }
 
+    /// Tells what somebody does in a room, or lets it wait behind what he did a moment ago: only the last of it matters.
+    fn types(self: &Rc<Self>, caller: &Caller, event: String, args: &[&str]) {
+        let typing = Typing {
+            event: event.clone(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            writer: caller.place(),
+            user: caller.user_id().cloned(),
+        };
+        let mut waiting = self.state.typing.borrow_mut();
+        let opens = waiting.is_empty();
+        let told = waiting.enter((payer(caller), event), typing);
+        drop(waiting);
+        if opens {
+            let core = self.clone();
+            tokio::task::spawn_local(async move { core.end_typing().await });
+        }
+        if let Some(typing) = told {
+            self.tell_typing(&typing);
+        }
+    }
+
+    /// Ends one window after the other until nobody types.
+    async fn end_typing(&self) {
+        while !self.state.typing.borrow().is_empty() {
+            tokio::time::sleep(TYPING_WINDOW).await;
+            let told = self.state.typing.borrow_mut().turn();
+            told.iter().for_each(|typing| self.tell_typing(typing));
+        }
+    }
+
+    fn tell_typing(&self, typing: &Typing) {
+        let (stream, args) = (Stream::NotifyRoom, &typing.args);
+        self.deliver(stream, &typing.event, &args.join(","), typing.writer);
+        if let (Some(user), (id, Some(_))) = (&typing.user, stream.split(&typing.event)) {
+            let activities = args.get(1).map_or("[]", String::as_str);
+            let (rid, uid) = (quoted(id), quoted(user));
+            let text = format!("[{{\"rid\":{rid},\"uid\":{uid},\"activities\":{activities}}}]");
+            self.upstream.emit("room.user-activity", &text);
+        }
+    }
+
     /// Charges the writer for bytes that are passed on.
     fn charge(&self, caller: &Caller, bytes: usize) -> Result<(), ddp::Error> {
-        let payer = match caller.user_id() {
-            Some(user) => Payer::User(user.clone()),
-            None => Payer::Nobody(caller.place()),
-        };
-        let charged = self.state.spending.borrow_mut().charge(payer, bytes, now());
+        let mut spending = self.state.spending.borrow_mut();
+        let charged = spending.charge(payer(caller), bytes, now());
         charged.map_err(|wait| {
             metrics::write_refused("bytes");
             ddp::Error::too_many_requests(wait)
@@ -110,8 +149,8 @@ impl Core {
     }
 
     /// To our own subscribers but the writer, and to all other processes.
-    fn deliver(&self, stream: Stream, event: &str, args: &[&str], writer: Place) {
-        let args = format!("[{}]", args.join(","));
+    fn deliver(&self, stream: Stream, event: &str, args: &str, writer: Place) {
+        let args = format!("[{args}]");
         let topic = TopicRef { stream, event };
         self.emit_but(topic, || args.as_str().into(), Some(writer), now());
         self.flush();
@@ -270,5 +309,13 @@ impl Core {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+}
+
+/// Who pays for a write.
+fn payer(caller: &Caller) -> Payer {
+    match caller.user_id() {
+        Some(user) => Payer::User(user.clone()),
+        None => Payer::Nobody(caller.place()),
     }
 }

@@ -1,45 +1,41 @@
-//! Users whose status was told a moment ago: what follows waits, and only the last of it is told.
+//! What may come faster than anybody wants to hear it (a user's status, what he types): the first of each is told at once,
+//! what follows within a window waits, and only the last of it is told.
 
-use std::sync::Arc;
+use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-use crate::streams::watch::Status;
+/// Of whom something was told in the window that is open, and what waits for its end.
+pub(crate) struct Flaps<K, V>(HashMap<K, Option<V>>);
 
-/// Users in the window that is open, and what waits for its end.
-#[derive(Default)]
-pub(crate) struct Flaps(HashMap<Arc<str>, Option<Status>>);
-
-/// What becomes of a status.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    Now(Status),
-    /// At the end of the window.
-    Later,
+impl<K, V> Default for Flaps<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
 }
 
-impl Flaps {
-    /// A user has another status. The first of a user is told at once.
-    pub(crate) fn enter(&mut self, status: Status) -> Turn {
-        match self.0.get_mut(&status.user) {
+impl<K: Eq + Hash, V> Flaps<K, V> {
+    /// There is something new; given back if it is to be told now, else it waits for the end of the window.
+    pub(crate) fn enter(&mut self, key: K, news: V) -> Option<V> {
+        match self.0.get_mut(&key) {
             Some(waits) => {
-                *waits = Some(status);
-                Turn::Later
+                *waits = Some(news);
+                None
             }
             None => {
-                self.0.insert(status.user.clone(), None);
-                Turn::Now(status)
+                self.0.insert(key, None);
+                Some(news)
             }
         }
     }
 
-    /// The window ends: what is to be told now. Whose status is among it stays for another window.
-    pub(crate) fn turn(&mut self) -> Vec<Status> {
+    /// The window ends: what is to be told now. Whose news are among it stays for another window.
+    pub(crate) fn turn(&mut self) -> Vec<V> {
         let mut told = Vec::new();
         self.0.retain(|_, waits| {
-            let status = waits.take();
-            let stays = status.is_some();
-            told.extend(status);
+            let news = waits.take();
+            let stays = news.is_some();
+            told.extend(news);
             stays
         });
         if self.0.is_empty() {
@@ -48,7 +44,7 @@ impl Flaps {
         told
     }
 
-    /// Whether nobody's status was told in this window.
+    /// Whether nothing was told in this window.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -59,22 +55,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_who_flaps_is_told_once_in_a_window_and_the_last_status_wins() {
-        let status = |tuple: &str| Status {
-            user: "u7".into(),
-            username: "\"bob\"".into(),
-            tuple: tuple.into(),
-        };
+    fn who_flaps_is_told_once_in_a_window_and_the_last_news_win() {
         let mut flaps = Flaps::default();
-        assert_eq!(flaps.enter(status("1")), Turn::Now(status("1")));
-        for tuple in ["2", "3", "4"] {
-            assert_eq!(flaps.enter(status(tuple)), Turn::Later);
+        assert_eq!(flaps.enter("u7", 1), Some(1));
+        for news in [2, 3, 4] {
+            assert_eq!(flaps.enter("u7", news), None);
         }
-        assert_eq!(flaps.turn(), [status("4")]);
-        assert_eq!(flaps.enter(status("5")), Turn::Later);
-        assert_eq!(flaps.turn(), [status("5")]);
-        assert_eq!(flaps.turn(), []);
+        assert_eq!(flaps.turn(), [4]);
+        assert_eq!(flaps.enter("u7", 5), None);
+        assert_eq!(flaps.turn(), [5]);
+        assert!(flaps.turn().is_empty());
         assert!(flaps.is_empty());
-        assert_eq!(flaps.enter(status("6")), Turn::Now(status("6")));
+        assert_eq!(flaps.enter("u7", 6), Some(6));
     }
 }

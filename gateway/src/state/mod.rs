@@ -30,12 +30,31 @@ use std::{
 };
 
 use self::{
-    flaps::Flaps, gaps::Gaps, grants::Grants, hubs::Hubs, instance::Document, joins::Joins,
-    known::Known, lanes::Lanes, logins::Logins, looks::Looks, mirrors::Mirrors,
-    my_messages::MyMessages, people::People, post::Post, recent::Recent, rejudge::Rejudge,
-    relays::Relays, rooms::Rooms, scopes::Scopes, spending::Spending,
+    flaps::Flaps,
+    gaps::Gaps,
+    grants::Grants,
+    hubs::Hubs,
+    instance::Document,
+    joins::Joins,
+    known::Known,
+    lanes::Lanes,
+    logins::Logins,
+    looks::Looks,
+    mirrors::Mirrors,
+    my_messages::MyMessages,
+    people::People,
+    post::Post,
+    recent::Recent,
+    rejudge::Rejudge,
+    relays::Relays,
+    rooms::Rooms,
+    scopes::Scopes,
+    spending::{Payer, Spending},
 };
-use crate::streams::line::Line;
+use crate::{
+    place::Place,
+    streams::{line::Line, watch::Status},
+};
 
 /// Everything the bus thread owns. No guard is held across an await.
 pub(crate) struct State {
@@ -45,7 +64,12 @@ pub(crate) struct State {
     pub(crate) rejudge: RefCell<Rejudge>,
     pub(crate) known: KnownFacts,
     pub(crate) rooms: RefCell<Rooms>,
-    pub(crate) flaps: RefCell<Flaps>,
+    /// For those who watch, by user.
+    pub(crate) flaps: RefCell<Flaps<Arc<str>, Status>>,
+    /// For everybody, by user: the arguments.
+    pub(crate) statuses: RefCell<Flaps<Arc<str>, String>>,
+    /// Who types what, by writer and event.
+    pub(crate) typing: RefCell<Flaps<(Payer, String), Typing>>,
     pub(crate) scopes: RefCell<Scopes>,
     pub(crate) my_messages: RefCell<MyMessages>,
     pub(crate) hubs: RefCell<Hubs>,
@@ -60,6 +84,15 @@ pub(crate) struct State {
     pub(crate) line: Cell<Line>,
     pub(crate) instance: RefCell<Document>,
     pub(crate) post: RefCell<Post>,
+}
+
+/// What somebody does in a room.
+pub(crate) struct Typing {
+    pub(crate) event: String,
+    /// The arguments of the write, each raw JSON.
+    pub(crate) args: Vec<String>,
+    pub(crate) writer: Place,
+    pub(crate) user: Option<Arc<str>>,
 }
 
 /// Facts of the store that rules read; each is dropped by the event that changes it.
@@ -93,6 +126,8 @@ impl State {
             },
             rooms: RefCell::default(),
             flaps: RefCell::default(),
+            statuses: RefCell::default(),
+            typing: RefCell::default(),
             scopes: RefCell::default(),
             my_messages: RefCell::default(),
             hubs: RefCell::default(),

@@ -1,6 +1,6 @@
 //! `room-messages` `__my_messages__` (streams.md 5.2): users who follow the messages of every room that they can access.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use hashbrown::HashMap;
 use protocol::session::SubKey;
@@ -75,8 +75,8 @@ impl MyMessages {
     }
 
     /// A subscription is over; the grants that nobody needs any more.
-    pub(crate) fn unsubscribed(&mut self, user: &Arc<str>) -> Vec<GrantId> {
-        self.rooms.unsubscribed(user);
+    pub(crate) fn unsubscribed(&mut self, user: &Arc<str>, now: Instant) -> Vec<GrantId> {
+        self.rooms.unsubscribed(user, now);
         if self.rooms.is_followed_by(user) {
             return Vec::new();
         }

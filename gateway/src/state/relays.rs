@@ -5,6 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use hashbrown::HashMap;
 use protocol::ddp::{ejson, encode::quoted};
 
+/// So many relays as objects show that a monolith writes them.
+const OBJECTS_ENOUGH: u8 = 3;
+
 /// What a relay says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Relayed<'a> {
@@ -20,9 +23,18 @@ pub(crate) struct Relayed<'a> {
 pub(crate) struct Relays {
     /// `origin` of the object form.
     process: String,
-    /// The monoliths of the network, and whether the last relay of each was an object; `None`: it has shown none. Other
-    /// streamers do not count: those of our kind follow us, and none of us would ever begin.
-    monoliths: HashMap<Arc<str>, Option<bool>>,
+    /// The monoliths of the network, and what each has shown. Other streamers do not count: those of our kind follow us, and
+    /// none of us would ever begin.
+    monoliths: HashMap<Arc<str>, Shown>,
+}
+
+/// Which form a monolith writes. A process does not change its mind: an array settles it, and what others send under its
+/// name does not.
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    /// So many objects, and nothing else.
+    Objects(u8),
+    Array,
 }
 
 impl Relays {
@@ -38,8 +50,8 @@ impl Relays {
     pub(crate) fn know(&mut self, monoliths: Vec<Arc<str>>) -> bool {
         let before = std::mem::take(&mut self.monoliths);
         let kept = |node: Arc<str>| {
-            let shown = before.get(&node).copied().flatten();
-            (node, shown)
+            let shown = before.get(&node).copied();
+            (node, shown.unwrap_or(Shown::Objects(0)))
         };
         self.monoliths = monoliths.into_iter().map(kept).collect();
         let are_same = |node| before.contains_key(node);
@@ -66,7 +78,10 @@ impl Relays {
         };
         list.starts_with('[').then_some(())?;
         if let Some(shown) = self.monoliths.get_mut(sender) {
-            *shown = Some(is_object);
+            *shown = match *shown {
+                Shown::Objects(count) if is_object => Shown::Objects(count.saturating_add(1)),
+                _ => Shown::Array,
+            };
         }
         Some(Relayed {
             stream: ejson::string(stream)?,
@@ -75,10 +90,15 @@ impl Relays {
         })
     }
 
-    /// The object form if every monolith that has shown one has shown this one: older ones throw at it.
+    /// The object form if every monolith that has shown one has shown this one, and not only once: older ones throw at it.
     fn writes_objects(&self) -> bool {
-        let mut shown = self.monoliths.values().flatten().peekable();
-        shown.peek().is_some() && shown.all(|is_object| *is_object)
+        let mut shown = self
+            .monoliths
+            .values()
+            .filter(|shown| !matches!(shown, Shown::Objects(0)))
+            .peekable();
+        shown.peek().is_some()
+            && shown.all(|shown| matches!(shown, Shown::Objects(OBJECTS_ENOUGH..)))
     }
 
     /// Arguments of a relay to be broadcast.
@@ -130,7 +150,10 @@ mod tests {
     fn the_oldest_monolith_that_has_shown_a_form_chooses_it() {
         let mut relays = knowing(&["old", "new", "quiet"]);
         assert_eq!(relays.write(&typing()), ARRAY);
-        relays.read("new", OBJECT);
+        for _ in 0..OBJECTS_ENOUGH {
+            assert_eq!(relays.write(&typing()), ARRAY);
+            relays.read("new", OBJECT);
+        }
         assert!(relays.write(&typing()).starts_with(r#"[{"stream":"#));
         relays.read("old", ARRAY);
         assert_eq!(relays.write(&typing()), ARRAY);
@@ -145,9 +168,17 @@ mod tests {
         let mut relays = knowing(&["old"]);
         relays.read("odd", OBJECT);
         assert_eq!(relays.write(&typing()), ARRAY);
-        // An upgrade in place shows itself.
-        relays.read("old", OBJECT);
-        relays.read("odd", ARRAY);
+        // Nor what one odd packet says under the name of one.
+        relays.read("old", ARRAY);
+        for _ in 0..2 * OBJECTS_ENOUGH {
+            relays.read("old", OBJECT);
+        }
+        assert_eq!(relays.write(&typing()), ARRAY);
+        // An upgrade is another process.
+        relays.know(vec!["upgraded".into()]);
+        for _ in 0..OBJECTS_ENOUGH {
+            relays.read("upgraded", OBJECT);
+        }
         assert_ne!(relays.write(&typing()), ARRAY);
     }
 }

@@ -11,7 +11,7 @@ mod traffic;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, CallOptions, NodeInfo};
+use backplane::{Bus, CallOptions};
 use bytes::Bytes;
 use protocol::ddp::encode::quoted;
 use store::{Conference, Instance, Room, StatusOwner, Store, User, bson::Bson};
@@ -118,13 +118,7 @@ impl Upstream {
     /// The nodes that are monoliths.
     pub(crate) fn monoliths(&self) -> Vec<Arc<str>> {
         match &self.far {
-            Far::Real(real) => {
-                let nodes = real.bus.nodes().into_iter();
-                let is_monolith = |node: &NodeInfo| {
-                    node.available && node.services.iter().any(|service| service == MONOLITH)
-                };
-                nodes.filter(is_monolith).map(|node| node.id).collect()
-            }
+            Far::Real(real) => real.bus.nodes_with(MONOLITH),
             #[cfg(test)]
             Far::Script(script) => script.monoliths.borrow().clone(),
         }

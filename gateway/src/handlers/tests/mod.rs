@@ -357,6 +357,7 @@ impl Stage {
         let state = &self.core.state;
         assert_eq!(state.people.borrow().len(), 0);
         assert!(state.grants.borrow().is_clean(), "grants are left");
+        self.core.forget_idle(Duration::ZERO);
         assert!(state.rooms.borrow().is_empty(), "followed rooms are left");
         assert!(state.my_messages.borrow().is_empty(), "readers are left");
         assert!(state.scopes.borrow().is_empty(), "viewers are left");
