@@ -299,17 +299,41 @@ fn gateway(
         defaults.drain_within,
         0.0..=3_600.0,
     );
+    let trusted_proxies = trusted_proxies(r);
+    let proxy_protocol = r.flag("DDP_EDGE_PROXY_PROTOCOL", false);
+    if proxy_protocol && trusted_proxies.is_empty() {
+        r.mistake(
+            "DDP_EDGE_PROXY_PROTOCOL",
+            "say in DDP_EDGE_TRUSTED_PROXIES whose headers are believed",
+        );
+    }
     gateway::config::Config {
         bind,
         port,
         shards: r.number("DDP_EDGE_SHARDS", defaults.shards, 1..=63),
         limits: Arc::new(limits),
         forwarded_count: r.number("HTTP_FORWARDED_COUNT", 0, 0..=100),
-        trusted_proxies: trusted_proxies(r),
+        trusted_proxies,
         connections_max: r.number(
             "DDP_EDGE_MAX_CONNECTIONS",
             defaults.connections_max,
             1..=10_000_000,
+        ),
+        lobby_per_address: r.number(
+            "DDP_EDGE_HTTP_PER_ADDRESS",
+            defaults.lobby_per_address,
+            1..=1_000_000,
+        ),
+        header_timeout: r.seconds(
+            "DDP_EDGE_HTTP_SECONDS",
+            defaults.header_timeout,
+            0.1..=3_600.0,
+        ),
+        proxy_protocol,
+        buffer_bytes: r.number(
+            "DDP_EDGE_BUFFER_BYTES",
+            defaults.buffer_bytes,
+            16_777_216..=1_099_511_627_776,
         ),
         anonymous_per_address: r.number(
             "DDP_EDGE_ANONYMOUS_PER_ADDRESS",

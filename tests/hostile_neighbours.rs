@@ -174,3 +174,116 @@ fn sockets_never_take_the_files_that_the_servers_need() {
     witnesses.get(&workspace, 100);
     assert_eq!(gateway.metric("ddp_edge_accept_errors_total", &[]), 0.0);
 }
+
+const CLOSED: &str = "ddp_edge_connections_closed_total";
+const REFUSED: &str = "ddp_edge_refused_total";
+
+#[test]
+fn requests_that_never_end_cost_the_places_of_their_own_address() {
+    let workspace = Workspace::start(&[]);
+    let limits = [
+        ("DDP_EDGE_TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("DDP_EDGE_HTTP_PER_ADDRESS", "10"),
+        ("DDP_EDGE_HTTP_SECONDS", "1"),
+    ];
+    let gateway = workspace.gateway(BINARY, &limits);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let mut begun: Vec<_> = (0..50)
+        .map(|_| {
+            let mut socket = TcpStream::connect(("127.0.0.1", gateway.port)).expect("it listens");
+            write!(socket, "GET /websocket HTTP/1.1\r\nHost: x\r\n").expect("it is open");
+            socket
+        })
+        .collect();
+    assert!(gateway.metric(REFUSED, &[("reason", "lobby_address")]) >= 40.0);
+    // Those that have kept their places lose them in time, a byte now and then or not.
+    for socket in &mut begun {
+        let _ = socket.write_all(b"X");
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(!answer.starts_with(b"HTTP/1.1 1"), "it is upgraded");
+    }
+    witnesses.get(&workspace, 100);
+}
+
+/// The first line that answers a handshake which begins with this PROXY header; empty if there is none. The socket stays
+/// open as long as what is returned.
+fn through_a_load_balancer(port: u16, header: &str) -> (TcpStream, String) {
+    let mut socket = TcpStream::connect(("::1", port)).expect("it listens");
+    let handshake = "GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    write!(socket, "{header}{handshake}").expect("it is open");
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") && socket.read(&mut byte).unwrap_or(0) == 1 {
+        line.push(byte[0]);
+    }
+    (socket, String::from_utf8(line).expect("a text"))
+}
+
+#[test]
+fn clients_behind_a_load_balancer_are_told_apart_by_its_proxy_header() {
+    let workspace = Workspace::start(&[]);
+    let proxied = [
+        ("DDP_EDGE_PROXY_PROTOCOL", "true"),
+        ("DDP_EDGE_TRUSTED_PROXIES", "::1"),
+        ("DDP_EDGE_ANONYMOUS_PER_ADDRESS", "30"),
+    ];
+    let gateway = workspace.gateway(BINARY, &proxied);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let of = |address: &str| format!("PROXY TCP4 {address} 198.51.100.1 4321 443\r\n");
+    let flood: Vec<_> = (0..31)
+        .map(|_| through_a_load_balancer(gateway.port, &of("203.0.113.9")))
+        .collect();
+    let answers = flood.iter().map(|(_, answer)| answer.as_str());
+    let admitted = answers.filter(|answer| answer.starts_with("HTTP/1.1 101"));
+    assert_eq!(admitted.count(), 30);
+    let refused = [("reason", "address_full")];
+    assert_eq!(gateway.metric(REFUSED, &refused), 1.0);
+    let (_honest, answer) = through_a_load_balancer(gateway.port, &of("203.0.113.10"));
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    // The balancer's own probe, and one who pretends to be behind it.
+    let (_probe, answer) = through_a_load_balancer(gateway.port, "PROXY UNKNOWN\r\n");
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let (_without, answer) = through_a_load_balancer(gateway.port, "");
+    assert_eq!(answer, "");
+    assert_eq!(gateway.metric(REFUSED, &[("reason", "proxy_header")]), 1.0);
+    witnesses.get(&workspace, 100);
+}
+
+#[test]
+fn where_too_much_is_held_for_all_the_worst_go_and_readers_stay() {
+    const BUDGET: f64 = 16_777_216.0;
+    let workspace = Workspace::start(&[]);
+    let gateway = workspace.gateway(BINARY, &[("DDP_EDGE_BUFFER_BYTES", "16777216")]);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    let reader = workspace.user(&["user"]);
+    let rid = workspace.room("p", &[&reader]);
+    let silent: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = Client::open(gateway.port);
+            client.login(&reader.token);
+            client.stream("room-messages", &rid).expect("a member");
+            client
+        })
+        .collect();
+    let overload = [("reason", "overload")];
+    let mut bursts = 0;
+    // The kernel's buffers come first, and their size is its own affair.
+    while gateway.metric(CLOSED, &overload) == 0.0 {
+        workspace.ask(&json!({"cmd": "burst", "count": 16, "rid": rid, "size": 64 * 1024}));
+        witnesses.get(&workspace, 10);
+        assert!(gateway.metric("ddp_edge_buffered_bytes", &[]) <= BUDGET * 1.5);
+        bursts += 1;
+        assert!(bursts < 500, "nobody is ever closed");
+    }
+    assert_eq!(gateway.metric("ddp_edge_buffer_budget_bytes", &[]), BUDGET);
+    let closed = gateway.metric(CLOSED, &overload);
+    assert!(closed < silent.len() as f64, "all {closed} were closed");
+    witnesses.get(&workspace, 100);
+    // Whoever comes now has room again.
+    harness::eventually("relief", || {
+        (gateway.metric("ddp_edge_pressure", &[]) < 2.0).then_some(())
+    });
+    Witnesses::open(&workspace, &gateway).get(&workspace, 10);
+}

@@ -13,18 +13,16 @@ use std::{
 };
 
 use dashmap::DashMap;
+use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
+    lobby::{Lobby, Visitor},
     metrics,
     turns::{Turn, Turns},
 };
-
-mod lobby;
-
-use lobby::{Lobby, Visitor};
 
 /// Handshakes beyond the rate wait this long at most.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(2);
@@ -34,6 +32,9 @@ pub(crate) struct Admission {
     /// Open sockets per shard, HTTP included.
     sockets: Box<[AtomicUsize]>,
     lobby: Mutex<Lobby>,
+    /// Places of one address in the lobby, and whose addresses do not count.
+    lobby_per_address: Option<usize>,
+    proxies: Vec<IpNet>,
     websockets: AtomicUsize,
     /// Told when the last websocket has gone.
     emptied: Notify,
@@ -78,6 +79,10 @@ impl Admission {
         Self {
             sockets: (0..config.shards).map(|_| AtomicUsize::new(0)).collect(),
             lobby: Mutex::new(Lobby::new(config.lobby_max)),
+            // Without a list of them every peer may be a proxy with many behind it.
+            lobby_per_address: (!config.trusted_proxies.is_empty())
+                .then_some(config.lobby_per_address),
+            proxies: config.trusted_proxies.clone(),
             websockets: AtomicUsize::new(0),
             emptied: Notify::new(),
             websockets_max: config.connections_max,
@@ -122,10 +127,7 @@ impl Admission {
             return Err(Refusal::NodeFull);
         }
         self.sockets[best.1].fetch_add(1, Ordering::Relaxed);
-        let (visitor, sent_away) = self.lobby().enter(group(peer));
-        if sent_away {
-            metrics::refused("lobby_full");
-        }
+        let visitor = self.enter(peer);
         Ok(Seat {
             admission: self.clone(),
             shard: best.1,
@@ -136,6 +138,16 @@ impl Admission {
         })
     }
 
+    fn enter(&self, peer: IpAddr) -> Visitor {
+        let is_proxy = self.proxies.iter().any(|net| net.contains(&peer));
+        let most = self.lobby_per_address.filter(|_| !is_proxy);
+        let (visitor, sent_away) = self.lobby().enter(group(peer), most.unwrap_or(usize::MAX));
+        if let Some(limit) = sent_away {
+            metrics::refused(limit);
+        }
+        visitor
+    }
+
     fn lobby(&self) -> MutexGuard<'_, Lobby> {
         // A panic elsewhere leaves at worst a visitor who is gone, who will be the oldest.
         self.lobby.lock().unwrap_or_else(PoisonError::into_inner)
@@ -143,7 +155,7 @@ impl Admission {
 
     /// Waits for the turn of a handshake from this address.
     pub(crate) async fn handshake(&self, source: IpAddr) -> Result<(), Refusal> {
-        let turn = self.handshakes().ask(group(source), now());
+        let turn = self.handshakes().ask(group(source), 0, now());
         let told = match turn {
             Turn::Now => return Ok(()),
             Turn::Wait(told) => told,
@@ -206,6 +218,14 @@ impl Seat {
     pub(crate) fn sent_away(&self) -> CancellationToken {
         let visitor = self.visitor.as_ref();
         visitor.map_or_else(CancellationToken::new, Visitor::sent_away)
+    }
+
+    /// The peer was a proxy, and has said for whom it has come.
+    pub(crate) fn came_from(&mut self, client: IpAddr) {
+        if let Some(visitor) = self.visitor.take() {
+            self.admission.lobby().leave(&visitor);
+            self.visitor = Some(self.admission.enter(client));
+        }
     }
 
     /// The shard on which it is.

@@ -26,10 +26,17 @@ pub struct Config {
     /// Proxies in front, by address: the last element of `X-Forwarded-For` that is none of them is the client, and a peer
     /// that is none of them is one. Where there are any, `forwarded_count` does not count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Bytes held for all clients together: what waits to be written, messages that have come in part, calls that wait.
+    pub buffer_bytes: usize,
     /// Open websockets on this node; more get 503 before the upgrade.
     pub connections_max: usize,
     /// Sockets beside them that speak HTTP; for one more the oldest of them goes.
     pub lobby_max: usize,
+    /// Those of them from one address (IPv6: one /64), judged where proxies are told by their addresses: then it is known
+    /// which peers are clients.
+    pub lobby_per_address: usize,
+    /// Trusted proxies begin each connection with a PROXY header (v1 or v2) that says who the client is.
+    pub proxy_protocol: bool,
     /// Sockets without login from one address (IPv6: one /64); only judged where proxies say the address.
     pub anonymous_per_address: usize,
     /// Websockets from one address (IPv6: one /64), logged in or not; judged as the ones without login.
@@ -83,8 +90,11 @@ impl Default for Config {
             limits: Arc::new(Limits::default()),
             forwarded_count: 0,
             trusted_proxies: Vec::new(),
+            buffer_bytes: 1 << 30,
             connections_max: 100_000,
             lobby_max: 1_024,
+            lobby_per_address: 100,
+            proxy_protocol: false,
             anonymous_per_address: 200,
             connections_per_address: 5_000,
             connections_per_user: 200,
@@ -113,6 +123,13 @@ impl Config {
     /// Whether the proxies in front, if any, say who the clients are: only then may limits count by address.
     pub(crate) fn knows_addresses(&self) -> bool {
         self.forwarded_count > 0 || !self.trusted_proxies.is_empty()
+    }
+
+    /// Whether this is one of the proxies that are told by their addresses.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies
+            .iter()
+            .any(|net| net.contains(&address))
     }
 
     /// Sockets at the same time: the websockets, the lobby, and as many again that were sent away and are not gone yet.

@@ -20,6 +20,7 @@ pub mod admin;
 mod admission;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod buffers;
 mod bus;
 mod complaints;
 pub mod config;
@@ -28,6 +29,7 @@ mod http;
 mod io;
 mod limiter;
 mod link;
+mod lobby;
 mod mailbox;
 mod metrics;
 mod one_or_many;
@@ -47,6 +49,7 @@ mod upstream;
 
 pub use config::Config;
 use config::SHARDS_MAX;
+pub use lobby::{Lobby, Visitor};
 pub use panics::end_process_on_panic;
 pub use readiness::Readiness;
 pub use shared::Fallback;

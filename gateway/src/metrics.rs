@@ -27,6 +27,15 @@ pub(crate) fn describe() {
         "Connections that ended, by reason and by whose doing it was"
     );
     describe_counter!("ddp_edge_refused_total", "Clients not let in, by reason");
+    describe_gauge!(
+        "ddp_edge_buffered_bytes",
+        "Bytes held for all clients: outboxes, messages that have come in part, calls that wait"
+    );
+    describe_gauge!("ddp_edge_buffer_budget_bytes", "What they may be at most");
+    describe_gauge!(
+        "ddp_edge_pressure",
+        "0 easy, 1 what can be missed is not held (3/4), 2 no new websockets (9/10), 3 the worst are closed"
+    );
     describe_counter!(
         "ddp_edge_forwarded_total",
         "Handshakes by whether X-Forwarded-For is what HTTP_FORWARDED_COUNT promises"
@@ -221,6 +230,13 @@ pub(crate) fn shard(shard: u16, subscriptions: usize, slow: usize, queued: usize
     gauge!("ddp_edge_subscriptions", "shard" => label.clone()).set(subscriptions as f64);
     gauge!("ddp_edge_slow_clients", "shard" => label.clone()).set(slow as f64);
     gauge!("ddp_edge_outbox_bytes", "shard" => label).set(queued as f64);
+}
+
+/// What is held for all clients together, of how much.
+pub(crate) fn buffered(held: usize, budget: usize, pressure: u8) {
+    gauge!("ddp_edge_buffered_bytes").set(held as f64);
+    gauge!("ddp_edge_buffer_budget_bytes").set(budget as f64);
+    gauge!("ddp_edge_pressure").set(f64::from(pressure));
 }
 
 /// From the arrival of an event to the outboxes of its subscribers, once per batch and shard.

@@ -8,6 +8,7 @@ use http_body_util::Full;
 
 use crate::{
     admission::{Accepted, Admission},
+    buffers::{Buffers, Pressure},
     config::Config,
     limiter::Limiter,
     link::{ToBus, ToShard},
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// Node and shard tag of session ids, per shard.
     pub(crate) tags: Box<[String]>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) buffers: Buffers,
     pub(crate) interest: Arc<Interest>,
     pub(crate) to_bus: Arc<Mailbox<ToBus>>,
     pub(crate) mailboxes: Box<[Arc<Mailbox<ToShard>>]>,
@@ -61,6 +63,7 @@ impl Shared {
                 .collect(),
             instance: instance.into(),
             admission: Arc::new(Admission::new(&config)),
+            buffers: Buffers::new(config.buffer_bytes, config.shards),
             interest: Arc::default(),
             to_bus: Arc::new(Mailbox::new(0)),
             mailboxes: (0..config.shards)
@@ -87,6 +90,8 @@ impl Shared {
             Some("draining")
         } else if !self.bus.status().connected {
             Some("bus_down")
+        } else if self.buffers.pressure() >= Pressure::High {
+            Some("overload")
         } else {
             None
         }

@@ -114,6 +114,7 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     let mut stalled = None;
     loop {
         ticks.tick().await;
+        shared.buffers.measure();
         for (thread, pulse) in shared.pulses.iter().enumerate() {
             let lag = pulse.lag();
             let bus = thread == shared.config.shards;

@@ -1,5 +1,5 @@
-//! A rate for many, shared fairly: who comes too early waits in the line of his address, and the lines take turns. A flood
-//! from one address waits for itself.
+//! A rate for many, shared fairly: who comes too early waits among those of his address, and the addresses take turns;
+//! within an address its users do. A flood waits for itself.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -18,11 +18,20 @@ pub(crate) struct Turns {
     interval: Duration,
     /// When the next one may pass.
     next: Option<Instant>,
-    lines: HashMap<IpAddr, VecDeque<oneshot::Sender<()>>>,
-    /// The order in which the lines have their turns.
+    addresses: HashMap<IpAddr, Address>,
+    /// The order in which the addresses have their turns.
     ring: VecDeque<IpAddr>,
     waiting: usize,
     waiting_max: usize,
+}
+
+/// Those of one address who wait: a line for each user, never empty.
+#[derive(Debug, Default)]
+struct Address {
+    lines: HashMap<u64, VecDeque<oneshot::Sender<()>>>,
+    /// The order in which the users have their turns.
+    ring: VecDeque<u64>,
+    waiting: usize,
 }
 
 /// What somebody gets who asks for a turn.
@@ -41,30 +50,30 @@ impl Turns {
         Self {
             interval,
             next: None,
-            lines: HashMap::new(),
+            addresses: HashMap::new(),
             ring: VecDeque::new(),
             waiting: 0,
             waiting_max: (wait_max.as_secs_f64() * f64::from(per_second)).ceil() as usize,
         }
     }
 
-    /// A turn for somebody from this address (its group, as limits count).
-    pub(crate) fn ask(&mut self, group: IpAddr, now: Instant) -> Turn {
+    /// A turn for a user (any number that tells users apart) at an address (its group, as limits count).
+    pub(crate) fn ask(&mut self, group: IpAddr, user: u64, now: Instant) -> Turn {
         let at = self.next_turn(now);
         if self.waiting == 0 && at <= now {
             self.next = Some(at + self.interval);
             return Turn::Now;
         }
-        if self.waiting >= self.waiting_max && !self.make_room(group) {
+        if self.waiting >= self.waiting_max && !self.make_room(group, user) {
             return Turn::Refused;
         }
         let (told, turn) = oneshot::channel();
         let ring = &mut self.ring;
-        let line = self.lines.entry(group).or_insert_with(|| {
+        let address = self.addresses.entry(group).or_insert_with(|| {
             ring.push_back(group);
-            VecDeque::with_capacity(1)
+            Address::default()
         });
-        line.push_back(told);
+        address.push(user, told);
         self.waiting += 1;
         Turn::Wait(turn)
     }
@@ -77,12 +86,12 @@ impl Turns {
                 return Some(at);
             }
             self.ring.pop_front();
-            let Some(line) = self.lines.get_mut(&group) else {
+            let Some(address) = self.addresses.get_mut(&group) else {
                 continue;
             };
-            let told = line.pop_front();
-            if line.is_empty() {
-                self.lines.remove(&group);
+            let told = address.pop();
+            if address.waiting == 0 {
+                self.addresses.remove(&group);
             } else {
                 self.ring.push_back(group);
             }
@@ -101,23 +110,79 @@ impl Turns {
         self.next.map_or(earliest, |next| next.max(earliest))
     }
 
-    /// Sends the last of the longest line away, unless that would be the line of this group itself.
-    fn make_room(&mut self, group: IpAddr) -> bool {
-        let own = self.lines.get(&group).map_or(0, VecDeque::len);
+    /// Sends somebody away: the last of the longest line of the fullest address. If that is this address, only for a user
+    /// who is not the one with the longest line.
+    fn make_room(&mut self, group: IpAddr, user: u64) -> bool {
+        let own = self.addresses.get(&group).map_or(0, |own| own.waiting);
         // Most often it is the flood itself that asks: no need to look at the others.
-        if own > self.waiting / self.lines.len().max(1) {
+        let fullest = if own > self.waiting / self.addresses.len().max(1) {
+            Some(group)
+        } else {
+            let all = self.addresses.iter();
+            all.max_by_key(|(_, address)| address.waiting)
+                .map(|(group, _)| *group)
+        };
+        let Some(address) = fullest.and_then(|fullest| self.addresses.get_mut(&fullest)) else {
             return false;
+        };
+        let made = if fullest == Some(group) {
+            address.shorten(Some(user))
+        } else {
+            address.waiting > own.max(1) && address.shorten(None)
+        };
+        self.waiting -= usize::from(made);
+        made
+    }
+}
+
+impl Address {
+    fn push(&mut self, user: u64, told: oneshot::Sender<()>) {
+        let ring = &mut self.ring;
+        let line = self.lines.entry(user).or_insert_with(|| {
+            ring.push_back(user);
+            VecDeque::with_capacity(1)
+        });
+        line.push_back(told);
+        self.waiting += 1;
+    }
+
+    fn pop(&mut self) -> Option<oneshot::Sender<()>> {
+        let user = self.ring.pop_front()?;
+        let line = self.lines.get_mut(&user)?;
+        let told = line.pop_front()?;
+        if line.is_empty() {
+            self.lines.remove(&user);
+        } else {
+            self.ring.push_back(user);
         }
+        self.waiting -= 1;
+        Some(told)
+    }
+
+    /// Sends the last of the longest line away; where it makes room for a user of its own, only if that line is longer than
+    /// his and some have more than one place.
+    fn shorten(&mut self, for_own: Option<u64>) -> bool {
+        let own = match for_own {
+            // Nobody's line is long, so nobody needs to be looked for.
+            Some(_) if self.waiting < 2 * self.lines.len() => return false,
+            Some(user) => self.lines.get(&user).map_or(1, |line| line.len() + 1),
+            None => 0,
+        };
         let longest = self
             .lines
             .iter_mut()
             .max_by_key(|(_, line)| line.len())
-            .filter(|(_, line)| line.len() > own.max(1));
-        let Some((_, line)) = longest else {
+            .filter(|(_, line)| line.len() > own);
+        let Some((user, line)) = longest else {
             return false;
         };
         line.pop_back();
         self.waiting -= 1;
+        if line.is_empty() {
+            let user = *user;
+            self.lines.remove(&user);
+            self.ring.retain(|other| *other != user);
+        }
         true
     }
 }
@@ -142,7 +207,7 @@ mod tests {
     #[test]
     fn the_rate_holds_and_a_burst_passes_at_once() {
         let (mut turns, now) = (Turns::new(100, SECOND), Instant::now());
-        let ask = |turns: &mut Turns| turns.ask(address(1), now);
+        let ask = |turns: &mut Turns| turns.ask(address(1), 0, now);
         let mut waiting = Vec::new();
         let mut passed = 0;
         for _ in 0..50 {
@@ -165,9 +230,9 @@ mod tests {
     #[test]
     fn an_honest_address_does_not_wait_behind_a_flood() {
         let (mut turns, now) = (Turns::new(10, 2 * SECOND), Instant::now());
-        let mut flood: Vec<_> = (0..1_000).map(|_| turns.ask(address(1), now)).collect();
+        let mut flood: Vec<_> = (0..1_000).map(|_| turns.ask(address(1), 0, now)).collect();
         assert!(matches!(flood.last(), Some(Turn::Refused)));
-        let mut honest = wait(turns.ask(address(2), now));
+        let mut honest = wait(turns.ask(address(2), 0, now));
         // The last of the flood has gone for him.
         assert_eq!(turns.waiting, 20);
         let displaced = flood.iter_mut().filter_map(|turn| match turn {
@@ -183,13 +248,41 @@ mod tests {
     #[test]
     fn who_has_gone_costs_no_turn_and_leaves_nothing() {
         let (mut turns, now) = (Turns::new(10, 10 * SECOND), Instant::now());
-        let mut waiting: Vec<_> = (0..52).map(|_| turns.ask(address(1), now)).collect();
+        let mut waiting: Vec<_> = (0..52).map(|_| turns.ask(address(1), 0, now)).collect();
         let mut last = wait(waiting.pop().unwrap());
         drop(waiting);
         turns.serve(now + turns.interval);
         assert_eq!(last.try_recv(), Ok(()));
         assert_eq!(
-            (turns.waiting, turns.lines.len(), turns.ring.len()),
+            (turns.waiting, turns.addresses.len(), turns.ring.len()),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn users_of_one_address_take_turns_too() {
+        let (mut turns, now) = (Turns::new(10, 2 * SECOND), Instant::now());
+        let flood: Vec<_> = (0..1_000).map(|_| turns.ask(address(1), 1, now)).collect();
+        assert!(matches!(flood.last(), Some(Turn::Refused)));
+        let mut honest = wait(turns.ask(address(1), 2, now));
+        assert_eq!(turns.waiting, 20);
+        turns.serve(now + 2 * turns.interval);
+        assert_eq!(honest.try_recv(), Ok(()), "after one of the flood");
+        // As many users as there are places: nobody is sent away for one more.
+        let mut turns = Turns::new(10, 2 * SECOND);
+        let _all: Vec<_> = (0..22)
+            .map(|user| turns.ask(address(1), user, now))
+            .collect();
+        assert!(matches!(turns.ask(address(1), 99, now), Turn::Refused));
+        // But for another address there is room, and what is left behind is whole.
+        let _other = wait(turns.ask(address(2), 0, now));
+        assert_eq!(turns.waiting, 20);
+        let mut next = Some(now);
+        while let Some(at) = next {
+            next = turns.serve(at);
+        }
+        assert_eq!(
+            (turns.waiting, turns.addresses.len(), turns.ring.len()),
             (0, 0, 0)
         );
     }

@@ -45,6 +45,8 @@ pub enum CloseReason {
     Revoked,
     /// The client reads too slowly: [`Limits::outbox_bytes`] or [`Limits::outbox_age`].
     SlowConsumer,
+    /// What is held for all clients has passed the process' budget, and most of it was held for this one.
+    Overload,
     /// A login that could not be judged; the client shall try again and keep its token.
     TryAgain,
     /// Events were missed; the client shall come back and load anew.
@@ -104,6 +106,7 @@ impl CloseReason {
         Self::ForcedLogout,
         Self::Revoked,
         Self::SlowConsumer,
+        Self::Overload,
         Self::TryAgain,
         Self::Resync,
         Self::Draining,
@@ -173,6 +176,7 @@ impl CloseReason {
             Self::ForcedLogout => row("forced_logout", Some(1008), "FORCED_LOGOUT", Backplane),
             Self::Revoked => row("revoked", Some(1008), "REVOKED", Backplane),
             Self::SlowConsumer => row("slow_consumer", Some(1013), "SLOW_CONSUMER", Client),
+            Self::Overload => row("overload", Some(1013), "OVERLOAD", Client),
             Self::TryAgain => row("try_again", Some(1013), "TRY_AGAIN", Backplane),
             Self::Resync => row("resync", Some(1012), "RESYNC", Backplane),
             Self::Draining => row("draining", Some(1012), "DRAINING", Us),

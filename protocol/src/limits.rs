@@ -33,6 +33,9 @@ pub struct Limits {
     /// Bytes of a method, publication or event name and of an id chosen by the client. 1,024: they are kept as long as what
     /// they name.
     pub name_bytes: usize,
+    /// Bytes of the id and of the event name of a subscription before login. 255: ids of rooms and visitors' tokens are
+    /// far shorter.
+    pub name_bytes_before_login: usize,
     /// Bytes that wait for a client that does not read. 4 MiB, the original's proposal for `DDP_MAX_BUFFERED_BYTES`.
     pub outbox_bytes: usize,
     /// Age of the oldest frame that waits for a client. 30 s: behind that the client is better off with a fresh start.
@@ -65,6 +68,7 @@ impl Default for Limits {
             pending_bytes: 2 << 20,
             pending_bytes_before_login: 128 << 10,
             name_bytes: 1_024,
+            name_bytes_before_login: 255,
             outbox_bytes: 4 << 20,
             outbox_age: Duration::from_secs(30),
             connect_deadline: Duration::from_secs(10),

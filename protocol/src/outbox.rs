@@ -189,6 +189,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// What the waiting bytes cost with their places in the queue, about; as if nothing of them were shared.
+    pub fn held(&self) -> usize {
+        self.bytes + self.parts.len() * PART_COST
+    }
+
     /// Whether the bound is passed, which only replies can do: by their bytes, or by how many there are.
     pub fn is_over(&self) -> bool {
         self.counting().max(self.parts.len() * PART_COST) > self.bytes_max

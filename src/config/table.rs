@@ -253,10 +253,34 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "proxies in front by address (`10.0.0.0/8, 192.0.2.7`): the last element of X-Forwarded-For that is none of them is the client; replaces HTTP_FORWARDED_COUNT",
     ),
     var(
+        "DDP_EDGE_PROXY_PROTOCOL",
+        "false",
+        Gateway,
+        "connections of trusted proxies begin with a PROXY header (v1 or v2), which says who the client is; needs DDP_EDGE_TRUSTED_PROXIES",
+    ),
+    var(
+        "DDP_EDGE_HTTP_PER_ADDRESS",
+        "100",
+        Gateway,
+        "sockets of one address (one /64) that are no websockets (yet); for one more the oldest of them goes. Judged where there are DDP_EDGE_TRUSTED_PROXIES",
+    ),
+    var(
+        "DDP_EDGE_HTTP_SECONDS",
+        "10",
+        Gateway,
+        "time that the header of a request may take; six times that is the longest that a socket may speak HTTP",
+    ),
+    var(
         "DDP_MAX_BUFFERED_BYTES",
         "4194304",
         Gateway,
         "bytes that may wait for one client before it is closed with 1013",
+    ),
+    var(
+        "DDP_EDGE_BUFFER_BYTES",
+        "1073741824",
+        Gateway,
+        "bytes held for all clients together: what waits to be written or has come in part; from 3/4 on typing and the like are not held, from 9/10 on new websockets get 503, beyond it whoever holds most is closed with 1013",
     ),
     var(
         "DDP_EDGE_SHARDS",

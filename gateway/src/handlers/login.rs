@@ -1,6 +1,11 @@
 //! `login` (gateway.md 3.2): judged by the accounts service, at a bounded rate; one question at a time for each resume token.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use protocol::{
@@ -33,8 +38,18 @@ const ACTION: &str = "accounts.login";
 enum Request {
     /// Has one answer, however often it is asked: many tabs of one browser come back with one token.
     Resume(String),
-    /// Makes a new token each time: two who ask at once must not share it.
-    Password(String),
+    /// Somebody's name and the params. Makes a new token each time: two who ask at once must not share it.
+    Password { name: String, params: String },
+}
+
+impl Request {
+    /// A number that tells apart who logs in, as far as that is known before it is judged.
+    fn who(&self) -> u64 {
+        let (Self::Resume(who) | Self::Password { name: who, .. }) = self;
+        let mut hasher = DefaultHasher::new();
+        who.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// Judges a login and enters it.
@@ -85,7 +100,7 @@ impl Core {
         if self.state.lanes.borrow().is_full(caller.place()) {
             return Verdict::Unknown;
         }
-        if !self.has_turn(caller).await {
+        if !self.has_turn(caller, request.who()).await {
             metrics::refused("login_rate");
             return Verdict::Unknown;
         }
@@ -100,7 +115,7 @@ impl Core {
                     })
                     .await
             }
-            Request::Password(params) => self.ask_accounts(&params).await,
+            Request::Password { params, .. } => self.ask_accounts(&params).await,
         }
     }
 
@@ -112,10 +127,10 @@ impl Core {
             && !people.is_logged_in(caller.place(), user)
     }
 
-    /// Waits for the turn of a login from the caller's address; `false`: too many wait.
-    async fn has_turn(&self, caller: &Caller) -> bool {
+    /// Waits for the turn of a login by this user from the caller's address; `false`: too many wait.
+    async fn has_turn(&self, caller: &Caller, user: u64) -> bool {
         let group = admission::group(caller.connection.source);
-        let turn = self.state.logins.borrow_mut().turns.ask(group, now());
+        let turn = self.state.logins.borrow_mut().turns.ask(group, user, now());
         match turn {
             Turn::Now => true,
             Turn::Refused => false,
@@ -218,10 +233,14 @@ fn request(params: &str, passwords: bool) -> Option<Request> {
             quoted(&text(password, "algorithm")?)
         ),
     };
-    Some(Request::Password(format!(
+    let params = format!(
         "[{{\"user\":{{\"{name}\":{}}},\"password\":{password}}}]",
         quoted(&value)
-    )))
+    );
+    Some(Request::Password {
+        name: value.into_owned(),
+        params,
+    })
 }
 
 fn unusable(passwords: bool) -> ddp::Error {
@@ -268,7 +287,7 @@ mod tests {
     fn only_strings_reach_the_accounts_service() {
         let check = |params, passwords, expected: Option<&str>| {
             let request = request(params, passwords).map(|request| match request {
-                Request::Resume(params) | Request::Password(params) => params,
+                Request::Resume(params) | Request::Password { params, .. } => params,
             });
             assert_eq!(request.as_deref(), expected, "{params}");
         };

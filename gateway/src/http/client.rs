@@ -18,9 +18,8 @@ const SECRETS: [&str; 4] = [
 /// has written (gateway.md 1.7), or the last one that is no trusted proxy. `None` where the header does not say.
 pub(super) fn address(headers: &HeaderMap, peer: IpAddr, config: &Config) -> Option<IpAddr> {
     let count = config.forwarded_count;
-    let is_proxy = |hop: &IpAddr| config.trusted_proxies.iter().any(|net| net.contains(hop));
     if !config.trusted_proxies.is_empty() {
-        if !is_proxy(&peer) {
+        if !config.is_proxy(peer) {
             return Some(peer);
         }
     } else if count == 0 {
@@ -36,7 +35,7 @@ pub(super) fn address(headers: &HeaderMap, peer: IpAddr, config: &Config) -> Opt
     for hop in hops.rev() {
         let hop = parse(hop)?;
         last = Some(hop);
-        if !is_proxy(&hop) {
+        if !config.is_proxy(hop) {
             break;
         }
     }

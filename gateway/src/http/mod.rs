@@ -29,6 +29,7 @@ use crate::{
 mod client;
 mod forwarded;
 mod origin;
+mod proxy;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -54,12 +55,25 @@ pub(crate) async fn run(shard: Rc<Shard>) {
 }
 
 /// Serves one accepted socket until it is upgraded or closed.
-async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, peer: IpAddr, seat: Seat) {
+async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, mut peer: IpAddr, mut seat: Seat) {
     // Fails only without a reactor or for a bad socket.
-    let Ok(stream) = TcpStream::from_std(stream) else {
+    let Ok(mut stream) = TcpStream::from_std(stream) else {
         return;
     };
     let config = &shard.shared.config;
+    if config.proxy_protocol && config.is_proxy(peer) {
+        let header = tokio::time::timeout(config.header_timeout, proxy::source(&mut stream));
+        match seat.sent_away().run_until_cancelled(header).await {
+            Some(Ok(Ok(Some(client)))) => {
+                peer = client;
+                seat.came_from(client);
+            }
+            // The proxy has come for itself: to see whether we are there.
+            Some(Ok(Ok(None))) => {}
+            Some(Ok(Err(_)) | Err(_)) => return metrics::refused("proxy_header"),
+            None => return,
+        }
+    }
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -10,7 +10,7 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc, vec};
 
-use super::{Shard, now, publish::Tally};
+use super::{Shard, now};
 use crate::{
     link::{Answer, ToShard},
     metrics,
@@ -159,7 +159,7 @@ impl Shard {
     /// Publishes from this one on, until there is a wide one, which begins.
     fn publish(self: &Rc<Self>, batch: &Arc<[Publication]>, from: usize, portion: usize) {
         let now = now();
-        let mut tally = Tally::default();
+        let mut tally = self.tally();
         for publication in &batch[from..] {
             let outcome = self.publish_at_once(publication, now, &mut tally);
             let mut backlog = self.backlog.borrow_mut();
@@ -183,7 +183,7 @@ impl Shard {
     /// Serves the next few.
     fn slice(self: &Rc<Self>, mut wide: Wide) {
         let now = now();
-        let mut tally = Tally::default();
+        let mut tally = self.tally();
         let first = of(&wide.publications[0]);
         let is_through = match (&mut wide.left, &first.to) {
             (Left::Subscribers(slots), To::Topic(topic)) => {

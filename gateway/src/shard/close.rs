@@ -60,7 +60,7 @@ impl Shard {
         self.shared.to_bus.post(ToBus::Closed(connection), 0);
 
         let mut outbox = entry.outbox.borrow_mut();
-        if reason == CloseReason::SlowConsumer {
+        if matches!(reason, CloseReason::SlowConsumer | CloseReason::Overload) {
             outbox.cut();
         }
         if let Some(frame) = frame {
@@ -103,6 +103,7 @@ impl Shard {
         if entry.phase.replace(Phase::Gone) == Phase::Gone {
             return;
         }
+        self.account(entry);
         self.unschedule(entry);
         entry.transport.borrow_mut().take();
         self.entries.borrow_mut().remove(entry.slot() as usize);

@@ -38,6 +38,10 @@ pub(crate) struct Entry {
     pub(crate) topics: RefCell<Vec<(SubKey, TopicId)>>,
     /// The users whom it watches.
     pub(crate) watching: RefCell<Option<Box<Watching>>>,
+    /// Memory for a message that has come in part.
+    pub(crate) reading: Cell<usize>,
+    /// What the process' budget was charged for it.
+    pub(crate) held: Cell<usize>,
     /// Counts calls; the running one, if any, is the last.
     pub(crate) calls: Cell<u32>,
     pub(crate) running: Cell<Option<Running>>,
@@ -114,6 +118,15 @@ impl Entry {
     /// Whether the session is still alive.
     pub(crate) fn is_open(&self) -> bool {
         self.phase.get() == Phase::Open
+    }
+
+    /// What is held for it besides its subscriptions.
+    pub(crate) fn holds(&self) -> usize {
+        if self.phase.get() == Phase::Gone {
+            return 0;
+        }
+        let waiting = self.session.borrow().waiting_bytes();
+        self.outbox.borrow().held() + waiting + self.reading.get()
     }
 
     /// Who asks, as of now.

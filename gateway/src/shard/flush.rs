@@ -44,6 +44,7 @@ impl Shard {
         let mut writes = 0;
         while let Some(entry) = self.next_dirty() {
             writes += u64::from(self.write(&entry));
+            self.account(&entry);
             served += 1;
             if served == SOCKETS_PER_PASS
                 || served % SOCKETS_PER_CLOCK == 0 && Instant::now() >= deadline

@@ -44,6 +44,7 @@ mod close;
 pub(crate) mod entry;
 mod flush;
 mod opening;
+mod overload;
 mod publish;
 mod read;
 mod sessions;
@@ -131,7 +132,8 @@ impl Shard {
                     }
                     self.take(message);
                 }
-                if !self.flush() {
+                let more = self.flush();
+                if !self.relieve() && !more {
                     self.appended.set(0);
                     if self.backlog.borrow().is_empty() && self.mailbox.is_empty() {
                         break;

@@ -64,6 +64,8 @@ impl Shard {
             user: RefCell::default(),
             topics: RefCell::default(),
             watching: RefCell::default(),
+            reading: 0.into(),
+            held: 0.into(),
             calls: 0.into(),
             running: None.into(),
             queued: Queued::No.into(),

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Instant, vec};
 
 use protocol::{
     close::CloseReason,
-    outbox::{Frame, Pushed},
+    outbox::{Class, Frame, Pushed},
 };
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     watching::Sight,
 };
 use crate::{
+    buffers::Pressure,
     metrics,
     publication::{Body, Publication, To, UserEvent},
     streams::{table::Stream, topic::TopicRef, watch},
@@ -27,6 +28,8 @@ pub(super) struct Tally {
     delivered: u64,
     shed: u64,
     slow: Vec<Rc<Entry>>,
+    /// What can be missed is not held for anybody.
+    is_tight: bool,
 }
 
 impl Shard {
@@ -47,6 +50,14 @@ impl Shard {
                 self.fan_out_to_users(publication, users, *event, now, tally);
                 Ok(())
             }
+        }
+    }
+
+    /// An empty tally of what is appended now.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            is_tight: self.shared.buffers.pressure() >= Pressure::Tight,
+            ..Tally::default()
         }
     }
 
@@ -150,10 +161,14 @@ impl Shard {
         now: Instant,
         tally: &mut Tally,
     ) {
-        let pushed = entry
-            .outbox
-            .borrow_mut()
-            .push(frame, publication.class, true, now);
+        let mut outbox = entry.outbox.borrow_mut();
+        let pushed =
+            if tally.is_tight && publication.class == Class::Sheddable && !outbox.is_empty() {
+                Pushed::Shed
+            } else {
+                outbox.push(frame, publication.class, true, now)
+            };
+        drop(outbox);
         match pushed {
             Pushed::Queued => {
                 tally.delivered += 1;

@@ -67,8 +67,15 @@ impl Shard {
         }
     }
 
+    /// Takes what was read, and charges what is kept of it.
+    fn input(self: &Rc<Self>, entry: &Rc<Entry>, decoder: &mut Decoder, input: &mut [u8]) {
+        self.messages(entry, decoder, input);
+        entry.reading.set(decoder.held());
+        self.account(entry);
+    }
+
     /// Takes every message out of what was read.
-    fn input(self: &Rc<Self>, entry: &Rc<Entry>, decoder: &mut Decoder, mut input: &mut [u8]) {
+    fn messages(self: &Rc<Self>, entry: &Rc<Entry>, decoder: &mut Decoder, mut input: &mut [u8]) {
         if !entry.can_read() {
             return;
         }

@@ -133,6 +133,12 @@ impl Shard {
                         return Ok(());
                     }
                 };
+                if caller.user.is_none()
+                    && request.event.len() > self.limits.name_bytes_before_login
+                {
+                    session.subscription_failed(Some(&ddp::Error::invalid_event_name()));
+                    return Ok(());
+                }
                 match request.needs(caller.user_id()) {
                     Needs::Nothing => {
                         metrics::subscribed(&name, super::now() - now);

@@ -268,6 +268,11 @@ impl Session {
         self.live.len()
     }
 
+    /// Bytes held for the calls that wait, about.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes() + self.waiting.len() * size_of::<Call>()
+    }
+
     /// The secret that `connected` names.
     pub fn id(&self) -> &str {
         &self.id

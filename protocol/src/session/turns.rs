@@ -37,6 +37,11 @@ impl Session {
             self.send(encode::ready(&id));
             return;
         }
+        if !self.is_logged_in && id.len() > self.limits.name_bytes_before_login {
+            let error = ddp::Error::invalid_event_name();
+            self.send(encode::nosub(&id, Some(&error)));
+            return;
+        }
         let mut most = self.limits.subscriptions;
         if !self.is_logged_in {
             most = most.min(self.limits.subscriptions_before_login);

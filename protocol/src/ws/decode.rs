@@ -76,6 +76,11 @@ impl Decoder {
         }
     }
 
+    /// Bytes of memory held for what is incomplete.
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Takes the next message out of `input` and advances it; `None` once all of it is used up. An error is final.
     ///
     /// Call it until `None`: only then nothing is kept but what is incomplete. The cost is linear in the input.

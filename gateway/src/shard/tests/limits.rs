@@ -79,6 +79,7 @@ async fn subscriptions_beyond_the_limit_are_refused_one_by_one() {
         ..Limits::default()
     });
     let mut client = bench.connected(1 << 20).await;
+    bench.log_in(&mut client, "u1").await;
     bench.subscribe(&mut client, "a", &room()).await;
     client.send(r#"{"msg":"sub","id":"b","name":"stream-room-messages","params":["b"]}"#);
     let Seen::Text(nosub) = client.next().await else {
@@ -163,4 +164,40 @@ async fn a_login_beyond_the_rate_is_no_refusal() {
     }
     client.send(r#"{"msg":"method","id":"1","method":"login","params":[{"resume":"t"}]}"#);
     assert_eq!(client.next().await, Seen::Close(1013, "TRY_AGAIN".into()));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn without_a_login_subscriptions_are_fewer_and_their_names_shorter() {
+    let bench = limited(Limits {
+        subscriptions_before_login: 2,
+        name_bytes_before_login: 10,
+        ..Limits::default()
+    });
+    let mut client = bench.connected(1 << 20).await;
+    let ask = async |client: &mut Client, id: &str, event: &str| {
+        client.send(&format!(
+            r#"{{"msg":"sub","id":"{id}","name":"stream-notify-all","params":["{event}"]}}"#
+        ));
+        let Seen::Text(answer) = client.next().await else {
+            panic!("no text")
+        };
+        answer
+    };
+    let long = "x".repeat(11);
+    for (id, event) in [("a", long.as_str()), (&long, "e")] {
+        let refused = ask(&mut client, id, event).await;
+        assert!(refused.contains("invalid-event-name"), "{refused}");
+    }
+    for id in ["a", "b"] {
+        assert!(ask(&mut client, id, id).await.contains("ready"));
+    }
+    let refused = ask(&mut client, "c", "c").await;
+    assert!(
+        refused.contains("error-too-many-subscriptions"),
+        "{refused}"
+    );
+    bench.log_in(&mut client, "u1").await;
+    for id in ["c", &long] {
+        assert!(ask(&mut client, id, &long).await.contains("ready"));
+    }
 }

@@ -24,6 +24,7 @@ use crate::{
 mod endings;
 mod fairness;
 mod limits;
+mod overload;
 mod slices;
 mod watching;
 
