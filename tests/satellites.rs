@@ -415,6 +415,34 @@ fn two_refusals_of_the_licence_end_the_node_in_every_role() {
 }
 
 #[test]
+fn a_node_that_only_says_it_is_the_licence_ends_nobody() {
+    let mut network = Network::start();
+    let nats = network.nats.url();
+    let environment = [
+        ("TRANSPORTER", nats.as_str()),
+        ("MONGO_URL", &network.mongo_url),
+    ];
+    let mut invented = NodeProcess::start("monolith.js", &["--services", "license"], &environment);
+    invented.ask(&json!({ "cmd": "license", "valid": false }));
+    let variables = [
+        ("LICENSE_CHECK_INTERVAL", "0.1"),
+        ("USE_EXTERNAL_ABAC_SERVICE", "true"),
+    ];
+    let (mut edge, port) = network.role_with("accounts", &variables);
+    for _ in 0..10 {
+        invented.wait_for("a question", |line| {
+            line["call"] == "license.hasValidLicense"
+        });
+    }
+    edge.wait_for_ok(port, "/readyz");
+    network
+        .monolith
+        .ask(&json!({ "cmd": "license", "valid": false }));
+    edge.wait_for_line("no licence for more than one instance");
+    assert_eq!(edge.wait_for_end().code(), Some(1));
+}
+
+#[test]
 fn of_two_nodes_with_all_roles_one_ends_without_a_licence() {
     let mut network = Network::start();
     network

@@ -1,15 +1,41 @@
 //! What the workspace's licence allows, under whichever name its line has for the question (backplane.md 4.6, 8.6).
 
+use std::time::Duration;
+
 use backplane::{Bus, CallOptions, Error, ErrorKind};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::answers::is_yes;
 
-/// Whether the licence is valid: for a module where one is named, as far as the line tells modules apart.
+/// A licence service that is there answers at once; one that is not must not hold up the question.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether the licence is valid: for a module where one is named, as far as the line tells modules apart. It is as soon as
+/// one licence service says so, and is not where every one of them refuses: a node that only says that it is one must not be
+/// able to end others.
 ///
 /// # Errors
-/// The licence service does not answer, or is not there.
+/// A licence service does not answer and no other one says yes, or there is none.
 pub async fn is_valid(bus: &Bus, module: Option<&str>) -> Result<bool, Error> {
+    let nodes = bus.nodes_with("license");
+    if nodes.is_empty() {
+        return ask(bus, module, None).await;
+    }
+    let asked = nodes.iter().map(|node| ask(bus, module, Some(node)));
+    let mut unknown = None;
+    for answer in join_all(asked).await {
+        match answer {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => unknown = Some(error),
+        }
+    }
+    unknown.map_or(Ok(false), Err)
+}
+
+/// Asks one node, or whoever is there.
+async fn ask(bus: &Bus, module: Option<&str>, node: Option<&str>) -> Result<bool, Error> {
     let params = module.map_or_else(|| "[]".to_owned(), |module| json!([module]).to_string());
     // The newest name first; a line without it answers to one of the others.
     let mut questions = vec![("license.hasValidLicense", params.as_str())];
@@ -19,7 +45,12 @@ pub async fn is_valid(bus: &Bus, module: Option<&str>) -> Result<bool, Error> {
     questions.push(("license.isEnterprise", "[]"));
     let mut unknown = None;
     for (action, params) in questions {
-        match bus.call(action, params, CallOptions::default()).await {
+        let options = CallOptions {
+            node: node.map(str::to_owned),
+            timeout: Some(ANSWER_WITHIN),
+            ..CallOptions::default()
+        };
+        match bus.call(action, params, options).await {
             Ok(answer) => return Ok(is_yes(answer.as_ref())),
             Err(error) if error.kind == ErrorKind::NotFound => {
                 unknown.get_or_insert(error);
