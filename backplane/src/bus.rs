@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::Config,
     core::Core,
-    incoming::Incoming,
+    incoming::{GapCause, GapScope, Incoming},
     meters::Meters,
     outgoing::Item,
     owed::Owed,
@@ -149,6 +149,12 @@ impl Bus {
                 .iter()
                 .all(|name| core.has_service(name)),
         }
+    }
+
+    /// Whoever listens in this process may have missed events since then that were never emitted.
+    pub fn history_lost(&self, since: Instant) {
+        let (scope, cause) = (GapScope::All, GapCause::HistoryLost);
+        self.core().tell_gap(since, scope, cause, Instant::now());
     }
 
     /// What metrics look at.

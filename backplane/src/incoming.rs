@@ -114,6 +114,8 @@ pub enum GapCause {
     Stalled,
     /// The inbox was full.
     InboxFull,
+    /// What would have been emitted from a store's changes is lost.
+    HistoryLost,
 }
 
 impl GapCause {
@@ -126,6 +128,7 @@ impl GapCause {
             Self::PeerReturned => "peer_returned",
             Self::Stalled => "stalled",
             Self::InboxFull => "inbox_full",
+            Self::HistoryLost => "history_lost",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The driver over the embedded store's feed: one process, nothing to lease, and every change comes with its document.
 
+use std::time::Instant;
+
 use backplane::Bus;
 use store::{Change, ErrorKind, Feed, Store};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,8 @@ use super::{
 /// Announces the feed's changes until the shutdown or the end of the store.
 pub(super) async fn run(bus: &Bus, store: &Store, mut feed: Feed, shutdown: &CancellationToken) {
     let mut facts = Facts::default();
+    // When everything before was announced.
+    let mut announced = Instant::now();
     loop {
         let changes = tokio::select! {
             () = shutdown.cancelled() => return,
@@ -24,13 +28,19 @@ pub(super) async fn run(bus: &Bus, store: &Store, mut feed: Feed, shutdown: &Can
             Ok(None) => return,
             Err(error) => Err(error),
         };
-        let Err(error) = outcome else { continue };
+        let Err(error) = outcome else {
+            announced = Instant::now();
+            continue;
+        };
         tracing::error!(%error, "the change feed broke; going on from now");
         if error.kind() != ErrorKind::HistoryLost {
             return;
         }
         match store.changes(None) {
-            Ok(fresh) => feed = fresh,
+            Ok(fresh) => {
+                feed = fresh;
+                bus.history_lost(announced);
+            }
             Err(error) => return tracing::error!(%error, "the store has no change feed"),
         }
     }

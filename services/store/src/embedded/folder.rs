@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use redb::backends::InMemoryBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition, TableError};
 
 use crate::embedded::failure::failed;
@@ -20,6 +21,9 @@ const UNFINISHED_NAME: &str = "ddp-edge.redb.new";
 const MARKER: TableDefinition<'_, &str, u64> = TableDefinition::new("ddp-edge");
 
 const FORMAT: u64 = 1;
+
+/// Permissions of the file.
+const PRIVATE: u32 = 0o600;
 
 /// An embedded workspace is small; redb's own default would let its cache grow to 1 GiB.
 const CACHE_BYTES: usize = 16 << 20;
@@ -79,6 +83,9 @@ fn open_file(file: &Path) -> Result<Database, Error> {
         return Err(Error::new(ErrorKind::NewerFormat, newer));
     }
     drop((marker, read));
+    // Made by an earlier version, others may read it.
+    let only_ours = fs::Permissions::from_mode(PRIVATE);
+    fs::set_permissions(file, only_ours).map_err(|error| unusable(file, error))?;
     // Made by a version with fewer collections, it lacks their tables.
     let write = database.begin_write().map_err(failed)?;
     tables::create(&write)?;
@@ -88,15 +95,19 @@ fn open_file(file: &Path) -> Result<Database, Error> {
 
 fn create_file(folder: &Path, file: &Path) -> Result<Database, Error> {
     let unfinished = folder.join(UNFINISHED_NAME);
-    let database = match builder().create(&unfinished) {
-        Err(DatabaseError::Storage(_)) if unfinished.exists() => {
+    let create = || {
+        let file = private(&unfinished).map_err(|error| unusable(&unfinished, error))?;
+        let database = FileBackend::new(file).and_then(|file| builder().create_with_backend(file));
+        Ok(database.map_err(|error| refused(&unfinished, error)))
+    };
+    let database = match create()? {
+        Err(error) if error.kind() != ErrorKind::Locked => {
             // A crash while it was made; nobody has it open, or that would have been the error.
             fs::remove_file(&unfinished).map_err(|error| unusable(&unfinished, error))?;
-            builder().create(&unfinished)
+            create()?
         }
         outcome => outcome,
-    }
-    .map_err(|error| refused(&unfinished, error))?;
+    }?;
     initialise(&database)?;
     fs::rename(&unfinished, file).map_err(|error| unusable(file, error))?;
     // The name itself must survive a power cut, not only the content.
@@ -104,6 +115,13 @@ fn create_file(folder: &Path, file: &Path) -> Result<Database, Error> {
         .and_then(|folder| folder.sync_all())
         .map_err(|error| unusable(folder, error))?;
     Ok(database)
+}
+
+/// A file that nobody else may read: it holds tokens and password hashes.
+fn private(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options.mode(PRIVATE).open(file)
 }
 
 fn initialise(database: &Database) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! What only the embedded store does: its data folder and its change feed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -104,6 +105,19 @@ fn a_folder_is_made_where_none_is() {
     let deep = folder.path().join("a/b");
     drop(Store::embedded(Some(&deep)).unwrap());
     assert!(deep.join(FILE).is_file());
+}
+
+#[test]
+fn nobody_else_may_read_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(FILE);
+    let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    drop(Store::embedded(Some(folder.path())).unwrap());
+    assert_eq!(mode(), 0o600);
+    // As earlier versions made it.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Store::embedded(Some(folder.path())).unwrap());
+    assert_eq!(mode(), 0o600);
 }
 
 #[test]
