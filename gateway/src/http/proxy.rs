@@ -1,9 +1,6 @@
 //! The PROXY header, v1 or v2, with which a load balancer begins a connection that is somebody else's.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, net::IpAddr};
 
 use ppp::{HeaderResult, PartialResult as _, v1, v2};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -58,6 +55,8 @@ fn of_binary(header: &v2::Header<'_>) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
     use super::*;
