@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 
-use crate::config::Config;
+use crate::{config::Config, metrics};
 
 /// Never leave this process unless configured: whoever reads a broadcast could act as the user.
 const SECRETS: [&str; 4] = [
@@ -13,6 +13,10 @@ const SECRETS: [&str; 4] = [
     "proxy-authorization",
     "x-auth-token",
 ];
+
+/// Bytes of the header object. 4 KiB: every connection's is broadcast twice to every node and kept meanwhile; without
+/// cookies a browser sends half a kilobyte.
+const BROADCAST_BYTES_MAX: usize = 4_096;
 
 /// The client's address: the peer's, or the element of `X-Forwarded-For` that the outermost of `count` trusted proxies
 /// has written (gateway.md 1.7), or the last one that is no trusted proxy. `None` where the header does not say.
@@ -54,8 +58,9 @@ pub(super) fn parse(hop: &[u8]) -> Option<IpAddr> {
     address.map(|address| address.to_canonical())
 }
 
-/// All headers as a raw JSON object with lower-case names (gateway.md 1.8), without secrets unless `secrets`, and
-/// without the handshake's nonce, which would make every client's object different.
+/// The headers as a raw JSON object with lower-case names (gateway.md 1.8), without secrets unless `secrets`, and
+/// without the handshake's nonce, which would make every client's object different. What does not fit into
+/// [`BROADCAST_BYTES_MAX`] is left out, unless everything is wanted.
 pub(super) fn headers(headers: &HeaderMap, secrets: bool) -> String {
     let mut object = String::from("{");
     for name in headers.keys() {
@@ -69,12 +74,17 @@ pub(super) fn headers(headers: &HeaderMap, secrets: bool) -> String {
             .iter()
             .map(|value| value.as_bytes().iter().copied().map(char::from).collect());
         let value = values.collect::<Vec<String>>().join(separator);
-        if object.len() > 1 {
+        let before = object.len();
+        if before > 1 {
             object.push(',');
         }
         protocol::ddp::encode::push_string(&mut object, name.as_str());
         object.push(':');
         protocol::ddp::encode::push_string(&mut object, &value);
+        if !secrets && object.len() >= BROADCAST_BYTES_MAX {
+            metrics::cut("headers");
+            object.truncate(before);
+        }
     }
     object.push('}');
     object
@@ -99,6 +109,22 @@ mod tests {
                 )
             })
             .collect()
+    }
+
+    #[test]
+    fn what_is_broadcast_of_the_headers_is_bounded() {
+        let long = "x".repeat(5_000);
+        let pairs: [(&str, &[u8]); 3] = [
+            ("x-long", long.as_bytes()),
+            ("user-agent", b"a browser"),
+            ("cookie", long.as_bytes()),
+        ];
+        let short = headers(&map(&pairs), false);
+        assert_eq!(short, r#"{"user-agent":"a browser"}"#);
+        // Each byte may become several.
+        let many = [0xFF; 3_000];
+        assert_eq!(headers(&map(&[("x", &many)]), false), "{}");
+        assert!(headers(&map(&pairs), true).len() > 10_000);
     }
 
     #[test]
