@@ -5,22 +5,23 @@ mod table;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, ToSocketAddrs as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use backplane::{Access, AccessPart, Server, Strategy};
+use gateway::config::Origins;
 use ipnet::IpNet;
 use protocol::limits::Limits;
 
 use self::reader::Reader;
 pub(crate) use self::{
     reader::{effective, unknown},
-    table::{Group, VARIABLES},
+    table::{Group, VARIABLES, Variable},
 };
-use crate::{admin, role::Role};
+use crate::{admin, log, role::Role};
 
 /// Everything one process was told, typed.
 pub(crate) struct Settings {
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) metrics_port: Option<u16>,
     pub(crate) log_level: String,
     pub(crate) admin: Option<admin::Listen>,
+    pub(crate) log_format: log::Format,
     pub(crate) bus: backplane::Config,
     pub(crate) mongo_url: String,
     pub(crate) gateway: gateway::config::Config,
@@ -60,6 +62,7 @@ impl Settings {
             metrics_port: metrics.then_some(metrics_port),
             log_level: log_level(&mut r),
             admin: admin(&mut r),
+            log_format: log_format(&mut r, sandbox),
             mongo_url: mongo_url(&mut r),
             gateway: gateway(&mut r, bind, port, sandbox, bus.heartbeat_timeout),
             hub: hub(&mut r),
@@ -71,8 +74,7 @@ impl Settings {
             license_fails: r.number("MAX_FAILS", 2, 1..=1_000),
             presence: presence(&mut r, bus.heartbeat_timeout),
             hosts_abac: !r.flag("USE_EXTERNAL_ABAC_SERVICE", false),
-            data: (!r.flag("DDP_EDGE_EPHEMERAL", false))
-                .then(|| r.text_or("DDP_EDGE_DATA", "ddp-edge-data").into()),
+            data: data(&mut r),
             bus,
         };
         match r.mistakes() {
@@ -81,23 +83,70 @@ impl Settings {
         }
     }
 
-    /// What was understood of the variables that may hold credentials, without them.
-    pub(crate) fn masked(&self) -> [(&'static str, String); 2] {
+    /// What is in force of the variables whose default depends on something or that may hold a credential, which is left
+    /// out.
+    pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
         let servers: Vec<_> = self.bus.servers.iter().map(Server::masked).collect();
-        [
+        let gateway = &self.gateway;
+        let mut in_force = vec![
             ("TRANSPORTER", servers.join(",")),
             ("MONGO_URL", store::masked(&self.mongo_url)),
-        ]
+            ("PORT", self.port.to_string()),
+            ("DDP_EDGE_SHARDS", gateway.shards.to_string()),
+            (
+                "DDP_EDGE_MAX_CONNECTIONS",
+                gateway.connections_max.to_string(),
+            ),
+            (
+                "DDP_EDGE_PASSWORD_LOGIN",
+                gateway.password_login.to_string(),
+            ),
+            (
+                "DDP_EDGE_ORIGINS",
+                match &gateway.origins {
+                    Origins::Any => "*".to_owned(),
+                    Origins::List(list) => list.join(","),
+                    Origins::Loopback(also) => {
+                        let also = also.iter().map(String::as_str);
+                        std::iter::once("loopback")
+                            .chain(also)
+                            .collect::<Vec<_>>()
+                            .join(",")
+                    }
+                },
+            ),
+        ];
+        let addresses = [gateway.bind, gateway.bind_also].into_iter().flatten();
+        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
+        in_force.push(("DDP_EDGE_BIND", addresses.join(",")));
+        if self.data.is_none() {
+            in_force.push(("DDP_EDGE_DATA", String::new()));
+        }
+        in_force
     }
 }
 
-fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
-    // A page elsewhere must not reach the sandbox, and nobody else on the network either.
-    if sandbox {
-        return Some(std::net::Ipv4Addr::LOCALHOST.into());
+/// The sandbox's folder; contradictions are mistakes.
+fn data(r: &mut Reader) -> Option<PathBuf> {
+    let folder = r.text("DDP_EDGE_DATA").map(PathBuf::from);
+    if !r.flag("DDP_EDGE_EPHEMERAL", false) {
+        return Some(folder.unwrap_or_else(|| "ddp-edge-data".into()));
     }
-    let parsed = r.text("DDP_EDGE_BIND").map(str::parse);
-    parsed?
+    if folder.is_some() {
+        r.mistake(
+            "DDP_EDGE_DATA",
+            "a folder for what --ephemeral (DDP_EDGE_EPHEMERAL) does not keep; expected one of the two",
+        );
+    }
+    None
+}
+
+fn bind(r: &mut Reader, sandbox: bool) -> Option<IpAddr> {
+    let Some(parsed) = r.text("DDP_EDGE_BIND").map(str::parse) else {
+        // Nobody else on the network reaches the sandbox unless that is asked for.
+        return sandbox.then_some(Ipv4Addr::LOCALHOST.into());
+    };
+    parsed
         .map_err(|_| r.mistake("DDP_EDGE_BIND", "expected an IP address"))
         .ok()
 }
@@ -159,6 +208,20 @@ fn log_level(r: &mut Reader) -> String {
         }
     }
     .to_owned()
+}
+
+fn log_format(r: &mut Reader, sandbox: bool) -> log::Format {
+    use std::io::IsTerminal as _;
+    match r.text_or("DDP_EDGE_LOG_FORMAT", "auto").as_str() {
+        "text" => log::Format::Text,
+        "json" => log::Format::Json,
+        "auto" if sandbox || std::io::stderr().is_terminal() => log::Format::Text,
+        "auto" => log::Format::Json,
+        _ => {
+            r.mistake("DDP_EDGE_LOG_FORMAT", "expected text, json or auto");
+            log::Format::Json
+        }
+    }
 }
 
 fn mongo_url(r: &mut Reader) -> String {
@@ -307,8 +370,12 @@ fn gateway(
             "say in DDP_EDGE_TRUSTED_PROXIES whose headers are believed",
         );
     }
+    let is_alone = sandbox && r.text("DDP_EDGE_BIND").is_none();
     gateway::config::Config {
         bind,
+        bind_also: is_alone.then_some(Ipv6Addr::LOCALHOST.into()),
+        // So that a visitor sees within seconds what becomes of a client that does not read.
+        send_buffer: sandbox.then_some(64 * 1024),
         port,
         shards: r.number("DDP_EDGE_SHARDS", defaults.shards, 1..=63),
         limits: Arc::new(limits),
@@ -441,14 +508,18 @@ fn rate_limits(r: &mut Reader) -> gateway::config::RateLimits {
     }
 }
 
-fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
-    use gateway::config::Origins;
-    if sandbox {
-        return Origins::Loopback;
-    }
-    match r.text_or("DDP_EDGE_ORIGINS", "*").as_str() {
-        "*" => Origins::Any,
-        list => {
+fn origins(r: &mut Reader, sandbox: bool) -> Origins {
+    match (r.text("DDP_EDGE_ORIGINS"), sandbox) {
+        (None, true) => Origins::Loopback(Vec::new()),
+        (Some("*"), true) => {
+            r.mistake(
+                "DDP_EDGE_ORIGINS",
+                "with it any page on the web could use the sandbox; expected the origins of yours, such as http://192.0.2.7:3000",
+            );
+            Origins::Loopback(Vec::new())
+        }
+        (None | Some("*"), false) => Origins::Any,
+        (Some(list), _) => {
             let origins: Vec<String> = list
                 .split(',')
                 .map(|origin| origin.trim().trim_end_matches('/').to_ascii_lowercase())
@@ -462,7 +533,10 @@ fn origins(r: &mut Reader, sandbox: bool) -> gateway::config::Origins {
                     "expected * or origins such as https://chat.example.org, comma separated",
                 );
             }
-            Origins::List(origins)
+            match sandbox {
+                true => Origins::Loopback(origins),
+                false => Origins::List(origins),
+            }
         }
     }
 }
@@ -528,15 +602,81 @@ mod tests {
         }
     }
 
+    fn sandbox(values: &[(&str, &str)]) -> Settings {
+        read(Role::Sandbox, values).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+    }
+
     #[test]
-    fn the_sandbox_stays_on_loopback_whatever_is_set() {
-        let settings = read(
-            Role::Sandbox,
-            &[("DDP_EDGE_BIND", "0.0.0.0"), ("DDP_EDGE_ORIGINS", "*")],
+    fn the_sandbox_stays_on_loopback_unless_it_is_told_otherwise() {
+        let alone = sandbox(&[]);
+        let addresses = [alone.gateway.bind, alone.gateway.bind_also];
+        assert_eq!(
+            addresses,
+            [
+                Some(Ipv4Addr::LOCALHOST.into()),
+                Some(Ipv6Addr::LOCALHOST.into())
+            ]
         );
-        let settings = settings.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-        assert_eq!(settings.bind, Some(std::net::Ipv4Addr::LOCALHOST.into()));
-        assert_eq!(settings.gateway.origins, gateway::config::Origins::Loopback);
-        assert!(settings.gateway.password_login);
+        assert_eq!(alone.gateway.origins, Origins::Loopback(vec![]));
+        assert!(alone.gateway.password_login);
+        let told = sandbox(&[
+            ("DDP_EDGE_BIND", "0.0.0.0"),
+            ("DDP_EDGE_ORIGINS", "http://192.0.2.7:3000"),
+        ]);
+        let addresses = [told.gateway.bind, told.gateway.bind_also];
+        assert_eq!(addresses, [Some(Ipv4Addr::UNSPECIFIED.into()), None]);
+        let named = vec!["http://192.0.2.7:3000".to_owned()];
+        assert_eq!(told.gateway.origins, Origins::Loopback(named));
+    }
+
+    #[test]
+    fn the_sandbox_refuses_what_would_open_it_to_the_web() {
+        let mistakes = read(Role::Sandbox, &[("DDP_EDGE_ORIGINS", "*")]).err();
+        let mistakes = mistakes.unwrap_or_default();
+        assert!(mistakes[0].contains("any page on the web"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn the_printed_configuration_is_what_is_in_force() {
+        let printed = |role: Role, values: &[(&str, &str)]| {
+            let settings = read(role, values).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+            let values = values
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            effective(role, &values, &settings.in_force())
+        };
+        let sandbox = printed(Role::Sandbox, &[("DDP_EDGE_EPHEMERAL", "yes")]);
+        for line in [
+            "PORT=3000 (default)",
+            "DDP_EDGE_PASSWORD_LOGIN=true (default)",
+            "DDP_EDGE_ORIGINS=loopback (default)",
+            "DDP_EDGE_BIND=127.0.0.1,::1 (default)",
+        ] {
+            assert!(sandbox.iter().any(|l| l == line), "{line}: {sandbox:?}");
+        }
+        assert!(!sandbox.iter().any(|line| line.contains("DDP_EDGE_DATA")));
+        let accounts = printed(Role::Accounts, &[]);
+        assert!(accounts.iter().any(|line| line == "PORT=3033 (default)"));
+        let off = "DDP_EDGE_PASSWORD_LOGIN=false (default)";
+        assert!(accounts.iter().any(|line| line == off));
+    }
+
+    #[test]
+    fn a_mistake_names_the_flag_and_the_value_that_were_given() {
+        let mistakes = |values: &[(&str, &str)]| {
+            read(Role::Sandbox, values)
+                .err()
+                .unwrap_or_default()
+                .join("\n")
+        };
+        let wanted = "expected a number from 0 to 65535, not `http`";
+        assert_eq!(mistakes(&[("PORT", "http")]), format!("PORT: {wanted}"));
+        assert_eq!(
+            mistakes(&[("PORT", "http"), ("--port", "http")]),
+            format!("--port: {wanted}")
+        );
+        let both = [("DDP_EDGE_EPHEMERAL", "true"), ("DDP_EDGE_DATA", "x")];
+        assert!(mistakes(&both).contains("expected one of the two"));
     }
 }

@@ -1,4 +1,4 @@
-//! Structured logs: JSON when nobody reads along, text on a terminal. No token, password, cookie or payload at any level.
+//! Structured logs: JSON for collectors, text for people. No token, password, cookie or payload at any level.
 
 use std::{
     io::IsTerminal as _,
@@ -7,8 +7,21 @@ use std::{
 
 use tracing::Metadata;
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::filter_fn, fmt, prelude::*, registry, reload,
+    EnvFilter, Layer as _, Registry,
+    filter::{LevelFilter, filter_fn},
+    fmt,
+    prelude::*,
+    registry, reload,
 };
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
 
 /// The level while the process runs; cheap to clone.
 #[derive(Clone)]
@@ -35,23 +48,29 @@ impl Level {
 }
 
 /// Starts logging to standard error; `RUST_LOG` refines the level of our own crates.
-pub(crate) fn start(level: &str) -> Level {
-    let rules = std::env::var("RUST_LOG").ok().and_then(|rules| {
+pub(crate) fn start(level: &str, format: Format) -> Level {
+    let rules = std::env::var("RUST_LOG").ok();
+    let rules = rules.filter(|rules| !rules.trim().is_empty());
+    let mistake = rules.as_deref().and_then(mistake);
+    let rules = rules.filter(|_| mistake.is_none()).and_then(|rules| {
         let filter = EnvFilter::try_new(&rules).ok()?;
         Some((rules, filter))
     });
     let (now, filter) = rules.unwrap_or_else(|| (level.to_owned(), filter(level)));
     let (filter, handle) = reload::Layer::new(filter);
-    let (text, json) = if std::io::stderr().is_terminal() {
-        let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
-        (Some(text), None)
-    } else {
-        let json = fmt::layer().with_writer(std::io::stderr).json();
-        let json = json
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false);
-        (None, Some(json))
+    let (text, json) = match format {
+        Format::Text => {
+            let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
+            (Some(text.with_ansi(std::io::stderr().is_terminal())), None)
+        }
+        Format::Json => {
+            let json = fmt::layer().with_writer(std::io::stderr).json();
+            let json = json
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
+            (None, Some(json))
+        }
     };
     let logs = text
         .map(|text| text.boxed())
@@ -60,6 +79,9 @@ pub(crate) fn start(level: &str) -> Level {
         .with(filter)
         .with(logs.with_filter(filter_fn(may_speak)))
         .init();
+    if let Some(mistake) = mistake {
+        tracing::warn!("RUST_LOG is passed over: {mistake}");
+    }
     Level {
         filter: handle,
         now: Arc::new(Mutex::new(now)),
@@ -69,6 +91,20 @@ pub(crate) fn start(level: &str) -> Level {
 /// The drivers repeat what ours say better; the NATS client logs every loss as an error.
 fn filter(level: &str) -> EnvFilter {
     EnvFilter::new(format!("{level},async_nats=off,mongodb=warn,hyper=warn"))
+}
+
+/// What is wrong with the rules. A single word that is no level would be read as the name of a crate, and silence all.
+fn mistake(rules: &str) -> Option<String> {
+    if let Err(error) = EnvFilter::try_new(rules) {
+        return Some(error.to_string());
+    }
+    let words = rules.split(',').map(str::trim);
+    let mut words = words.filter(|word| !word.is_empty() && !word.contains(['=', '[', ':']));
+    let unknown =
+        words.find(|word| word.parse::<LevelFilter>().is_err() && !OURS.contains(word))?;
+    Some(format!(
+        "`{unknown}` is neither a level nor a crate of ours"
+    ))
 }
 
 /// Others say more than they should from `info` on (the NATS client its password): whatever `RUST_LOG` asks for, they may
@@ -88,3 +124,24 @@ const OURS: [&str; 6] = [
     "services",
 ];
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+#[cfg(test)]
+mod tests {
+    use super::mistake;
+
+    #[test]
+    fn rules_that_would_silence_everything_are_mistakes() {
+        for good in [
+            "debug",
+            "gateway=trace,warn",
+            "ddp_edge",
+            "hyper=info",
+            "OFF",
+        ] {
+            assert_eq!(mistake(good), None, "{good}");
+        }
+        for bad in ["inof", "debug,loud", "gateway=loud"] {
+            assert!(mistake(bad).is_some(), "{bad}");
+        }
+    }
+}

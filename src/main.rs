@@ -17,7 +17,7 @@ mod role;
 mod roles;
 mod top;
 
-use std::{collections::BTreeMap, io::IsTerminal as _, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
 use role::Role;
 
@@ -36,30 +36,31 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(mistakes) => return refuse(&mistakes),
     };
-    // A newcomer in a terminal reads the welcome, not twenty lines of configuration.
+    // A newcomer reads the welcome, not twenty lines of configuration.
     let is_tried = role == Role::Sandbox
-        && std::io::stderr().is_terminal()
+        && settings.log_format == log::Format::Text
         && !values.contains_key("MOLECULER_LOG_LEVEL");
-    let level = log::start(if is_tried {
+    let level = if is_tried {
         "warn"
     } else {
         &settings.log_level
-    });
-    let effective = config::effective(role, &values, &settings.masked());
+    };
+    let level = log::start(level, settings.log_format);
+    files::fit(role, &mut settings.gateway);
+    let effective = config::effective(role, &values, &settings.in_force());
     for line in &effective {
         tracing::info!(target: "ddp_edge::config", "{line}");
     }
     for name in config::unknown(values.keys().map(String::as_str)) {
         tracing::warn!("{name} is not a variable of this version; is it a typing mistake?");
     }
-    files::fit(role, &mut settings.gateway);
     // Before any thread: a panic on one must not leave a process that only looks alive.
     gateway::end_process_on_panic();
     match roles::run(role, settings, effective.into(), level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line on purpose: the chain says it all, and it is what an operator greps for.
-            eprintln!("ddp-edge: {error:#}");
+            eprintln!("ddp-edge: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
 fn examine(values: &BTreeMap<String, String>, as_json: bool) -> ExitCode {
     match config::Settings::read(Role::All, values) {
         Ok(settings) => doctor::run(&settings, as_json).unwrap_or_else(|error| {
-            eprintln!("ddp-edge: {error:#}");
+            eprintln!("ddp-edge: {}", told(&error));
             ExitCode::FAILURE
         }),
         Err(mistakes) => refuse(&mistakes),
@@ -93,4 +94,32 @@ fn refuse(mistakes: &[String]) -> ExitCode {
         eprintln!("  {mistake}");
     }
     ExitCode::from(cli::EXIT_USAGE)
+}
+
+/// An error with its causes, each said once: some of them quote the next one already.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !told.contains(&cause) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
+            told.push_str(&cause);
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn a_cause_that_was_quoted_is_not_said_again() {
+        let error = Err::<(), _>(anyhow!("permission denied"))
+            .context("/data (permission denied)")
+            .context("cannot start");
+        let told = super::told(&error.expect_err("an error"));
+        assert_eq!(told, "cannot start: /data (permission denied)");
+    }
 }

@@ -197,7 +197,10 @@ fn web(sandbox: services::sandbox::Web, metrics: Metrics, bus: Bus) -> gateway::
 async fn sandbox_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option<Driver>)> {
     let store =
         Store::embedded(settings.data.as_deref()).with_context(|| match &settings.data {
-            Some(path) => format!("cannot use the data folder {}", path.display()),
+            Some(path) => format!(
+                "cannot use the data folder {} (--data names another one, --ephemeral keeps nothing)",
+                path.display()
+            ),
             None => "cannot open the store in memory".to_owned(),
         })?;
     services::sandbox::prepare(&store)
@@ -211,6 +214,12 @@ async fn server_parts(settings: &Settings) -> anyhow::Result<(Store, Bus, Option
         tracing::warn!(
             option,
             "MONGO_URL has an option that is not supported; it is left out"
+        );
+    }
+    if store::database_name(&settings.mongo_url).is_none() {
+        tracing::warn!(
+            "MONGO_URL names no database: `{}` is used",
+            store::DATABASE_DEFAULT
         );
     }
     let config = MongoConfig {
@@ -338,6 +347,13 @@ fn announce_start(role: Role, port: u16, settings: &Settings) {
         "started"
     );
     if role == Role::Sandbox {
+        let is_open = |address: &std::net::IpAddr| !address.is_loopback();
+        if let Some(address) = settings.gateway.bind.filter(is_open) {
+            tracing::warn!(
+                "the sandbox listens on {address}: whoever reaches it can log in as anybody; under names other than \
+                 localhost it answers only those of --origins"
+            );
+        }
         let folder = match &settings.data {
             Some(path) => format!("in {}", path.display()),
             None => "in memory only".to_owned(),

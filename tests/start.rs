@@ -49,7 +49,105 @@ fn all_configuration_mistakes_are_printed_together_with_exit_code_2() {
 fn a_flag_overrides_the_variable_of_the_same_name() {
     let (code, text) = run(&["gateway", "--port", "70000"], &[("PORT", "3000")]);
     assert_eq!(code, 2, "{text}");
-    assert!(text.contains("PORT: "), "{text}");
+    assert!(
+        text.contains("--port: expected a number from 0 to 65535, not `70000`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn flags_stand_before_or_behind_the_command_and_switches_stand_bare() {
+    let refused = [
+        (&["--port", "x", "gateway"][..], "--port: "),
+        (&["gateway", "--port", "x"], "--port: "),
+        // A bare switch takes no command for its value.
+        (&["--rate-limits", "gateway", "--port", "x"], "--port: "),
+        (
+            &["--port", "1", "gateway", "--port", "2"],
+            "--port is given twice",
+        ),
+        (&["--data", "x", "gateway"], "--data is not for `gateway`"),
+        (
+            &["--mongo-url", "mongodb://h/d"],
+            "--mongo-url is not for `sandbox`",
+        ),
+        (
+            &["--ephemeral", "--data", "x"],
+            "--data: a folder for what --ephemeral",
+        ),
+        (
+            &["gatway"],
+            "no command `gatway` here; did you mean `gateway`?",
+        ),
+        (
+            &["gateway", "--prot", "1"],
+            "no flag --prot here; did you mean `--port`?",
+        ),
+    ];
+    for (arguments, told) in refused {
+        let (code, text) = run(arguments, &[]);
+        assert_eq!(code, 2, "{arguments:?}: {text}");
+        assert!(text.contains(told), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn help_and_version_may_be_asked_for_as_commands() {
+    let (code, text) = run(&["help"], &[]);
+    assert!(code == 0 && text.contains("stream-hub"), "{text}");
+    let (code, text) = run(&["help", "gateway"], &[]);
+    assert!(code == 0 && text.contains("--transporter"), "{text}");
+    let (code, text) = run(&["version"], &[]);
+    let version = format!("ddp-edge {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((code, text), (0, version));
+}
+
+#[test]
+fn the_sandbox_is_short_on_a_pipe_unless_json_is_asked_for() {
+    let arguments = ["--ephemeral", "--port", "0"];
+    let short = Edge::start(BINARY, &arguments, &[("RUST_LOG", "loud")]);
+    let _ = short.wait_for_line("ddp-edge sandbox");
+    let _ = short.wait_for_line("RUST_LOG is passed over");
+    let text = short.output().join("\n");
+    assert!(!text.contains('{') && !text.contains('\x1b'), "{text}");
+    let asked = [("DDP_EDGE_LOG_FORMAT", "json")];
+    let long = Edge::start(BINARY, &arguments, &asked);
+    let line = long.wait_for_line("DDP_EDGE_ORIGINS=loopback");
+    assert!(line.starts_with('{'), "{line}");
+}
+
+#[test]
+fn a_missing_database_name_is_said() {
+    let port = harness::free_port().to_string();
+    let environment = [
+        ("PORT", &*port),
+        ("TRANSPORTER", "nats://127.0.0.1:1"),
+        ("MONGO_URL", "mongodb://127.0.0.1:1"),
+    ];
+    let edge = Edge::start(BINARY, &["accounts"], &environment);
+    let _ = edge.wait_for_line("MONGO_URL names no database");
+}
+
+/// As in a container: nothing may be written, and the host's port is forwarded.
+#[test]
+fn the_sandbox_can_be_tried_where_nothing_may_be_written() {
+    let file = folder("no-folder");
+    fs::write(&file, "").expect("a file");
+    let (code, text) = run(
+        &["--data", file.to_str().expect("UTF-8"), "--port", "0"],
+        &[],
+    );
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("--data") && text.contains("--ephemeral"),
+        "{text}"
+    );
+    let port = harness::free_port();
+    let environment = [("PORT", &*port.to_string())];
+    let arguments = ["sandbox", "--ephemeral", "--bind", "0.0.0.0"];
+    let mut edge = Edge::start(BINARY, &arguments, &environment);
+    edge.wait_for_ok(port, "/readyz");
+    let _ = edge.wait_for_line("whoever reaches it can log in as anybody");
 }
 
 #[test]
@@ -118,7 +216,7 @@ fn a_folder_in_use_by_another_sandbox_is_refused() {
     let path = folder("in-use");
     let arguments = ["--data", path.to_str().expect("UTF-8"), "--port", "0"];
     let first = Edge::start(BINARY, &arguments, &[]);
-    let _ = first.wait_for_line("started");
+    let _ = first.wait_for_line("ddp-edge sandbox");
     let (code, text) = run(&arguments, &[("MOLECULER_LOG_LEVEL", "error")]);
     assert_eq!(code, 1, "{text}");
     drop(first);
@@ -365,6 +463,6 @@ fn an_unknown_variable_of_our_prefix_is_mentioned() {
         &[("DDP_EDGE_SHARD", "2"), ("DDP_EDGE_PORT_3000_TCP", "x")],
     );
     let _ = edge.wait_for_line("DDP_EDGE_SHARD is not a variable");
-    let _ = edge.wait_for_line("started");
+    let _ = edge.wait_for_line("ddp-edge sandbox");
     assert!(!edge.output().join("\n").contains("DDP_EDGE_PORT_3000_TCP"));
 }

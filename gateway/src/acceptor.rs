@@ -34,6 +34,15 @@ pub(crate) fn bind(address: Option<IpAddr>, port: u16) -> io::Result<TcpListener
     listen(address, port)
 }
 
+/// Opens the second listener, on the first one's port; `None` where the system has no such address.
+pub(crate) fn bind_also(address: IpAddr, port: u16) -> io::Result<Option<TcpListener>> {
+    match listen(address, port) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
     let address = SocketAddr::new(address, port);
     let socket = Socket::new(
@@ -87,6 +96,9 @@ fn hand_over(stream: TcpStream, peer: IpAddr, shared: &Shared) {
     match shared.admission.seat(peer) {
         Ok(seat) => {
             let _ = stream.set_nodelay(true);
+            if let Some(bytes) = shared.config.send_buffer {
+                let _ = SockRef::from(&stream).set_send_buffer_size(bytes);
+            }
             let accepted = Accepted { stream, peer, seat };
             shared.accepted[accepted.seat.shard()].post(accepted, 0);
         }

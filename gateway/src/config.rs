@@ -15,6 +15,8 @@ pub const SHARDS_MAX: usize = 64;
 pub struct Config {
     /// Address to listen on; `None` is dual stack `::`, or `0.0.0.0` where IPv6 is off.
     pub bind: Option<IpAddr>,
+    /// A second address to listen on, with the same port; passed over where the system does not have it.
+    pub bind_also: Option<IpAddr>,
     /// TCP port; 0 picks a free one.
     pub port: u16,
     /// Shard threads; by default one per core.
@@ -28,6 +30,9 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Bytes held for all clients together: what waits to be written, messages that have come in part, calls that wait.
     pub buffer_bytes: usize,
+    /// Bytes of a socket that the system keeps for a client which does not read; `None` leaves it to the system, which
+    /// takes megabytes. Small ones show a slow client soon, and cost throughput.
+    pub send_buffer: Option<usize>,
     /// Open websockets on this node; more get 503 before the upgrade.
     pub connections_max: usize,
     /// Sockets beside them that speak HTTP; for one more the oldest of them goes.
@@ -83,6 +88,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             bind: None,
+            bind_also: None,
             port: 3000,
             shards: std::thread::available_parallelism()
                 .map_or(1, usize::from)
@@ -91,6 +97,7 @@ impl Default for Config {
             forwarded_count: 0,
             trusted_proxies: Vec::new(),
             buffer_bytes: 1 << 30,
+            send_buffer: None,
             connections_max: 100_000,
             lobby_max: 1_024,
             lobby_per_address: 100,
@@ -146,6 +153,8 @@ pub enum Origins {
     Any,
     /// Exactly these origins (`https://chat.example.org`), or none at all.
     List(Vec<String>),
-    /// Loopback names and addresses with our own port only, `Host` included: the sandbox. `null` is refused.
-    Loopback,
+    /// Loopback names and addresses with any port (tunnels, development servers), `Host` included, and these origins
+    /// (`http://192.0.2.7:3000`) with their hosts: the sandbox. `null` is refused. Pages of other origins among them may
+    /// read what they ask for.
+    Loopback(Vec<String>),
 }

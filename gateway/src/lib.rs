@@ -67,7 +67,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     accepting: CancellationToken,
     on_bus: CancellationToken,
-    acceptor: tokio::task::JoinHandle<()>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
     watchdog: tokio::task::JoinHandle<()>,
     doorman: tokio::task::JoinHandle<()>,
     shards: Vec<thread::JoinHandle<usize>>,
@@ -119,6 +119,14 @@ impl Gateway {
         let listener = acceptor::bind(config.bind, config.port).map_err(refused)?;
         let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
         let local = listener.local_addr().map_err(refused)?;
+        let also = match config.bind_also {
+            Some(address) => acceptor::bind_also(address, local.port()).map_err(refused)?,
+            None => None,
+        };
+        let also = also
+            .map(tokio::net::TcpListener::from_std)
+            .transpose()
+            .map_err(refused)?;
         let shared = Arc::new(Shared::new(config, bus, local, fallback));
 
         let on_bus = CancellationToken::new();
@@ -135,7 +143,9 @@ impl Gateway {
             .collect::<Result<_, _>>()
             .map_err(StartError::Thread)?;
         let accepting = CancellationToken::new();
-        let acceptor = tokio::spawn(acceptor::run(listener, shared.clone(), accepting.clone()));
+        let accept =
+            |listener| tokio::spawn(acceptor::run(listener, shared.clone(), accepting.clone()));
+        let acceptors = std::iter::once(listener).chain(also).map(accept).collect();
         let watchdog = tokio::spawn(threads::watch(shared.clone()));
         let doorman = tokio::spawn({
             let admission = shared.admission.clone();
@@ -145,7 +155,7 @@ impl Gateway {
             shared,
             accepting,
             on_bus,
-            acceptor,
+            acceptors,
             watchdog,
             doorman,
             shards,
@@ -175,7 +185,7 @@ impl Gateway {
             shared,
             accepting,
             on_bus,
-            acceptor,
+            acceptors,
             watchdog,
             doorman,
             shards,
@@ -186,7 +196,9 @@ impl Gateway {
         tokio::time::sleep(shared.config.drain_linger).await;
         shared.readiness.close();
         accepting.cancel();
-        threads::end(acceptor).await;
+        for acceptor in acceptors {
+            threads::end(acceptor).await;
+        }
 
         let within = shared.config.drain_within;
         let rest = within.saturating_sub(shared.config.drain_linger);

@@ -142,7 +142,7 @@ async fn a_frame_sent_with_the_handshake_is_not_lost() {
 
 #[tokio::test]
 async fn the_sandbox_refuses_foreign_hosts_and_origins_except_for_health() {
-    let server = start(|config| config.origins = Origins::Loopback).await;
+    let server = start(|config| config.origins = Origins::Loopback(vec![])).await;
     let request = |host: &str, path: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
     };

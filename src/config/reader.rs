@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 use super::table::{Group, VARIABLES};
-use crate::role::Role;
+use crate::{cli::flag_name, role::Role};
 
 /// Where the strings come from, and what was wrong with them.
 pub(crate) struct Reader {
     values: BTreeMap<String, String>,
     mistakes: Vec<String>,
 }
+
+/// A longer value is not repeated in a mistake.
+const SHOWN_MAX: usize = 100;
 
 impl Reader {
     /// Unset and empty are the same.
@@ -29,7 +32,17 @@ impl Reader {
     }
 
     pub(crate) fn mistake(&mut self, name: &str, what: impl Display) {
-        self.mistakes.push(format!("{name}: {what}"));
+        let flag = format!("--{}", flag_name(name));
+        let origin = match self.values.contains_key(&flag) {
+            true => &flag,
+            false => name,
+        };
+        let is_secret = |name| VARIABLES.iter().any(|v| v.name == name && v.is_secret());
+        let given = self.text(name).filter(|given| {
+            !is_secret(name) && given.len() <= SHOWN_MAX && !given.contains(char::is_control)
+        });
+        let given = given.map_or_else(String::new, |given| format!(", not `{given}`"));
+        self.mistakes.push(format!("{origin}: {what}{given}"));
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
@@ -99,28 +112,25 @@ impl Reader {
     }
 }
 
-/// Lines of `NAME=value` for the start of the log: what is set. Of what may hold a credential, `masked` shows what was
-/// understood: no text of the operator's own, in which a mask could end too early.
+/// Lines of `NAME=value` for the start of the log: what is in force. Of some `understood` says it, such as what may hold
+/// a credential: no text of the operator's own, in which a mask could end too early.
 pub(crate) fn effective(
     role: Role,
     values: &BTreeMap<String, String>,
-    masked: &[(&str, String)],
+    understood: &[(&str, String)],
 ) -> Vec<String> {
     VARIABLES
         .iter()
         .filter(|variable| variable.group.concerns(role) && variable.group != Group::Accepted)
         .filter_map(|variable| {
-            let value = values
+            let given = values
                 .get(variable.name)
                 .map(|v| v.trim())
                 .filter(|v| !v.is_empty());
-            let masked = masked.iter().find(|(name, _)| *name == variable.name);
-            match (value, masked) {
-                (Some(_), Some((name, value))) => Some(format!("{name}={value}")),
-                (Some(value), None) => Some(format!("{}={value}", variable.name)),
-                (None, _) if variable.default.is_empty() => None,
-                (None, _) => Some(format!("{}={} (default)", variable.name, variable.default)),
-            }
+            let understood = understood.iter().find(|(name, _)| *name == variable.name);
+            let value = understood.map_or(given.unwrap_or(variable.default), |(_, value)| value);
+            let default = if given.is_some() { "" } else { " (default)" };
+            (!value.is_empty()).then(|| format!("{}={value}{default}", variable.name))
         })
         .collect()
 }

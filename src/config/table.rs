@@ -13,6 +13,19 @@ pub(crate) struct Variable {
     pub(crate) meaning: &'static str,
 }
 
+impl Variable {
+    /// Whether it is read as true or false.
+    pub(crate) fn is_switch(&self) -> bool {
+        // Of those without a default one is: unset means that the server's line decides.
+        matches!(self.default, "true" | "false") || self.name == "DISABLE_DB_WATCHERS"
+    }
+
+    /// Whether its value may hold a password, so that none of it is ever shown as it was given.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.name, "TRANSPORTER" | "MONGO_URL")
+    }
+}
+
 /// Which commands a variable concerns.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -79,7 +92,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "DDP_EDGE_BIND",
         "",
         Process,
-        "address to listen on; empty is every address (IPv6 and IPv4), the sandbox always takes 127.0.0.1",
+        "address to listen on; empty is every address (IPv6 and IPv4), in the sandbox loopback (127.0.0.1 and ::1)",
     ),
     var(
         "MS_METRICS",
@@ -93,6 +106,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "info",
         Process,
         "fatal, error, warn, info, debug or trace; RUST_LOG refines it",
+    ),
+    var(
+        "DDP_EDGE_LOG_FORMAT",
+        "auto",
+        Process,
+        "text, json or auto: text on a terminal and in the sandbox, json elsewhere",
     ),
     var(
         "DDP_EDGE_DRAIN_SECONDS",
@@ -346,7 +365,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "DDP_EDGE_ORIGINS",
         "*",
         Gateway,
-        "pages that may connect: * or a comma separated list of origins; the sandbox takes its own pages only",
+        "pages that may connect: * or a comma separated list of origins; the sandbox takes loopback pages and those of a list",
     ),
     var(
         "DDP_EDGE_BROADCAST_SECRET_HEADERS",

@@ -85,7 +85,11 @@ async fn serve(shard: Rc<Shard>, stream: std::net::TcpStream, mut peer: IpAddr, 
         let (shard, seat) = (shard.clone(), seat.clone());
         async move {
             let head = request.method() == Method::HEAD;
+            let page = origin::reader(&shard.shared.config.origins, request.headers());
             let mut answer = respond(shard, request, peer, &seat).await;
+            if let Some(page) = page {
+                origin::let_read(&mut answer, page);
+            }
             if head {
                 *answer.body_mut() = Full::default();
             }
@@ -137,13 +141,12 @@ async fn respond(
         "/readyz" if reads => return ready(&shared.readiness),
         _ => {}
     }
-    if !origin::allowed(
-        &shared.config.origins,
-        request.headers(),
-        shared.local.port(),
-    ) {
+    if !origin::allowed(&shared.config.origins, request.headers()) {
         metrics::refused("origin");
         return text(StatusCode::FORBIDDEN, "Origin not allowed");
+    }
+    if let Some(answer) = origin::preflight(&shared.config.origins, &request) {
+        return answer;
     }
     let route = sockjs::route(path);
     let framing = match route {

@@ -2,40 +2,81 @@
 
 use std::net::IpAddr;
 
+use http_body_util::Full;
 use hyper::{
-    HeaderMap,
-    header::{self, HeaderName},
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{self, HeaderName, HeaderValue},
     http::uri::Authority,
 };
 
+use super::Answer;
 use crate::config::Origins;
 
-/// Whether a request with these headers may be answered by a server on this port.
-pub(super) fn allowed(origins: &Origins, headers: &HeaderMap, port: u16) -> bool {
+/// Whether a request with these headers may be answered.
+pub(super) fn allowed(origins: &Origins, headers: &HeaderMap) -> bool {
     let origin = single(headers, header::ORIGIN);
     match origins {
         Origins::Any => true,
         Origins::List(allowed) => match origin {
             Ok(None) => true,
-            Ok(Some(origin)) => allowed
-                .iter()
-                .any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+            Ok(Some(origin)) => is_listed(allowed, origin),
             Err(Ambiguous) => false,
         },
         // Without the check of Host a page could point a name of its own at our address (DNS rebinding).
-        Origins::Loopback => {
-            let host = single(headers, header::HOST);
-            let host = host.is_ok_and(|host| host.is_some_and(|host| is_loopback(host, port)));
+        Origins::Loopback(also) => {
+            let host = single(headers, header::HOST).ok().flatten();
+            let host = host.is_some_and(|host| is_loopback(host) || is_host_of(also, host));
             let origin = match origin {
                 Ok(None) => true,
-                Ok(Some(origin)) => origin
-                    .strip_prefix("http://")
-                    .is_some_and(|host| is_loopback(host, port)),
+                Ok(Some(origin)) => {
+                    without_scheme(origin).is_some_and(is_loopback) || is_listed(also, origin)
+                }
                 Err(Ambiguous) => false,
             };
             host && origin
         }
     }
+}
+
+/// The page that may read what the sandbox answers: one of another origin, perhaps, that is [allowed].
+pub(super) fn reader(origins: &Origins, headers: &HeaderMap) -> Option<HeaderValue> {
+    let is_sandbox = matches!(origins, Origins::Loopback(_));
+    (is_sandbox && allowed(origins, headers))
+        .then(|| headers.get(header::ORIGIN).cloned())
+        .flatten()
+}
+
+/// Lets a browser give the answer to that page.
+pub(super) fn let_read(answer: &mut Answer, page: HeaderValue) {
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        HeaderValue::from_static("true"),
+    );
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+}
+
+/// What a browser asks before it lets a page of another origin send more than a form could: an allowed page may send
+/// all that it asks for.
+pub(super) fn preflight<B>(origins: &Origins, request: &Request<B>) -> Option<Answer> {
+    let asked = request
+        .headers()
+        .get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+    if request.method() != Method::OPTIONS || !matches!(origins, Origins::Loopback(_)) {
+        return None;
+    }
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
+    if let Some(names) = request
+        .headers()
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    Some(answer)
 }
 
 /// A header that is there twice, or is no text.
@@ -50,7 +91,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Ambiguo
     }
 }
 
-fn is_loopback(host: &str, port: u16) -> bool {
+fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
@@ -61,7 +102,25 @@ fn is_loopback(host: &str, port: u16) -> bool {
         .unwrap_or(name);
     let loopback = name.eq_ignore_ascii_case("localhost")
         || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    loopback && authority.port_u16().unwrap_or(80) == port && !host.contains('@')
+    loopback && !host.contains('@')
+}
+
+fn without_scheme(origin: &str) -> Option<&str> {
+    origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+}
+
+fn is_listed(list: &[String], origin: &str) -> bool {
+    list.iter()
+        .any(|listed| listed.eq_ignore_ascii_case(origin))
+}
+
+/// Whether one of these origins is served under this `Host`.
+fn is_host_of(list: &[String], host: &str) -> bool {
+    list.iter()
+        .filter_map(|listed| without_scheme(listed))
+        .any(|listed| listed.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
@@ -77,29 +136,34 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        allowed(origins, &headers, 3000)
+        allowed(origins, &headers)
     }
 
     #[test]
-    fn the_sandbox_talks_to_its_own_pages_only() {
-        let check = |host, origin| check(&Origins::Loopback, host, origin);
+    fn the_sandbox_talks_to_loopback_pages_only() {
+        let check = |host, origin| check(&Origins::Loopback(vec![]), host, origin);
         assert!(check("localhost:3000", None));
         assert!(check("127.0.0.1:3000", Some("http://127.0.0.1:3000")));
         assert!(check("[::1]:3000", Some("http://localhost:3000")));
+        // Another end of a tunnel, a development server.
+        assert!(check("localhost:8080", Some("http://localhost:5173")));
+        assert!(check("localhost", Some("https://[::1]:5173")));
         for host in [
-            "localhost",
-            "localhost:3001",
             "evil.example:3000",
             "localhost.evil.example:3000",
+            "127.0.0.1.evil.example",
             "a@localhost:3000",
+            "192.168.1.2:3000",
         ] {
             assert!(!check(host, None), "{host}");
         }
         for origin in [
             "null",
-            "http://localhost:8080",
-            "https://localhost:3000",
+            "localhost:3000",
+            "file://localhost",
             "http://evil.example:3000",
+            "http://localhost.evil.example",
+            "http://evil.example@localhost",
             "",
         ] {
             assert!(!check("localhost:3000", Some(origin)), "{origin}");
@@ -107,11 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn the_sandbox_talks_to_named_pages_under_their_host_and_on_loopback() {
+        let named = Origins::Loopback(vec!["http://192.168.1.2:3000".into()]);
+        let check = |host, origin| check(&named, host, origin);
+        assert!(check("192.168.1.2:3000", Some("http://192.168.1.2:3000")));
+        assert!(check("192.168.1.2:3000", None));
+        assert!(check("localhost:3000", Some("http://192.168.1.2:3000")));
+        assert!(!check("192.168.1.2:3001", None));
+        assert!(!check("localhost:3000", Some("http://192.168.1.2:3001")));
+    }
+
+    #[test]
     fn a_second_origin_or_host_is_refused() {
         let mut headers = HeaderMap::new();
         headers.append(header::HOST, "localhost:3000".parse().unwrap());
         headers.append(header::HOST, "localhost:3000".parse().unwrap());
-        assert!(!allowed(&Origins::Loopback, &headers, 3000));
+        assert!(!allowed(&Origins::Loopback(vec![]), &headers));
     }
 
     #[test]
