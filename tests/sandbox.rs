@@ -155,12 +155,22 @@ fn removal_from_a_room_ends_delivery() {
 #[test]
 fn pages_elsewhere_are_refused_but_for_health() {
     let port = port();
-    let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    let own = [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        // The near end of a tunnel.
+        "localhost:8080".to_owned(),
+    ];
     for host in &own {
         let origin = format!("http://{host}");
         for headers in [
             vec![("Host", host.as_str())],
             vec![("Host", host.as_str()), ("Origin", &origin)],
+            // A development server.
+            vec![
+                ("Host", host.as_str()),
+                ("Origin", "https://localhost:5173"),
+            ],
         ] {
             assert_eq!(
                 request(port, "GET", "/", &headers).status,
@@ -174,13 +184,10 @@ fn pages_elsewhere_are_refused_but_for_health() {
     let foreign = [
         ("Origin", "http://evil.example".to_owned()),
         ("Origin", "null".to_owned()),
-        ("Origin", format!("http://localhost:{}", port ^ 1)),
-        ("Origin", format!("https://localhost:{port}")),
         ("Origin", format!("http://localhost:{port}.evil.example")),
         // A name of somebody else that points at our address.
         ("Host", format!("rebinding.example:{port}")),
-        ("Host", format!("127.0.0.1:{}", port ^ 1)),
-        ("Host", "127.0.0.1".to_owned()),
+        ("Host", format!("192.0.2.7:{port}")),
     ];
     for (name, value) in &foreign {
         let mut headers = vec![(*name, value.as_str())];
@@ -202,6 +209,94 @@ fn pages_elsewhere_are_refused_but_for_health() {
             assert_eq!(answer.status, 200, "{path} {headers:?}");
         }
     }
+}
+
+#[test]
+fn a_development_server_may_use_rest_and_sockjs_from_its_own_port() {
+    let port = port();
+    let origin = ("Origin", "http://localhost:5173");
+    let host = format!("localhost:{port}");
+    let host = ("Host", host.as_str());
+    let preflight = [
+        host,
+        origin,
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "x-user-id,x-auth-token"),
+    ];
+    let answer = request(port, "OPTIONS", "/api/v1/chat.sendMessage", &preflight);
+    assert_eq!(answer.status, 204);
+    let allowed = answer.header("access-control-allow-headers");
+    assert_eq!(allowed, Some("x-user-id,x-auth-token"));
+    for path in ["/api/v1/info", "/sockjs/info"] {
+        let answer = request(port, "GET", path, &[host, origin]);
+        assert_eq!(answer.status, 200);
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some("http://localhost:5173"), "{path}");
+    }
+    let foreign = [host, ("Origin", "http://evil.example"), preflight[2]];
+    let answer = request(port, "OPTIONS", "/api/v1/chat.sendMessage", &foreign);
+    assert_eq!(answer.status, 403);
+}
+
+#[test]
+fn what_the_sandbox_does_not_do_says_so() {
+    let port = port();
+    let mut bob = person(port, "bob");
+    let error = bob
+        .call("livechat:takeInquiry", &json!([]))
+        .expect_err("no");
+    let reason = error["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("not implemented in the sandbox"), "{error}");
+    let host = format!("localhost:{port}");
+    let answer = request(port, "GET", "/api/v1/livechat/rooms", &[("Host", &host)]);
+    assert_eq!(answer.status, 501);
+    assert!(answer.body.contains("not implemented in the sandbox"));
+}
+
+#[test]
+fn the_last_owner_hands_over_before_leaving() {
+    let mut alice = person(port(), "alice");
+    let room = new_room(&mut alice, "handed-over", &["bob"]);
+    let error = alice
+        .call("leaveRoom", &json!([room]))
+        .expect_err("an owner");
+    assert_eq!(error["error"], "error-you-are-last-owner");
+    let mut bob = person(port(), "bob");
+    let error = bob.call("addRoomOwner", &json!([room, "demo-bob"]));
+    assert_eq!(error.expect_err("no owner")["error"], "error-not-allowed");
+    let members = alice.call("getUsersOfRoom", &json!([room])).expect("hers");
+    assert_eq!(members["total"], 2);
+    let owner = alice.call("addRoomOwner", &json!([room, "demo-bob"]));
+    owner.expect("an owner may");
+    alice
+        .call("leaveRoom", &json!([room]))
+        .expect("there is another");
+    // Alone, nobody is there to hand over to.
+    bob.call("leaveRoom", &json!([room])).expect("the last one");
+}
+
+/// A hundred clients come, subscribe, write and go, again and again.
+#[test]
+fn clients_that_come_and_go_leave_the_sandbox_small() {
+    const LIVES: usize = 30;
+    const MEMORY_MAX: u64 = 100 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (edge, port) = start(&["--data", folder.path().to_str().expect("UTF-8")]);
+    thread::scope(|scope| {
+        for number in 0..20 {
+            let name = ["alice", "bob", "carol", "dave"][number % 4];
+            scope.spawn(move || {
+                for _ in 0..LIVES {
+                    let mut client = person(port, name);
+                    client.stream("room-messages", "GENERAL").expect("a member");
+                    let message = json!([{"rid": "GENERAL", "msg": "x".repeat(200)}]);
+                    client.call("sendMessage", &message).expect("a member");
+                }
+            });
+        }
+    });
+    let peak = edge.rss_peak();
+    assert!(peak < MEMORY_MAX, "{} MB at its peak", peak >> 20);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Coming into rooms and going out of them.
 
 use backplane::ServiceError;
-use store::{Room, Update, User, bson::Bson};
+use serde_json::json;
+use store::{
+    Room, Update, User,
+    bson::{Bson, doc},
+};
 
 use super::{
     args::Args,
@@ -102,6 +106,40 @@ impl Workspace {
         self.exit(call, &room, &user, "ru", NOT_IN_ROOM).await
     }
 
+    /// `[rid, userId]`: makes a member an owner as well; by an owner.
+    pub(super) async fn add_room_owner(&self, call: &Call<'_>) -> Outcome {
+        let room = self.room_of(call, call.args.text(0)?).await?;
+        let own = self.roles_in(&room, &call.user).await?;
+        if !own.is_some_and(|roles| is_owner(&roles)) {
+            return Err(call.error("error-not-allowed", "Not allowed"));
+        }
+        let user = self.store.user(call.args.text(1)?).await;
+        let no_member = || call.error("error-user-not-in-room", NOT_IN_ROOM);
+        let user = user.map_err(unavailable)?.ok_or_else(no_member)?;
+        let mut roles = self.roles_in(&room, &user).await?.ok_or_else(no_member)?;
+        if !is_owner(&roles) {
+            roles.push("owner".to_owned());
+            let update = Update::set(doc! { "roles": roles });
+            let updated = self.store.update_subscription(&room.id, &user.id, update);
+            updated.await.map_err(unavailable)?;
+        }
+        Ok(Some("true".to_owned()))
+    }
+
+    /// `[rid]` → `{total, records: [{_id, username, name, status}]}`.
+    pub(super) async fn users_of_room(&self, call: &Call<'_>) -> Outcome {
+        let room = self.seen_room(call, call.args.text(0)?).await?;
+        let mut records = Vec::new();
+        for id in self.store.members(&room.id).await.map_err(unavailable)? {
+            if let Some(user) = self.store.user(&id).await.map_err(unavailable)? {
+                records.push(json!({ "_id": user.id, "username": user.username, "name": user.name, "status": user.status }));
+            }
+        }
+        Ok(Some(
+            json!({ "total": records.len(), "records": records }).to_string(),
+        ))
+    }
+
     pub(super) async fn room_of(&self, call: &Call<'_>, id: &str) -> Result<Room, ServiceError> {
         let room = self.store.room(id).await.map_err(unavailable)?;
         room.ok_or_else(|| call.error("error-invalid-room", "Invalid room"))
@@ -141,7 +179,15 @@ impl Workspace {
     ) -> Outcome {
         let no_member = || call.error("error-user-not-in-room", no_member);
         let roles = self.roles_in(room, user).await?.ok_or_else(no_member)?;
-        if is_owner(&roles) && self.owners(room).await? == 1 {
+        let others = self
+            .store
+            .members(&room.id)
+            .await
+            .map_err(unavailable)?
+            .len()
+            > 1;
+        // Where nobody else is there is nobody to hand over to.
+        if others && is_owner(&roles) && self.owners(room).await? == 1 {
             return Err(call.error(
                 "error-you-are-last-owner",
                 "You are the last owner. Please set new owner before leaving the room.",

@@ -96,6 +96,16 @@ impl Workspace {
         Ok(Some(ejson::to_text(&document)))
     }
 
+    /// `[id]` → the message, from a room that this user may see.
+    pub(super) async fn single_message(&self, call: &Call<'_>) -> Outcome {
+        let message = self.store.message(call.args.text(0)?).await;
+        let Some(message) = message.map_err(unavailable)? else {
+            return Err(call.error("error-not-found", "No message found with the id"));
+        };
+        self.open_room(call, &text(&message, "rid")).await?;
+        Ok(Some(ejson::to_text(&message)))
+    }
+
     pub(super) async fn update_message(&self, call: &Call<'_>) -> Outcome {
         let (id, new) = (call.args.member(0, "_id")?, call.args.member(0, "msg")?);
         if new.chars().count() > MESSAGE_CHARS_MAX {
@@ -194,6 +204,22 @@ impl Workspace {
                 let stored = self.store.insert_message(message).await;
                 stored.map_err(unavailable)?;
             }
+        }
+        Ok(None)
+    }
+
+    /// What a stalled client of the console gets, `[rid]`: as much as a flood, and none of it is kept.
+    pub(super) async fn pour(&self, call: &Call<'_>) -> Outcome {
+        let room = call.args.text(0)?;
+        self.open_room(call, room).await?;
+        let text = "A long message. ".repeat(FLOOD_REPEATS);
+        for number in 0..FLOOD_MESSAGES {
+            let message = json!({
+                "_id": format!("pour-{number}"), "rid": room, "msg": text, "ts": { "$date": now_ms() },
+                "u": { "_id": call.user.id, "username": call.user.username },
+            });
+            let event = json!([{ "clientAction": "inserted", "message": message }]);
+            self.bus.broadcast("watch.messages", &event.to_string());
         }
         Ok(None)
     }

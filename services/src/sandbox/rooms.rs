@@ -1,8 +1,9 @@
 //! Rooms: lists, creation, direct messages.
 
+use backplane::ServiceError;
 use serde_json::json;
 use store::{
-    User,
+    Room, User,
     bson::{Bson, DateTime, Document, doc},
 };
 
@@ -42,6 +43,39 @@ impl Workspace {
             return Err(call.error("error-not-allowed", "Not allowed"));
         }
         self.store.room_document(id).await.map_err(unavailable)
+    }
+
+    /// `[name or id]` → id, of a room that this user may see.
+    pub(super) async fn room_id_by_name_or_id(&self, call: &Call<'_>) -> Outcome {
+        let room = self.seen_room(call, call.args.text(0)?).await?;
+        Ok(Some(json!(room.id).to_string()))
+    }
+
+    /// `[id]` → name; direct rooms have none.
+    pub(super) async fn room_name_by_id(&self, call: &Call<'_>) -> Outcome {
+        let room = self.seen_room(call, call.args.text(0)?).await?;
+        Ok(room.name.map(|name| json!(name).to_string()))
+    }
+
+    /// A room by its id or its name, `#` in front or not.
+    pub(super) async fn seen_room(
+        &self,
+        call: &Call<'_>,
+        name_or_id: &str,
+    ) -> Result<Room, ServiceError> {
+        let room = self.store.room(name_or_id).await.map_err(unavailable)?;
+        let room = match room {
+            Some(room) => Some(room),
+            None => {
+                let name = name_or_id.strip_prefix('#').unwrap_or(name_or_id);
+                self.store.room_by_name(name).await.map_err(unavailable)?
+            }
+        };
+        let room = room.ok_or_else(|| call.error("error-invalid-room", "Invalid room"))?;
+        match self.can_access(&room.id, &call.user.id).await {
+            true => Ok(room),
+            false => Err(call.error("error-not-allowed", "Not allowed")),
+        }
     }
 
     /// `[name, members?, readOnly?]` → `{rid, name}`.
@@ -166,7 +200,7 @@ impl Workspace {
         name: Option<&str>,
         user: &User,
         roles: &[&str],
-    ) -> Result<(), backplane::ServiceError> {
+    ) -> Result<(), ServiceError> {
         self.store
             .insert_subscription(subscription(room, kind, name, user, roles))
             .await

@@ -2,6 +2,7 @@
 //! Who may ask (loopback `Host` and `Origin` only) is judged by the gateway before anything comes here.
 
 mod rest;
+mod routes;
 
 use std::{pin::Pin, sync::Arc};
 
@@ -92,7 +93,7 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 10] = [
+const FILES: [File; 13] = [
     File {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -127,6 +128,21 @@ const FILES: [File; 10] = [
         path: "/experiments.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("console/experiments.js"),
+    },
+    File {
+        path: "/tour.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("console/tour.js"),
+    },
+    File {
+        path: "/crowd.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("console/crowd.js"),
+    },
+    File {
+        path: "/stalled.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("console/stalled.js"),
     },
     File {
         path: "/figures.js",
@@ -164,7 +180,7 @@ impl File {
         // Markup in a message is text; should it ever become more, this still runs no script of it.
         headers.insert(
             CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'self'; worker-src 'self' blob:; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+            HeaderValue::from_static("default-src 'self'; worker-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
         );
         response
     }

@@ -119,6 +119,9 @@ impl Workspace {
             "rooms/get" => self.rooms(&call).await,
             "subscriptions/get" => self.subscriptions(&call).await,
             "getRoomById" => self.room_by_id(&call).await,
+            "getRoomIdByNameOrId" => self.room_id_by_name_or_id(&call).await,
+            "getRoomNameById" => self.room_name_by_id(&call).await,
+            "getSingleMessage" => self.single_message(&call).await,
             "createDirectMessage" => self.create_direct_message(&call).await,
             "createChannel" => self.create_room(&call, "c").await,
             "createPrivateGroup" => self.create_room(&call, "p").await,
@@ -126,8 +129,11 @@ impl Workspace {
             "leaveRoom" => self.leave_room(&call).await,
             "addUsersToRoom" => self.add_users_to_room(&call).await,
             "removeUserFromRoom" => self.remove_user_from_room(&call).await,
+            "addRoomOwner" => self.add_room_owner(&call).await,
+            "getUsersOfRoom" => self.users_of_room(&call).await,
             "setUserStatus" | "UserPresence:setDefaultStatus" => self.set_status(&call).await,
             "sandbox:flood" => self.flood(&call).await,
+            "sandbox:pour" => self.pour(&call).await,
             "sandbox:dropSockets" => self.drop_sockets().await,
             // The gateway logs sockets out and knows which of them are away; a call by REST has no socket.
             _ => Ok(None),
@@ -207,6 +213,9 @@ const METHODS: &[&str] = &[
     "rooms/get",
     "subscriptions/get",
     "getRoomById",
+    "getRoomIdByNameOrId",
+    "getRoomNameById",
+    "getSingleMessage",
     "createDirectMessage",
     "createChannel",
     "createPrivateGroup",
@@ -214,8 +223,11 @@ const METHODS: &[&str] = &[
     "leaveRoom",
     "addUsersToRoom",
     "removeUserFromRoom",
+    "addRoomOwner",
+    "getUsersOfRoom",
     "logout",
     "sandbox:flood",
+    "sandbox:pour",
     "sandbox:dropSockets",
     "setUserStatus",
     "UserPresence:setDefaultStatus",
@@ -248,7 +260,7 @@ fn not_found(method: &str) -> ServiceError {
     let name: String = method.chars().take(100).collect();
     ServiceError::Meteor(MeteorError {
         error: Code::Number(404),
-        reason: Some(format!("Method '{name}' not found")),
+        reason: Some(format!("Method '{name}' is not implemented in the sandbox")),
         details: None,
     })
 }

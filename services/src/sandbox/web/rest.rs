@@ -9,7 +9,7 @@ use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use store::User;
 
-use super::{Asked, json};
+use super::{Asked, json, routes};
 use crate::{
     accounts::hashed,
     sandbox::{args::Args, workspace::Workspace},
@@ -47,10 +47,40 @@ impl Workspace {
                     None => unauthorized(),
                 }
             }
-            _ => json(
-                StatusCode::NOT_FOUND,
-                json!({ "success": false, "error": "Invalid API endpoint" }).to_string(),
-            ),
+            (verb, path) => match routes::find(verb, path) {
+                Some(route) => match self.caller(asked).await {
+                    Some(user) => self.follow(route, asked, user).await,
+                    None => unauthorized(),
+                },
+                None if path.starts_with("v1/") => json(
+                    StatusCode::NOT_IMPLEMENTED,
+                    json!({ "success": false, "error": "not implemented in the sandbox" })
+                        .to_string(),
+                ),
+                None => json(
+                    StatusCode::NOT_FOUND,
+                    json!({ "success": false, "error": "Invalid API endpoint" }).to_string(),
+                ),
+            },
+        }
+    }
+
+    /// Answers one route of the table.
+    async fn follow(&self, route: routes::Route, asked: &Asked<'_>, user: User) -> Answer {
+        let Some(fields) = fields(asked) else {
+            return bad_request("Invalid JSON");
+        };
+        match route(self, routes::Ask { user, fields }).await {
+            Ok(Value::Object(mut answer)) => {
+                answer.insert("success".to_owned(), true.into());
+                ok(with_plain_dates(Value::Object(answer)))
+            }
+            Ok(_) => unavailable(),
+            Err(error) => {
+                let mut object = error_object(&error);
+                let body = json!({ "success": false, "error": object["message"].take(), "errorType": object["error"].take() });
+                json(StatusCode::BAD_REQUEST, body.to_string())
+            }
         }
     }
 
@@ -221,7 +251,7 @@ fn error_object(error: &ServiceError) -> Value {
     object
 }
 
-fn me(user: &User, success: bool) -> Value {
+pub(super) fn me(user: &User, success: bool) -> Value {
     let mut me = json!({ "_id": user.id, "username": user.username, "name": user.name, "active": user.active, "roles": user.roles,
                          "status": user.status, "statusConnection": user.status_connection, "statusDefault": user.status_default });
     if success {
@@ -236,6 +266,36 @@ fn header<'a>(asked: &'a Asked<'_>, name: &str) -> Option<&'a str> {
         .get(name)
         .and_then(|value| value.to_str().ok())
         .filter(|value| !value.is_empty())
+}
+
+/// Over REST a date is a text.
+fn with_plain_dates(value: Value) -> Value {
+    match value {
+        Value::Object(object) => match object.get("$date").and_then(Value::as_i64) {
+            Some(ms) => {
+                let date = store::bson::DateTime::from_millis(ms).try_to_rfc3339_string();
+                date.map_or(Value::Null, Value::from)
+            }
+            None => {
+                let members = object.into_iter();
+                let plain = members.map(|(name, value)| (name, with_plain_dates(value)));
+                Value::Object(plain.collect())
+            }
+        },
+        Value::Array(list) => Value::Array(list.into_iter().map(with_plain_dates).collect()),
+        other => other,
+    }
+}
+
+/// What a request says: its query, or its JSON body.
+fn fields(asked: &Asked<'_>) -> Option<Value> {
+    if asked.method == Method::POST {
+        let body = serde_json::from_slice::<Value>(&asked.body).ok()?;
+        return body.is_object().then_some(body);
+    }
+    let pairs = form_urlencoded::parse(asked.query.as_bytes());
+    let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into()));
+    Some(Value::Object(pairs.collect()))
 }
 
 fn query(text: &str) -> HashMap<&str, &str> {
