@@ -1,5 +1,7 @@
 // Chromium for the console's tests, and two measures that a page is asked for.
 
+const fs = require("node:fs");
+
 const { chromium } = require("playwright-core");
 
 /** CHROMIUM is the path of the browser. Pages are served over real HTTP on loopback (conformance notes of Chromium). */
@@ -65,4 +67,12 @@ function faintTexts(page) {
   });
 }
 
-module.exports = { faintTexts, launch, launchMortal, overflow };
+const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+/** What axe-core finds, as text. Contrast is left to `faintTexts`, which knows what it cannot judge. */
+function violations(page) {
+  return page.evaluate(`${axe}; axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => id + ": " + nodes.map(({ target }) => target.join(" ")).join(", ")).join("; "))`);
+}
+
+module.exports = { faintTexts, launch, launchMortal, overflow, violations };

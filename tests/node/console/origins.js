@@ -45,10 +45,12 @@ async function run(port) {
     equal(statuses, "200", "statuses");
   });
   for (const host of ["127.0.0.1", "localhost"]) {
-    for (const target of ["127.0.0.1", "localhost"]) {
-      await step(`a page on ${host}, other port, gets nothing from ${target}`, async () => {
+    for (const target of ["127.0.0.1", "localhost", "[::1]"]) {
+      await step(`a development server's page on ${host} gets everything from ${target}`, async () => {
         await page.goto(`http://${host}:${other}/`);
-        check(await attempts(`${target}:${port}`), nothing);
+        const { statuses, ...outcome } = await attempts(`${target}:${port}`);
+        equal(JSON.stringify(outcome), JSON.stringify({ websocket: "open", sockjs: "open", login: "200", metrics: "200", module: "loaded" }), "what it got");
+        equal(statuses, "200", "statuses");
       });
     }
   }

@@ -5,7 +5,8 @@ import { $, action, avatar, element, kindMark } from "/dom.js";
 import { setUpExperiments } from "/experiments.js";
 import { watchFigures } from "/figures.js";
 import { showFrame } from "/frames.js";
-import { messageItem } from "/messages.js";
+import { focusMessage, isEdited, messageItem, useKeyboard } from "/messages.js";
+import { setUpTour } from "/tour.js";
 
 const PEOPLE = ["alice", "bob", "carol", "dave"];
 const STATUSES = ["offline", "online", "away", "busy"];
@@ -30,7 +31,7 @@ const ddp = new Ddp(url, {
     connected = state === "connected";
     $("connection").dataset.state = state;
     $("connection").textContent = state;
-    if (state === "closed") $("last-close").textContent = said;
+    if (said && state === "closed") $("last-close").textContent = said;
     showCompose();
   },
   onFrame: showFrame,
@@ -92,6 +93,8 @@ async function enter() {
   rooms = new Map(subscriptions.map((subscription) => [subscription.rid, asRoom(subscription)]));
   showRooms();
   const first = rooms.has("GENERAL") ? "GENERAL" : rooms.keys().next().value;
+  // Who only comes back stays where he was.
+  if (isNew) showSection("chat");
   await openRoom(rooms.has(room) ? room : first);
   if (isNew) $("text").focus();
 }
@@ -105,7 +108,7 @@ function asRoom({ rid, name, t, unread }) {
 function roomChanged(change, subscription) {
   if (change === "removed") {
     rooms.delete(subscription.rid);
-    if (subscription.rid === room) closeRoom("You are no longer in this room.");
+    if (subscription.rid === room) closeRoom(leaving === room ? "" : "You are no longer in this room.");
   } else {
     rooms.set(subscription.rid, asRoom(subscription));
     if (subscription.rid === room && subscription.unread) readSoon();
@@ -116,12 +119,12 @@ function roomChanged(change, subscription) {
 function showRooms() {
   const order = ([, a], [, b]) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name);
   const items = [...rooms].sort(order).map(([rid, { name, kind, unread }]) => {
-    const button = action("", () => openRoom(rid).then(() => $("text").focus()));
+    const button = action("", () => chooseRoom(rid));
     button.dataset.rid = rid;
     button.dataset.unread = String(unread > 0);
     button.setAttribute("aria-pressed", String(rid === room));
     button.append(kindMark(kind), element("span", "name", name));
-    if (unread) button.append(element("span", "unread", String(unread)));
+    if (unread) button.append(element("span", "unread", String(unread)), element("span", "unseen", "unread"));
     const item = element("li");
     item.append(button);
     return item;
@@ -165,7 +168,12 @@ async function enterRoom(method, ...params) {
   $("new-room").value = "";
   const subscriptions = await ddp.call("subscriptions/get");
   rooms = new Map(subscriptions.map((subscription) => [subscription.rid, asRoom(subscription)]));
-  await openRoom(result.rid ?? params[0]);
+  await chooseRoom(result.rid ?? params[0]);
+}
+
+async function chooseRoom(rid) {
+  showSection("chat");
+  await openRoom(rid);
   $("text").focus();
 }
 
@@ -191,6 +199,7 @@ function showPeople() {
     button.dataset.user = username;
     const dot = element("span", "dot");
     dot.dataset.status = status;
+    dot.setAttribute("aria-hidden", "true");
     button.append(dot, element("span", "name", id === me.id ? `${username} (you)` : username), element("small", "", text || status));
     const item = element("li");
     item.append(button);
@@ -221,15 +230,16 @@ $("my-text").addEventListener("submit", async (submitted) => {
 async function openRoom(rid) {
   forgetRoom();
   if (!rid) return closeRoom("");
+  const isSame = room === rid;
   room = rid;
   const { name } = rooms.get(rid);
-  showSection("chat");
   $("room-name").textContent = name;
   $("leave").hidden = rooms.get(rid).kind === "d";
-  $("notice").textContent = "";
+  $("hand-over").hidden = true;
+  if (!isSame) $("notice").textContent = "";
   showCompose();
   const refused = () => closeRoom("The gateway refuses this room.");
-  const removed = ({ _id }) => itemOf(_id)?.remove();
+  const removed = ({ _id }) => removeMessage(itemOf(_id));
   roomSubscriptions = [
     ddp.subscribe("room-messages", rid, showMessage, refused),
     ddp.subscribe("notify-room", `${rid}/user-activity`, showTyping),
@@ -254,13 +264,44 @@ function closeRoom(why) {
   forgetRoom();
   room = undefined;
   $("room-name").textContent = "Choose a room";
-  $("leave").hidden = true;
+  $("leave").hidden = $("hand-over").hidden = true;
   $("messages").replaceChildren();
   $("notice").textContent = why;
   showCompose();
 }
 
-$("leave").addEventListener("click", () => attempt("leaveRoom", room));
+let leaving; // rid: what one ends oneself needs no explanation
+
+async function leaveRoom() {
+  leaving = room;
+  $("notice").textContent = "";
+  try {
+    await ddp.call("leaveRoom", room);
+    $("text").focus();
+  } catch ({ error, message }) {
+    leaving = undefined;
+    $("notice").textContent = message;
+    if (error?.error === "error-you-are-last-owner") offerHandOver();
+  }
+}
+
+/** The last owner of a room leaves it to somebody. */
+async function offerHandOver() {
+  const { records } = await ddp.call("getUsersOfRoom", room);
+  const heirs = records.filter(({ _id }) => _id !== me.id);
+  $("heir").replaceChildren(...heirs.map(({ _id, username }) => Object.assign(element("option", "", username), { value: _id })));
+  $("hand-over").hidden = false;
+  $("heir").focus();
+}
+
+$("leave").addEventListener("click", leaveRoom);
+
+$("hand-over").addEventListener("submit", async (submitted) => {
+  submitted.preventDefault();
+  if ((await attempt("addRoomOwner", room, $("heir").value)) === undefined) return;
+  $("hand-over").hidden = true;
+  await leaveRoom();
+});
 
 let reading;
 
@@ -281,13 +322,27 @@ function itemOf(id) {
 function showMessage(message) {
   const list = $("messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-  const item = messageItem(message, message.u._id === me.id && ownMessage);
   const present = itemOf(message._id);
+  // What is being edited changes when that is done.
+  if (present && isEdited(present)) return;
+  const item = messageItem(message, message.u._id === me.id && ownMessage);
+  const hasFocus = present?.contains(document.activeElement);
   if (present) present.replaceWith(item);
   else list.append(item);
+  if (hasFocus) focusMessage(item);
   if (list.childElementCount > MESSAGES_KEPT) list.firstElementChild.remove();
   if (atEnd) list.scrollTop = list.scrollHeight;
   showTyping(message.u.username, []);
+}
+
+/** Takes a message away; a focus that was in it goes to its neighbour. */
+function removeMessage(item) {
+  if (!item) return;
+  const neighbour = item.nextElementSibling ?? item.previousElementSibling;
+  const hadFocus = item.contains(document.activeElement);
+  item.remove();
+  if (hadFocus && neighbour) focusMessage(neighbour);
+  else if (hadFocus) $("text").focus();
 }
 
 const ownMessage = {
@@ -325,10 +380,11 @@ $("text").addEventListener("input", () => {
   typing(["user-typing"]);
 });
 
-$("text").addEventListener("keydown", ({ key }) => {
-  if (key !== "ArrowUp" || $("text").value) return;
+$("text").addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowUp" || $("text").value) return;
   const own = $("messages").querySelectorAll(".actions");
   own[own.length - 1]?.firstElementChild.click();
+  event.preventDefault();
 });
 
 $("compose").addEventListener("submit", async (submitted) => {
@@ -363,5 +419,7 @@ function showSection(id) {
 
 for (const button of $("sections").children) button.addEventListener("click", () => showSection(button.dataset.section));
 showSection("chat");
-setUpExperiments({ url, call: (...args) => ddp.call(...args), room: () => room, token: () => me.token });
+useKeyboard($("messages"));
+setUpTour();
+setUpExperiments({ url, call: (...args) => ddp.call(...args), room: () => room, token: () => me.token, username: () => me.username });
 watchFigures(() => connected);

@@ -17,8 +17,12 @@ export class Ddp {
 
   open() {
     this.watchers.onState("connecting", "");
+    this.wasOpen = false;
     this.socket = new WebSocket(this.url);
-    this.socket.onopen = () => this.send({ msg: "connect", version: "1", support: ["1", "pre2", "pre1"] });
+    this.socket.onopen = () => {
+      this.wasOpen = true;
+      this.send({ msg: "connect", version: "1", support: ["1", "pre2", "pre1"] });
+    };
     this.socket.onmessage = ({ data }) => this.receive(data);
     this.socket.onclose = ({ code, reason }) => this.closed(code, reason);
   }
@@ -80,7 +84,8 @@ export class Ddp {
     const limit = Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** this.attempts++);
     const wait = RECONNECT_MIN_MS / 2 + Math.random() * limit;
     const time = new Date().toTimeString().slice(0, 8);
-    this.watchers.onState("closed", `last close ${code}${reason ? ` ${reason}` : ""} at ${time}`);
+    // An attempt that found nobody says nothing about why the last connection ended.
+    this.watchers.onState("closed", this.wasOpen ? `last close ${code}${reason ? ` ${reason}` : ""} at ${time}` : "");
     setTimeout(() => this.open(), wait);
   }
 

@@ -1,27 +1,36 @@
 // Buttons that show the product's point.
 
 import { $ } from "/dom.js";
+import { measured, now, onSample } from "/figures.js";
 
 const SILENT = 200;
-const CONNECT = '{"msg":"connect","version":"1","support":["1"]}';
+/** Times 1.6 MB that a stalled client gets at most: more than its queue and all buffers take. */
+const POURS = 12;
+const SLOW = 'ddp_edge_connections_closed_total{reason="slow_consumer",blame="client"}';
 
-let silent = [];
-let stalled;
-let floods = 0;
+let crowd; // the worker with the silent clients and the one that measures
+let wanted = 0;
+let stalled; // {worker, wake}
 
 function say(text) {
   $("experiment").textContent = text;
 }
 
-/** @param {{url, call, room, token}} tab what the experiments need of this tab */
+let latency; // what the other clients have, of the last second
+
+/** @param {{url, call, room, token, username}} tab what the experiments need of this tab */
 export function setUpExperiments(tab) {
-  on("silent", () => (silent.length ? closeSilent() : openSilent(tab)));
-  on("stall", () => (stalled ? endStall() : stall(tab)));
+  on("silent", () => {
+    wanted = wanted ? 0 : SILENT;
+    openCrowd(tab);
+    $("silent").textContent = wanted ? "Close silent clients" : `Open ${SILENT} silent clients`;
+    if (!wanted) say("The silent clients are closed.");
+  });
+  on("stall", () => (stalled ? endStall("The stalled client is gone, and its queue with it.") : stall(tab)));
   on("flood", async () => {
     say("Writing …");
     await tab.call("sandbox:flood", tab.room());
-    floods += 1;
-    say(`${floods} × 50 messages of 32 kB. What a stalled client does not take waits; beyond 4 MB or 30 s it is closed.`);
+    say("50 messages of 32 kB are written.");
   });
   on("drop", async () => {
     // The answer loses the race with the close that it causes.
@@ -50,69 +59,68 @@ function on(id, run) {
   });
 }
 
-/** Sends the messages that make a socket one of this user's, listening to this room. */
-function listen(socket, { token, room }) {
-  const send = (message) => socket.send(JSON.stringify(message));
-  socket.send(CONNECT);
-  send({ msg: "method", id: "1", method: "login", params: [{ resume: token() }] });
-  send({ msg: "sub", id: "2", name: "stream-room-messages", params: [room(), false] });
-}
-
-function openSilent(tab) {
-  let open = 0;
-  const sockets = Array.from({ length: SILENT }, () => {
-    const socket = new WebSocket(tab.url);
-    socket.onopen = () => {
-      listen(socket, tab);
-      say(`${++open} silent clients listen to this room: write, and look at deliveries per second.`);
+function openCrowd({ url, room, token }) {
+  if (!crowd) {
+    crowd = new Worker("/crowd.js");
+    crowd.onmessage = ({ data: { open, p99 } }) => {
+      measured((latency = p99));
+      if (wanted && open === wanted && $("experiment").dataset.open !== String(open)) {
+        say(`${open} silent clients listen to this room, read in a worker: write, and look at deliveries per second.`);
+      }
+      $("experiment").dataset.open = open;
     };
-    socket.onmessage = ({ data }) => data.includes('"ping"') && socket.send('{"msg":"pong"}');
-    socket.onclose = () => {
-      const left = silent.length;
-      silent = silent.filter((other) => other !== socket);
-      if (left && !silent.length) showSilent();
-    };
-    return socket;
-  });
-  silent = sockets;
-  showSilent();
-}
-
-function closeSilent() {
-  for (const socket of silent.splice(0)) {
-    // The browser complains about a socket that is closed before it is open.
-    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
-    else socket.close();
   }
-  showSilent();
-  say("The silent clients are closed.");
+  crowd.postMessage({ url, token: token(), room: room(), count: wanted });
 }
 
-function showSilent() {
-  $("silent").textContent = silent.length ? "Close silent clients" : `Open ${SILENT} silent clients`;
-}
-
-// A worker whose thread sleeps reads nothing: the browser stops taking bytes and the gateway's queue for it fills.
-function stall({ url, room, token }) {
-  const source = `onmessage = ({ data }) => {
-    const socket = new WebSocket(data.url);
-    const [token, room] = [() => data.token, () => data.room];
-    socket.onopen = () => (${listen})(socket, { token, room });
-    socket.onmessage = ({ data }) => {
-      if (!data.includes('"subs":["2"]')) return;
-      postMessage("stalled");
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
-    };
-  }; const CONNECT = '${CONNECT}';`;
-  stalled = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  stalled.onmessage = () => say("One client of this room has stopped reading. Write long messages: only its own queue grows.");
-  stalled.postMessage({ url, token: token(), room: room() });
+/** One client stops reading; messages are written until the gateway has ended it, and what is said is what it counts. */
+async function stall(tab) {
+  openCrowd(tab); // somebody has to measure what the others get
+  // A room of its own, which nobody else listens to: one's notes to oneself.
+  const { rid } = await tab.call("createDirectMessage", tab.username());
+  const wake = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker("/stalled.js");
+  const mine = (stalled = { worker, wake });
   $("stall").textContent = "End the stalled client";
+  const sleeps = new Promise((resolve) => (worker.onmessage = resolve));
+  worker.postMessage({ url: tab.url, token: tab.token(), room: rid, wake });
+  await sleeps;
+  say("One client has stopped reading; messages of 32 kB are written for it.");
+  const before = await sample();
+  for (let pour = 0; pour < POURS && stalled === mine; pour++) {
+    await tab.call("sandbox:pour", rid);
+    // What a slow client may miss is shed before anything else.
+    const typing = [`${rid}/user-activity`, tab.username(), ["user-typing"], {}];
+    for (let i = 0; i < 5; i++) tab.call("stream-notify-room", ...typing).catch(() => {});
+    const after = await sample();
+    const shed = after("ddp_edge_shed_total") - before("ddp_edge_shed_total");
+    if (after(SLOW) > before(SLOW)) return told(mine, shed);
+    const queued = Math.round(after("ddp_edge_outbox_bytes") / 1_000).toLocaleString("en");
+    say(`The gateway keeps ${queued} kB for the stalled client and has shed ${shed} frames; the others wait ${others()}.`);
+  }
 }
 
-function endStall() {
-  stalled.terminate();
+/** The gateway has counted one more slow client: that one hears why when it wakes. */
+async function told({ worker, wake }, shed) {
+  const closed = new Promise((resolve) => (worker.onmessage = ({ data }) => resolve(data)));
+  Atomics.store(wake, 0, 1);
+  Atomics.notify(wake, 0);
+  const { code, reason } = await closed;
+  endStall(`The gateway has closed the stalled client: ${code} ${reason}. It had shed ${shed} frames before; the others waited ${others()}.`);
+}
+
+function others() {
+  return latency === undefined ? "as before" : `${latency.toFixed(1)} ms (p99)`;
+}
+
+/** The gateway's own figures, of the next sample. */
+function sample() {
+  return new Promise((resolve) => onSample(() => resolve(now())));
+}
+
+function endStall(why) {
+  stalled.worker.terminate();
   stalled = undefined;
   $("stall").textContent = "Stall one client";
-  say("The stalled client is gone, and its queue with it.");
+  say(why);
 }

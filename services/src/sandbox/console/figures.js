@@ -6,6 +6,13 @@ const EVERY_MS = 1_000;
 const KEPT = 180; // three minutes
 const HEIGHT = 30;
 
+let latency;
+
+/** What a client beside the others has measured in the last second: the 99th percentile in ms, or nothing. */
+export function measured(p99) {
+  latency = p99;
+}
+
 const deliveries = (now, before) => now("ddp_edge_deliveries_total") - before("ddp_edge_deliveries_total");
 const writes = (now, before) => now("ddp_edge_writes_total") - before("ddp_edge_writes_total");
 // Writes that carry answers count too, so that the least there can be is one.
@@ -17,7 +24,8 @@ const FIGURES = [
   { title: "subscriptions", of: (now) => now("ddp_edge_subscriptions") },
   { title: "deliveries/s", of: (now, before, s) => deliveries(now, before) / s },
   { title: "messages/write", of: perWrite },
-  { title: "fan-out p99, ms", of: (now) => now('ddp_edge_fan_out_seconds{quantile="0.99"}') * 1000 },
+  // Of the last second, measured by a client beside the others; there is none before the first experiment.
+  { title: "latency p99, ms", of: () => latency },
   { title: "queued, kB", of: (now) => now("ddp_edge_outbox_bytes") / 1000 },
 ];
 
@@ -71,14 +79,28 @@ async function sample() {
   const [now, at] = [parse(await response.text()), performance.now()];
   if (last) {
     for (const row of rows) {
-      const value = Math.max(0, row.of(now, last.now, (at - last.at) / 1000));
-      row.output.textContent = shown(value);
-      row.history.push(value);
+      const value = row.of(now, last.now, (at - last.at) / 1000);
+      if (value === undefined) continue;
+      row.output.textContent = shown(Math.max(0, value));
+      row.history.push(Math.max(0, value));
       if (row.history.length > KEPT) row.history.shift();
       draw(row);
     }
   }
   last = { now, at };
+  for (const told of watchers.splice(0)) told();
+}
+
+const watchers = [];
+
+/** Calls once, behind the next sample. */
+export function onSample(told) {
+  watchers.push(told);
+}
+
+/** A look-up in the newest sample, by name. */
+export function now() {
+  return last.now;
 }
 
 /** Reads every second while the page is looked at and the gateway is there. */
