@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead as _, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -15,42 +15,53 @@ use crate::ws;
 /// Who writes where.
 #[derive(clap::Args)]
 pub(crate) struct ChatArgs {
-    /// The gateway's host:port
-    #[arg(long, default_value = "127.0.0.1:3000")]
-    host: SocketAddr,
-    /// Demo user; the password is the same word
+    /// Where the gateway is: host, host:port, or an address as a browser shows it
+    #[arg(long, default_value = "localhost:3000")]
+    host: String,
+    /// Login name
     #[arg(long, default_value = "alice")]
     user: String,
-    /// Room id
-    #[arg(long, default_value = "GENERAL")]
+    /// Password; a demo user's is the name
+    #[arg(long)]
+    password: Option<String>,
+    /// Room: its name, with # or without, or its id
+    #[arg(long, default_value = "general")]
     room: String,
 }
 
 /// Runs until the end of the input or of the connection.
 pub(crate) fn run(args: &ChatArgs) -> Result<()> {
-    let mut socket = TcpStream::connect(args.host)
-        .with_context(|| format!("nobody listens on {}", args.host))?;
+    let host = authority(&args.host)?;
+    let mut socket =
+        TcpStream::connect(&host).with_context(|| format!("nobody listens on {host}"))?;
     let mut request = Vec::new();
-    ws::push_upgrade_request(&mut request, &args.host.to_string(), "/websocket", "");
+    ws::push_upgrade_request(&mut request, &host, "/websocket", "");
     socket.write_all(&request)?;
 
     let writer = Arc::new(Mutex::new(socket.try_clone()?));
     for message in [
         json!({ "msg": "connect", "version": "1", "support": ["1"] }),
-        json!({ "msg": "method", "id": "login", "method": "login", "params": [{ "user": { "username": args.user }, "password": args.user }] }),
-        json!({ "msg": "sub", "id": "room", "name": "stream-room-messages", "params": [args.room, false] }),
+        json!({ "msg": "method", "id": "login", "method": "login", "params": [{ "user": { "username": args.user }, "password": args.password.as_ref().unwrap_or(&args.user) }] }),
+        json!({ "msg": "method", "id": "room", "method": "getRoomIdByNameOrId", "params": [args.room.trim_start_matches('#')] }),
     ] {
         send(&writer, &message)?;
     }
-    println!(
-        "{} in {}: type a line to send it, Ctrl-D to leave",
-        args.user, args.room
-    );
-    std::thread::spawn({
-        let (writer, room) = (writer.clone(), args.room.clone());
-        move || type_lines(&writer, &room)
-    });
-    read(&mut socket, &writer)
+    read(&mut socket, &writer, args)
+}
+
+/// `host:port` of what people type: `localhost`, `localhost:3000`, `http://localhost:3000/`, `ws://localhost:3000/websocket`.
+fn authority(typed: &str) -> Result<String> {
+    let rest = match typed.split_once("://") {
+        Some(("http" | "ws", rest)) => rest,
+        Some((scheme, _)) => bail!("{scheme}:// is not spoken here, only http:// and ws://"),
+        None => typed,
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let name_end = authority.rfind(']').unwrap_or(0);
+    Ok(match authority[name_end..].contains(':') {
+        true => authority.to_owned(),
+        false => format!("{authority}:3000"),
+    })
 }
 
 fn type_lines(writer: &Mutex<TcpStream>, room: &str) {
@@ -78,7 +89,7 @@ fn send(writer: &Mutex<TcpStream>, message: &Value) -> Result<()> {
     Ok(())
 }
 
-fn read(socket: &mut TcpStream, writer: &Mutex<TcpStream>) -> Result<()> {
+fn read(socket: &mut TcpStream, writer: &Arc<Mutex<TcpStream>>, args: &ChatArgs) -> Result<()> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
     let mut upgraded = false;
     loop {
@@ -97,7 +108,7 @@ fn read(socket: &mut TcpStream, writer: &Mutex<TcpStream>) -> Result<()> {
         }
         while let Some(frame) = ws::parse(&bytes)? {
             if frame.opcode == ws::TEXT {
-                show(&serde_json::from_slice(frame.payload)?, writer)?;
+                show(&serde_json::from_slice(frame.payload)?, writer, args)?;
             }
             let len = frame.len;
             bytes.drain(..len);
@@ -105,16 +116,29 @@ fn read(socket: &mut TcpStream, writer: &Mutex<TcpStream>) -> Result<()> {
     }
 }
 
-fn show(message: &Value, writer: &Mutex<TcpStream>) -> Result<()> {
+fn show(message: &Value, writer: &Arc<Mutex<TcpStream>>, args: &ChatArgs) -> Result<()> {
     match message["msg"].as_str() {
         Some("ping") => send(writer, &json!({ "msg": "pong" }))?,
         Some("result" | "nosub") if message.get("error").is_some() => {
-            bail!(
-                "refused: {}",
-                message["error"]["reason"]
-                    .as_str()
-                    .unwrap_or("no reason given")
-            )
+            let error = &message["error"];
+            let what = match message["id"].as_str() {
+                Some("login") => format!("the login of {}", args.user),
+                Some("room" | "messages") => format!("the room {}", args.room),
+                _ => "the message".to_owned(),
+            };
+            let reason = error["reason"].as_str().or(error["error"].as_str());
+            bail!("{what} is refused: {}", reason.unwrap_or("no reason given"))
+        }
+        Some("result") if message["id"] == "room" => {
+            let room = message["result"].as_str().context("no room id")?.to_owned();
+            let listen = json!({ "msg": "sub", "id": "messages", "name": "stream-room-messages", "params": [room, false] });
+            send(writer, &listen)?;
+            println!(
+                "{} in {}: type a line to send it, Ctrl-D to leave",
+                args.user, args.room
+            );
+            let writer = Arc::clone(writer);
+            std::thread::spawn(move || type_lines(&writer, &room));
         }
         Some("changed") => {
             let written = &message["fields"]["args"][0];
@@ -127,4 +151,24 @@ fn show(message: &Value, writer: &Mutex<TcpStream>) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn a_host_is_taken_as_people_type_it() {
+        for typed in [
+            "localhost",
+            "localhost:3000",
+            "http://localhost:3000/",
+            "ws://localhost:3000/websocket",
+        ] {
+            assert_eq!(authority(typed).unwrap(), "localhost:3000", "{typed}");
+        }
+        assert_eq!(authority("[::1]").unwrap(), "[::1]:3000");
+        assert_eq!(authority("127.0.0.1:80").unwrap(), "127.0.0.1:80");
+        assert!(authority("https://chat.example.org").is_err());
+    }
 }
