@@ -21,6 +21,7 @@ mod centrifuge;
 mod chat;
 mod client;
 mod compare;
+mod crowd;
 mod launch;
 mod nats;
 mod node;
@@ -78,6 +79,8 @@ enum Action {
     List,
     /// Write and read in a room of the sandbox, from a terminal
     Chat(chat::ChatArgs),
+    /// Load any server, or the sandbox, with real logins: who gets in, what arrives, how late
+    Crowd(crowd::CrowdArgs),
     /// Run one scenario against a running gateway
     Swarm(Box<SwarmArgs>),
     /// Play the backend for a gateway, without a swarm
@@ -273,6 +276,7 @@ fn main() -> Result<ExitCode> {
             chat::run(&args)?;
             true
         }
+        Action::Crowd(args) => crowd::run(args)?,
         Action::Swarm(args) => run_swarm(*args)?,
         Action::Backend {
             nats,

@@ -102,7 +102,9 @@ fn is_loopback(host: &str) -> bool {
         .unwrap_or(name);
     let loopback = name.eq_ignore_ascii_case("localhost")
         || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    loopback && !host.contains('@')
+    // What stands behind the name is a port, or nothing at all: not `localhost:80.evil.example`.
+    let has_good_port = host == name || authority.port_u16().is_some();
+    loopback && has_good_port
 }
 
 fn without_scheme(origin: &str) -> Option<&str> {
@@ -151,6 +153,8 @@ mod tests {
         for host in [
             "evil.example:3000",
             "localhost.evil.example:3000",
+            "localhost:3000.evil.example",
+            "localhost:",
             "127.0.0.1.evil.example",
             "a@localhost:3000",
             "192.168.1.2:3000",
@@ -163,6 +167,7 @@ mod tests {
             "file://localhost",
             "http://evil.example:3000",
             "http://localhost.evil.example",
+            "http://localhost:3000.evil.example",
             "http://evil.example@localhost",
             "",
         ] {

@@ -5,7 +5,9 @@
 //
 // Prints {"ready":..}, the steps (../steps.js) and {"done":true}.
 
+const fs = require("node:fs");
 const http = require("node:http");
+const path = require("node:path");
 
 const { equal, print, step } = require("../steps");
 const { launch } = require("./browser");
@@ -13,9 +15,10 @@ const { launch } = require("./browser");
 const EVIL = "evil.example";
 
 async function run(port) {
-  const server = http.createServer((_request, response) => {
+  const app = fs.readFileSync(path.join(__dirname, "../../../examples/browser.html"));
+  const server = http.createServer(({ url }, response) => {
     response.setHeader("content-type", "text/html");
-    response.end("<!doctype html><title>attacker</title>");
+    response.end(url.startsWith("/browser.html") ? app : "<!doctype html><title>attacker</title>");
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const other = server.address().port;
@@ -54,6 +57,13 @@ async function run(port) {
       });
     }
   }
+  await step("the browser app of the examples writes and reads from its own port", async () => {
+    await page.goto(`http://localhost:${other}/browser.html?host=localhost:${port}`);
+    await page.locator("body[data-ready=true]").waitFor();
+    await page.fill("#text", "from a browser app");
+    await page.press("#text", "Enter");
+    await page.locator("#messages li", { hasText: "bob: from a browser app" }).waitFor();
+  });
   await step("a page of another host gets nothing", async () => {
     await page.goto(`http://${EVIL}:${other}/`);
     check(await attempts(`127.0.0.1:${port}`), nothing);
