@@ -22,6 +22,7 @@ const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}
 let me; // {id, token, username}
 let rooms = new Map(); // rid -> {name, kind, unread}
 let people = new Map(); // uid -> {username, status, text}
+let heard = new Set(); // uids whose status came over the socket
 let room; // rid
 let roomSubscriptions = [];
 let connected = false;
@@ -85,7 +86,9 @@ async function enter() {
   $("me-name").textContent = me.username;
   document.title = `${me.username} – ddp-edge sandbox`;
   ddp.subscribe("notify-user", `${me.id}/subscriptions-changed`, roomChanged);
+  heard = new Set();
   ddp.subscribe("notify-logged", "user-status", ([id, username, code, text]) => {
+    heard.add(id);
     people.set(id, { username, status: STATUSES[code], text });
     showPeople();
   });
@@ -186,7 +189,10 @@ async function rest(path) {
 
 async function loadPeople() {
   const { users } = await rest("users.presence");
-  people = new Map(users.map(({ _id, username, status, statusText: text }) => [_id, { username, status, text }]));
+  // What was heard meanwhile is newer.
+  for (const { _id, username, status, statusText: text } of users) {
+    if (!heard.has(_id)) people.set(_id, { username, status, text });
+  }
   const others = [...people.values()].map(({ username }) => username).filter((username) => username !== me.username);
   $("whom").replaceChildren(...others.map((username) => element("option", "", username)));
   showPeople();
