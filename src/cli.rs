@@ -84,7 +84,7 @@ fn given(
             let value = matches.try_get_one::<String>(variable.name);
             value.ok().flatten().cloned()
         };
-        let flag = flag_name(variable.name);
+        let flag = variable.flag();
         match (value(before), value(behind)) {
             (Some(_), _) if !takes(variable) => {
                 return Err(format!("--{flag} is not for `{command_name}`"));
@@ -115,7 +115,7 @@ fn override_with(
         }
     }
     for (variable, value) in given {
-        values.insert(format!("--{}", flag_name(variable.name)), value.clone());
+        values.insert(format!("--{}", variable.flag()), value.clone());
         values.insert(variable.name.to_owned(), value);
     }
     values
@@ -238,9 +238,7 @@ fn flag(variable: &'static Variable) -> Arg {
         "" => variable.meaning.to_owned(),
         default => format!("{} [default: {default}]", variable.meaning),
     };
-    let flag = Arg::new(variable.name)
-        .long(flag_name(variable.name))
-        .help(help);
+    let flag = Arg::new(variable.name).long(variable.flag()).help(help);
     // The value of a switch stands behind `=`: what comes behind a bare one is the command.
     match variable.is_switch() {
         true => flag
@@ -253,12 +251,6 @@ fn flag(variable: &'static Variable) -> Arg {
             .num_args(1)
             .allow_negative_numbers(true),
     }
-}
-
-/// `MS_METRICS_PORT` is `--ms-metrics-port`; our own prefix is left out: `DDP_EDGE_DATA` is `--data`.
-pub(crate) fn flag_name(variable: &str) -> String {
-    let name = variable.strip_prefix("DDP_EDGE_").unwrap_or(variable);
-    name.to_ascii_lowercase().replace('_', "-")
 }
 
 const HEALTH: &str = "health";
@@ -294,10 +286,7 @@ mod tests {
 
     #[test]
     fn every_flag_name_is_unique() {
-        let mut names: Vec<_> = VARIABLES
-            .iter()
-            .map(|variable| flag_name(variable.name))
-            .collect();
+        let mut names: Vec<_> = VARIABLES.iter().map(Variable::flag).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), VARIABLES.len());

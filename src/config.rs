@@ -1,5 +1,7 @@
 //! The environment and the command line, judged in one place: strings in, the crates' plain configurations out.
 
+mod bus;
+mod in_force;
 mod reader;
 mod table;
 
@@ -11,12 +13,11 @@ use std::{
     time::Duration,
 };
 
-use backplane::{Access, AccessPart, Server, Strategy};
 use gateway::config::Origins;
 use ipnet::IpNet;
 use protocol::limits::Limits;
 
-use self::reader::Reader;
+use self::{bus::bus, reader::Reader};
 pub(crate) use self::{
     reader::{effective, unknown},
     table::{Group, VARIABLES, Variable},
@@ -81,48 +82,6 @@ impl Settings {
             mistakes if mistakes.is_empty() => Ok(settings),
             mistakes => Err(mistakes),
         }
-    }
-
-    /// What is in force of the variables whose default depends on something or that may hold a credential, which is left
-    /// out.
-    pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
-        let servers: Vec<_> = self.bus.servers.iter().map(Server::masked).collect();
-        let gateway = &self.gateway;
-        let mut in_force = vec![
-            ("TRANSPORTER", servers.join(",")),
-            ("MONGO_URL", store::masked(&self.mongo_url)),
-            ("PORT", self.port.to_string()),
-            ("DDP_EDGE_SHARDS", gateway.shards.to_string()),
-            (
-                "DDP_EDGE_MAX_CONNECTIONS",
-                gateway.connections_max.to_string(),
-            ),
-            (
-                "DDP_EDGE_PASSWORD_LOGIN",
-                gateway.password_login.to_string(),
-            ),
-            (
-                "DDP_EDGE_ORIGINS",
-                match &gateway.origins {
-                    Origins::Any => "*".to_owned(),
-                    Origins::List(list) => list.join(","),
-                    Origins::Loopback(also) => {
-                        let also = also.iter().map(String::as_str);
-                        std::iter::once("loopback")
-                            .chain(also)
-                            .collect::<Vec<_>>()
-                            .join(",")
-                    }
-                },
-            ),
-        ];
-        let addresses = [gateway.bind, gateway.bind_also].into_iter().flatten();
-        let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
-        in_force.push(("DDP_EDGE_BIND", addresses.join(",")));
-        if self.data.is_none() {
-            in_force.push(("DDP_EDGE_DATA", String::new()));
-        }
-        in_force
     }
 }
 
@@ -230,87 +189,6 @@ fn mongo_url(r: &mut Reader) -> String {
         r.mistake("MONGO_URL", mistake);
     }
     url
-}
-
-/// The servers and what they ask for, judged as the driver will judge them.
-fn servers(r: &mut Reader) -> (Vec<Server>, Access) {
-    let servers = Server::list(&r.text_or("TRANSPORTER", "nats://localhost:4222"));
-    let servers = servers.unwrap_or_else(|mistake| {
-        r.mistake("TRANSPORTER", mistake);
-        Vec::new()
-    });
-    let file = |name| r.text(name).map(Into::into);
-    let access = Access {
-        nkey: file("DDP_EDGE_NATS_NKEY"),
-        credentials: file("DDP_EDGE_NATS_CREDS"),
-        ca: file("DDP_EDGE_NATS_CA"),
-        certificate: file("DDP_EDGE_NATS_CERT"),
-        key: file("DDP_EDGE_NATS_KEY"),
-    };
-    for (part, why) in access.mistakes() {
-        let name = match part {
-            AccessPart::Nkey => "DDP_EDGE_NATS_NKEY",
-            AccessPart::Credentials => "DDP_EDGE_NATS_CREDS",
-            AccessPart::Ca => "DDP_EDGE_NATS_CA",
-            AccessPart::Certificate => "DDP_EDGE_NATS_CERT",
-            AccessPart::Key => "DDP_EDGE_NATS_KEY",
-        };
-        r.mistake(name, why);
-    }
-    (servers, access)
-}
-
-fn bus(r: &mut Reader) -> backplane::Config {
-    let (servers, access) = servers(r);
-    for (name, only) in [("SERIALIZER", "EJSON"), ("BROKER", "moleculer")] {
-        if r.text(name)
-            .is_some_and(|value| !value.eq_ignore_ascii_case(only))
-        {
-            r.mistake(name, format_args!("only {only} is spoken"));
-        }
-    }
-    let namespace = r.text("MS_NAMESPACE").map(str::to_owned);
-    if namespace
-        .as_deref()
-        .is_some_and(|n| n.contains([' ', '*', '>', '\t']) || n.split('.').any(str::is_empty))
-    {
-        r.mistake("MS_NAMESPACE", "must be usable in a NATS subject");
-    }
-    let hostname = hostname();
-    backplane::Config {
-        servers,
-        access,
-        namespace,
-        node_id: format!("{}-{}", hostname.to_ascii_lowercase(), uuid::Uuid::new_v4()),
-        hostname,
-        request_timeout: r.seconds("REQUEST_TIMEOUT", Duration::from_secs(60), 0.1..=3_600.0),
-        heartbeat_interval: r.seconds("HEARTBEAT_INTERVAL", Duration::from_secs(10), 0.1..=3_600.0),
-        heartbeat_timeout: r.seconds("HEARTBEAT_TIMEOUT", Duration::from_secs(30), 0.3..=3_600.0),
-        prefer_local: r.flag("BALANCE_PREFER_LOCAL", true),
-        strategy: strategy(r),
-        ..backplane::Config::default()
-    }
-}
-
-fn strategy(r: &mut Reader) -> Strategy {
-    match r
-        .text_or("BALANCE_STRATEGY", "RoundRobin")
-        .to_ascii_lowercase()
-        .as_str()
-    {
-        "roundrobin" => Strategy::RoundRobin,
-        // Without a key, which Rocket.Chat never names, the original's shards are chosen at random as well.
-        "random" | "shard" => Strategy::Random,
-        "cpuusage" => Strategy::CpuUsage,
-        "latency" => Strategy::Latency,
-        _ => {
-            r.mistake(
-                "BALANCE_STRATEGY",
-                "expected RoundRobin, Random, CpuUsage, Latency or Shard",
-            );
-            Strategy::RoundRobin
-        }
-    }
 }
 
 fn presence(r: &mut Reader, heartbeat_timeout: Duration) -> services::presence::Config {
@@ -538,23 +416,6 @@ fn origins(r: &mut Reader, sandbox: bool) -> Origins {
                 false => Origins::List(origins),
             }
         }
-    }
-}
-
-/// The host name as the kernel knows it; part of the node id, so that a person recognises the pod.
-fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    // The node id is the tail of NATS subjects: nothing in it may split or match.
-    let name: String = name
-        .trim()
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        .collect();
-    let name = name.trim_matches('.');
-    if name.is_empty() || name.contains("..") {
-        "ddp-edge".to_owned()
-    } else {
-        name.to_owned()
     }
 }
 

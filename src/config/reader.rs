@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
 use super::table::{Group, VARIABLES};
-use crate::{cli::flag_name, role::Role};
+use crate::role::Role;
 
 /// Where the strings come from, and what was wrong with them.
 pub(crate) struct Reader {
@@ -32,14 +32,13 @@ impl Reader {
     }
 
     pub(crate) fn mistake(&mut self, name: &str, what: impl Display) {
-        let flag = format!("--{}", flag_name(name));
-        let origin = match self.values.contains_key(&flag) {
-            true => &flag,
-            false => name,
-        };
-        let is_secret = |name| VARIABLES.iter().any(|v| v.name == name && v.is_secret());
+        let variable = VARIABLES.iter().find(|variable| variable.name == name);
+        let flag = variable.map(|variable| format!("--{}", variable.flag()));
+        let flag = flag.filter(|flag| self.values.contains_key(flag));
+        let origin = flag.as_deref().unwrap_or(name);
+        let is_secret = variable.is_some_and(|variable| variable.is_secret());
         let given = self.text(name).filter(|given| {
-            !is_secret(name) && given.len() <= SHOWN_MAX && !given.contains(char::is_control)
+            !is_secret && given.len() <= SHOWN_MAX && !given.contains(char::is_control)
         });
         let given = given.map_or_else(String::new, |given| format!(", not `{given}`"));
         self.mistakes.push(format!("{origin}: {what}{given}"));

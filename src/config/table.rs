@@ -14,6 +14,12 @@ pub(crate) struct Variable {
 }
 
 impl Variable {
+    /// Its flag's name: `MS_METRICS_PORT` is `--ms-metrics-port`; our own prefix is left out: `DDP_EDGE_DATA` is `--data`.
+    pub(crate) fn flag(&self) -> String {
+        let name = self.name.strip_prefix("DDP_EDGE_").unwrap_or(self.name);
+        name.to_ascii_lowercase().replace('_', "-")
+    }
+
     /// Whether it is read as true or false.
     pub(crate) fn is_switch(&self) -> bool {
         // Of those without a default one is: unset means that the server's line decides.
