@@ -45,8 +45,8 @@ pub(crate) struct CrowdArgs {
     /// Clients
     #[arg(long, default_value_t = 100)]
     clients: usize,
-    /// Messages per second; with 0 everybody only stays
-    #[arg(long, default_value_t = 5.0)]
+    /// Messages per second (servers limit what one person may write); with 0 everybody only stays
+    #[arg(long, default_value_t = 2.0)]
     rate: f64,
     /// Seconds of writing, or of staying
     #[arg(long, default_value_t = 10.0)]
