@@ -54,7 +54,9 @@ const ROUTES: [(&str, &str, Route); 18] = [
     ("GET", "rooms.info", |w, ask| {
         Box::pin(w.rest_room("room", ask))
     }),
-    ("GET", "groups.info", |w, ask| Box::pin(w.rest_room("group", ask))),
+    ("GET", "groups.info", |w, ask| {
+        Box::pin(w.rest_room("group", ask))
+    }),
     ("POST", "channels.join", |w, ask| Box::pin(w.rest_join(ask))),
     ("POST", "rooms.leave", |w, ask| Box::pin(w.rest_leave(ask))),
     ("GET", "channels.history", |w, ask| {
