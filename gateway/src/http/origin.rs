@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -9,8 +10,9 @@ use hyper::{
     http::uri::Authority,
 };
 
-use super::Answer;
 use crate::config::Origins;
+
+type Answer = Response<Full<Bytes>>;
 
 /// Whether a request with these headers may be answered.
 pub(super) fn allowed(origins: &Origins, headers: &HeaderMap) -> bool {

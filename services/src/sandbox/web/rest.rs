@@ -33,7 +33,7 @@ impl Workspace {
             (&Method::POST, "v1/login") => self.rest_login(asked).await,
             (&Method::POST, "v1/logout") => self.rest_logout(asked).await,
             (&Method::GET, "v1/me") => match self.caller(asked).await {
-                Some(user) => ok(me(&user, true)),
+                Some(user) => ok(routes::me(&user, true)),
                 None => unauthorized(),
             },
             (&Method::GET, "v1/users.presence") => self.rest_presence(asked).await,
@@ -118,7 +118,7 @@ impl Workspace {
         };
         let user = self.store.user(id).await.ok().flatten().unwrap_or_default();
         ok(
-            json!({ "status": "success", "data": { "userId": id, "authToken": token, "me": me(&user, false) } }),
+            json!({ "status": "success", "data": { "userId": id, "authToken": token, "me": routes::me(&user, false) } }),
         )
     }
 
@@ -249,15 +249,6 @@ fn error_object(error: &ServiceError) -> Value {
         object["details"] = details;
     }
     object
-}
-
-pub(super) fn me(user: &User, success: bool) -> Value {
-    let mut me = json!({ "_id": user.id, "username": user.username, "name": user.name, "active": user.active, "roles": user.roles,
-                         "status": user.status, "statusConnection": user.status_connection, "statusDefault": user.status_default });
-    if success {
-        me["success"] = true.into();
-    }
-    me
 }
 
 fn header<'a>(asked: &'a Asked<'_>, name: &str) -> Option<&'a str> {

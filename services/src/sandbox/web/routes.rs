@@ -7,7 +7,6 @@ use hyper::Method;
 use serde_json::{Value, json};
 use store::User;
 
-use super::rest::me;
 use crate::{
     errors::unavailable,
     sandbox::{
@@ -222,4 +221,14 @@ impl Ask {
             .or_else(|| self.text("roomName"))
             .ok_or_else(match_failed)
     }
+}
+
+/// A user as REST shows one; `success` says whether this is an answer of its own.
+pub(super) fn me(user: &User, success: bool) -> Value {
+    let mut me = json!({ "_id": user.id, "username": user.username, "name": user.name, "active": user.active, "roles": user.roles,
+                         "status": user.status, "statusConnection": user.status_connection, "statusDefault": user.status_default });
+    if success {
+        me["success"] = true.into();
+    }
+    me
 }
