@@ -59,6 +59,18 @@ pub const CASES: &[Case] = &[
         prepare: || event_handled(false),
     },
     Case {
+        name: "event, from NATS bytes to 1 socket",
+        prepare: || event_through(1),
+    },
+    Case {
+        name: "event, from NATS bytes to 100 sockets",
+        prepare: || event_through(100),
+    },
+    Case {
+        name: "method, from socket to socket",
+        prepare: method_through,
+    },
+    Case {
         name: "client method decoded",
         prepare: method_decoded,
     },
@@ -116,6 +128,36 @@ fn event_handled(followed: bool) -> Box<dyn FnMut()> {
     })
 }
 
+/// The whole way of a room message.
+fn event_through(clients: usize) -> Box<dyn FnMut()> {
+    let mut door = gateway::bench::Door::new(clients, "GENERAL");
+    let packet = bytes::Bytes::from(event_packet());
+    Box::new(move || {
+        let event = moleculer::Event::decode(&packet).expect("a whole packet");
+        let args = packet.slice_ref(event.data.as_bytes());
+        assert_eq!(door.event("watch.messages", args), clients);
+    })
+}
+
+/// The whole way of a client's message and its answer, but for what the monolith does.
+fn method_through() -> Box<dyn FnMut()> {
+    let mut door = gateway::bench::Door::new(1, "GENERAL");
+    let frame = masked(METHOD);
+    Box::new(move || assert!(door.method(&frame)))
+}
+
+/// A text as a client sends it.
+fn masked(text: &str) -> BytesMut {
+    let mask = [1, 2, 3, 4];
+    let mut frame = BytesMut::new();
+    ws::frame_header(ws::Opcode::Text, text.len(), &mut frame);
+    frame[1] |= 0x80;
+    frame.extend_from_slice(&mask);
+    let bytes = text.bytes().zip(mask.iter().cycle());
+    frame.extend(bytes.map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
 fn event_name_read() -> Box<dyn FnMut()> {
     let packet = event_packet();
     Box::new(move || {
@@ -131,17 +173,7 @@ fn method_decoded() -> Box<dyn FnMut()> {
 }
 
 fn frame_decoded() -> Box<dyn FnMut()> {
-    let mask = [1, 2, 3, 4];
-    let mut frame = BytesMut::new();
-    ws::frame_header(ws::Opcode::Text, METHOD.len(), &mut frame);
-    frame[1] |= 0x80;
-    frame.extend_from_slice(&mask);
-    frame.extend(
-        METHOD
-            .bytes()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    let frame = masked(METHOD);
     let mut decoder = ws::Decoder::new(1 << 20, 65_536);
     let mut scratch = vec![0; frame.len()];
     Box::new(move || {

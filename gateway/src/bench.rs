@@ -1,5 +1,9 @@
 //! The way of an event through the bus thread, for the workspace's benches (feature `bench`).
 
+mod door;
+
+pub use door::Door;
+
 use std::{rc::Rc, sync::Arc};
 
 use backplane::{Bus, Event};

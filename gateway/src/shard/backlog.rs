@@ -122,7 +122,7 @@ fn of((batch, at): &(Arc<[Publication]>, usize)) -> &Publication {
 
 impl Shard {
     /// Takes one message of the bus thread: in its turn, unless it is one that overtakes.
-    pub(super) fn take(self: &Rc<Self>, message: ToShard) {
+    pub(crate) fn take(self: &Rc<Self>, message: ToShard) {
         if let ToShard::Answer(_, Answer::Method { .. }) | ToShard::Documents { .. } = message {
             return self.act(message);
         }
