@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     handlers::core::{Core, now},
     io::Io,
+    limiter::RateLimits,
     link::{Answer, Effect, ToBus, ToShard},
     shard::{Arrival, Shard},
     shared::Shared,
@@ -53,7 +54,7 @@ impl Door {
         let runtime = runtime.expect("a runtime");
         let config = Config {
             shards: 1,
-            rate_limits: false,
+            rate_limits: RateLimits::Off,
             ..Config::default()
         };
         let bus = Bus::in_process("bench".into());
