@@ -27,6 +27,17 @@ struct Waiting {
     tell: oneshot::Sender<Result<Option<String>, Unknown>>,
 }
 
+impl Documents {
+    /// Those who are read next.
+    fn take(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.borrow_mut();
+        // Those who have gone are not asked for.
+        waiting.retain(|one| !one.tell.is_closed());
+        let together = waiting.len().min(TOGETHER_MAX);
+        waiting.drain(..together).collect()
+    }
+}
+
 impl Core {
     /// A user as he gets himself, raw JSON: at once if nobody else is being read, else with all who come meanwhile.
     pub(crate) async fn own_document(
@@ -48,13 +59,7 @@ impl Core {
 
     async fn read_documents(&self) {
         loop {
-            let now: Vec<_> = {
-                let mut waiting = self.documents.waiting.borrow_mut();
-                // Those who have gone are not asked for.
-                waiting.retain(|one| !one.tell.is_closed());
-                let together = waiting.len().min(TOGETHER_MAX);
-                waiting.drain(..together).collect()
-            };
+            let now = self.documents.take();
             if now.is_empty() {
                 break;
             }
