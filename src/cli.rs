@@ -145,7 +145,8 @@ fn explain(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
             let flag = word(ContextKind::InvalidArg).filter(|word| word.starts_with("--"));
-            let command = word(ContextKind::InvalidSubcommand).or(word(ContextKind::InvalidArg));
+            let command =
+                word(ContextKind::InvalidSubcommand).or_else(|| word(ContextKind::InvalidArg));
             match (flag.filter(is_plain), command.filter(is_plain)) {
                 (Some(flag), _) => {
                     format!("no flag {flag} here{}", meant(ContextKind::SuggestedArg))

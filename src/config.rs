@@ -377,7 +377,7 @@ fn trusted_proxies(r: &mut Reader) -> Vec<IpNet> {
 fn rate_limits(r: &mut Reader) -> gateway::config::RateLimits {
     use gateway::config::RateLimits;
     const NAME: &str = "DDP_EDGE_RATE_LIMITS";
-    if r.text(NAME).as_deref() == Some("windows") {
+    if r.text(NAME) == Some("windows") {
         RateLimits::Windows
     } else if r.flag(NAME, true) {
         RateLimits::On

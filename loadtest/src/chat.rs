@@ -126,7 +126,7 @@ fn show(message: &Value, writer: &Arc<Mutex<TcpStream>>, args: &ChatArgs) -> Res
                 Some("room" | "messages") => format!("the room {}", args.room),
                 _ => "the message".to_owned(),
             };
-            let reason = error["reason"].as_str().or(error["error"].as_str());
+            let reason = error["reason"].as_str().or_else(|| error["error"].as_str());
             bail!("{what} is refused: {}", reason.unwrap_or("no reason given"))
         }
         Some("result") if message["id"] == "room" => {

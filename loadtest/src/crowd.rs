@@ -427,7 +427,9 @@ fn websocket_url(typed: &str) -> Result<String> {
 }
 
 fn refusal(error: &Value) -> anyhow::Error {
-    let reason = error["reason"].as_str().or(error["message"].as_str());
+    let reason = error["reason"]
+        .as_str()
+        .or_else(|| error["message"].as_str());
     let code = error["error"].to_string();
     anyhow!(
         "refused: {} [{}]",

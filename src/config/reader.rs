@@ -127,7 +127,8 @@ pub(crate) fn effective(
                 .map(|v| v.trim())
                 .filter(|v| !v.is_empty());
             let understood = understood.iter().find(|(name, _)| *name == variable.name);
-            let value = understood.map_or(given.unwrap_or(variable.default), |(_, value)| value);
+            let value =
+                understood.map_or_else(|| given.unwrap_or(variable.default), |(_, value)| value);
             let default = if given.is_some() { "" } else { " (default)" };
             (!value.is_empty()).then(|| format!("{}={value}{default}", variable.name))
         })

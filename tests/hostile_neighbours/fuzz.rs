@@ -63,11 +63,11 @@ impl Random {
     fn of<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
+}
 
-    fn number(&mut self, name: &str, default: u64) -> u64 {
-        let given = env::var(name).ok();
-        given.map_or(default, |text| text.parse().expect(name))
-    }
+fn number(name: &str, default: u64) -> u64 {
+    let given = env::var(name).ok();
+    given.map_or(default, |text| text.parse().expect(name))
 }
 
 /// What an attacker knows.
@@ -185,8 +185,8 @@ fn session(port: u16, known: &Known, random: &mut Random) -> u64 {
 
 #[test]
 fn made_up_sessions_harm_nobody_beside_them() {
-    let seconds = Random(1).number("DDP_EDGE_FUZZ_SECONDS", 30);
-    let seed = Random(1).number("DDP_EDGE_FUZZ_SEED", 1);
+    let seconds = number("DDP_EDGE_FUZZ_SECONDS", 30);
+    let seed = number("DDP_EDGE_FUZZ_SEED", 1);
     let workspace = Workspace::start(&[]);
     let gateway = workspace.gateway(BINARY, &[]);
     let mut witnesses = Witnesses::open(&workspace, &gateway);

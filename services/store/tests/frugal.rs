@@ -20,7 +20,8 @@ async fn come_and_go(store: &Store, number: usize) {
         .add_connection("u", &session, "node", "online")
         .await
         .unwrap();
-    let status = Update::set(doc! { "status": if number % 2 == 0 { "online" } else { "away" } });
+    let status =
+        Update::set(doc! { "status": if number.is_multiple_of(2) { "online" } else { "away" } });
     store.set_user_status("u", status).await.unwrap();
     let gone = vec![ConnectionEdit::Remove(session)];
     store

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
-use store::bson::{Document, doc};
+use store::bson::{DateTime, Document, doc};
 use store::{Change, ChangeKind, Collection, ErrorKind, Feed, LoginToken, Store, Update};
 
 use crate::places;
@@ -427,7 +427,7 @@ async fn messages_of_one_millisecond_come_in_the_order_of_writing() {
     let ids: Vec<_> = (0..50)
         .map(|n| format!("{}", (n * 37) % 50 + 100))
         .collect();
-    let now = store::bson::DateTime::from_millis(1_000);
+    let now = DateTime::from_millis(1_000);
     for id in &ids {
         let message = doc! { "_id": id, "rid": "r", "msg": "", "ts": now };
         place.store.insert_message(message).await.unwrap();
