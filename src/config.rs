@@ -4,6 +4,7 @@ mod bus;
 mod in_force;
 mod reader;
 mod table;
+mod variable;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,8 @@ use protocol::limits::Limits;
 use self::{bus::bus, reader::Reader};
 pub(crate) use self::{
     reader::{effective, unknown},
-    table::{Group, VARIABLES, Variable},
+    table::VARIABLES,
+    variable::{Group, Variable},
 };
 use crate::{admin, log, role::Role};
 

@@ -4,7 +4,7 @@
 //! One instance for all shards, touched a few times per connection and never per message.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    address::group,
     config::Config,
     lobby::{Lobby, Visitor},
     metrics,
@@ -309,23 +310,12 @@ impl Drop for Seat {
     }
 }
 
-/// The unit of address limits: an IPv4 address, or the /64 that one IPv6 subscriber gets.
-pub(crate) fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
-    use super::{Admission, HANDSHAKE_WAIT, Refusal, group};
-    use crate::config::Config;
+    use super::{Admission, HANDSHAKE_WAIT, Refusal};
+    use crate::{address::group, config::Config};
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

@@ -16,6 +16,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 mod acceptor;
+mod address;
 pub mod admin;
 mod admission;
 #[cfg(feature = "bench")]

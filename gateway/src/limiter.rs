@@ -19,7 +19,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::{admission, link::Caller, metrics};
+use crate::{address, link::Caller, metrics};
 
 /// Locks; a key's lock is chosen by its hash.
 const SHARDS: usize = 64;
@@ -127,7 +127,7 @@ impl Limiter {
         };
         let source = caller.connection.source;
         let is_client = self.by_address && !source.is_loopback();
-        let address = is_client.then(|| admission::group(source));
+        let address = is_client.then(|| address::group(source));
         let [
             by_address,
             by_user,

@@ -18,7 +18,7 @@ use protocol::{close::CloseReason, ddp, session::SubKey};
 use tokio::sync::oneshot;
 
 use crate::{
-    admin::{Filter, Order, Report},
+    admin::order::{Filter, Order, Report},
     place::{Place, Sub},
     publication::Publication,
     streams::{request::Subscribed, scope::Hidden},

@@ -50,7 +50,7 @@ pub async fn run(
 ) {
     metrics::describe();
     let inbox = bus.announce(Service {
-        name: SERVICE,
+        name: plan::SERVICE,
         actions: vec![],
         events: vec![],
     });
@@ -59,8 +59,5 @@ pub async fn run(
         // A feed is what only the embedded store has.
         Err(_) => leader::run(&bus, &store, config, inbox, &health, &shutdown).await,
     }
-    bus.withdraw(SERVICE);
+    bus.withdraw(plan::SERVICE);
 }
-
-/// The name of the service.
-const SERVICE: &str = "hub";

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
 
-use super::table::{Group, VARIABLES};
+use super::{table::VARIABLES, variable::Group};
 use crate::role::Role;
 
 /// Where the strings come from, and what was wrong with them.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::ddp;
 use tokio::sync::Notify;
 
-use super::{documents::Documents, work::Work};
+use super::work::Work;
 use crate::{
     config::Config,
     limiter::Limiter,
@@ -24,7 +24,7 @@ use crate::{
     },
     streams::{plan::Plans, scope::Hidden},
     topics::Interest,
-    upstream::{Unknown, Upstream, flights::Flights},
+    upstream::{Unknown, Upstream, documents::Documents, flights::Flights},
 };
 
 pub(crate) struct Core {

@@ -1,42 +1,12 @@
 //! The `users` document after a login: one read for all who wait. In a storm of logins a question each would cost the
 //! database's driver more than everything else that a login needs, and nobody waits for this document.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{rc::Rc, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use super::core::Core;
-use crate::upstream::Unknown;
-
-/// Documents of one read; what waits beyond them is read next.
-const TOGETHER_MAX: usize = 100;
-
-/// Who waits for a document.
-#[derive(Default)]
-pub(crate) struct Documents {
-    waiting: RefCell<Vec<Waiting>>,
-    is_reading: Cell<bool>,
-}
-
-struct Waiting {
-    user: Arc<str>,
-    tell: oneshot::Sender<Result<Option<String>, Unknown>>,
-}
-
-impl Documents {
-    /// Those who are read next.
-    fn take(&self) -> Vec<Waiting> {
-        let mut waiting = self.waiting.borrow_mut();
-        // Those who have gone are not asked for.
-        waiting.retain(|one| !one.tell.is_closed());
-        let together = waiting.len().min(TOGETHER_MAX);
-        waiting.drain(..together).collect()
-    }
-}
+use crate::upstream::{Unknown, documents::Waiting};
 
 impl Core {
     /// A user as he gets himself, raw JSON: at once if nobody else is being read, else with all who come meanwhile.

@@ -18,7 +18,7 @@ use protocol::{
 
 use super::core::{Core, now};
 use crate::{
-    admission,
+    address,
     link::{Caller, Effect, User},
     metrics,
     state::logins::{Accepted, UnderWay, Verdict, WAIT_MAX},
@@ -129,7 +129,7 @@ impl Core {
 
     /// Waits for the turn of a login by this user from the caller's address; `false`: too many wait.
     async fn has_turn(&self, caller: &Caller, user: u64) -> bool {
-        let group = admission::group(caller.connection.source);
+        let group = address::group(caller.connection.source);
         let turn = self.state.logins.borrow_mut().turns.ask(group, user, now());
         match turn {
             Turn::Now => true,

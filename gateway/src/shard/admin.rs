@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Shard, entry::Entry};
 use crate::{
-    admin::{Client, Filter, Order, Report},
+    admin::order::{Client, Filter, Order, Report},
     streams::topic::Audience,
 };
 use protocol::close::CloseReason;

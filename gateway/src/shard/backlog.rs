@@ -8,12 +8,10 @@
 //!   after it, nothing older. Revocations and closes keep their place too.
 //! - Only answers to methods overtake, and what follows a login: they belong to no topic.
 
-use std::{collections::VecDeque, rc::Rc, sync::Arc, vec};
+use std::{collections::VecDeque, sync::Arc, vec};
 
-use super::{Shard, now};
 use crate::{
-    link::{Answer, ToShard},
-    metrics,
+    link::ToShard,
     publication::{Publication, To},
 };
 
@@ -22,25 +20,25 @@ use crate::{
 pub(super) const WIDE: usize = 1_024;
 
 /// Subscribers of one slice: about 0.4 ms of writing. With 256 a ping beside a room of 10,000 takes twice as long.
-const SLICE: usize = 64;
+pub(super) const SLICE: usize = 64;
 
 /// What waits.
 #[derive(Default)]
 pub(super) struct Backlog {
-    waiting: VecDeque<ToShard>,
+    pub(super) waiting: VecDeque<ToShard>,
     /// Publications of the first message that are through, or part of `wide`.
-    through: usize,
-    wide: Option<Wide>,
+    pub(super) through: usize,
+    pub(super) wide: Option<Wide>,
     /// What the publications weigh that are not through.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// A fan-out under way.
-struct Wide {
+pub(super) struct Wide {
     /// Successive ones on one topic, each a batch and the place in it: a subscriber gets them in one write.
-    publications: Vec<(Arc<[Publication]>, usize)>,
-    left: Left,
-    bytes: usize,
+    pub(super) publications: Vec<(Arc<[Publication]>, usize)>,
+    pub(super) left: Left,
+    pub(super) bytes: usize,
 }
 
 /// Who has not had his turn.
@@ -60,7 +58,7 @@ impl Backlog {
         self.bytes
     }
 
-    fn push(&mut self, message: ToShard) {
+    pub(super) fn push(&mut self, message: ToShard) {
         if let ToShard::Publish(batch) = &message {
             self.bytes += batch.iter().map(Publication::weight).sum::<usize>();
         }
@@ -68,7 +66,7 @@ impl Backlog {
     }
 
     /// The batch that is next and how much of it is through; `None`: another message, or nothing.
-    fn batch(&self) -> Option<(Arc<[Publication]>, usize)> {
+    pub(super) fn batch(&self) -> Option<(Arc<[Publication]>, usize)> {
         match self.waiting.front() {
             Some(ToShard::Publish(batch)) => Some((batch.clone(), self.through)),
             _ => None,
@@ -76,7 +74,7 @@ impl Backlog {
     }
 
     /// One more publication of the first message is taken.
-    fn advance(&mut self, batch: &[Publication]) {
+    pub(super) fn advance(&mut self, batch: &[Publication]) {
         self.through += 1;
         if self.through == batch.len() {
             self.through = 0;
@@ -86,7 +84,7 @@ impl Backlog {
 
     /// Begins a fan-out: of the publication that is next, and of those behind it on the same topic that go into `room`
     /// bytes. Returns their size.
-    fn gather(&mut self, left: Left, room: usize) -> usize {
+    pub(super) fn gather(&mut self, left: Left, room: usize) -> usize {
         let (mut publications, mut bytes, mut size) = (Vec::new(), 0, 0);
         while let Some((batch, at)) = self.batch() {
             let next = &batch[at];
@@ -116,97 +114,6 @@ fn is_same_topic(one: &To, other: &To) -> bool {
     matches!((one, other), (To::Topic(one), To::Topic(other)) if one == other)
 }
 
-fn of((batch, at): &(Arc<[Publication]>, usize)) -> &Publication {
+pub(super) fn of((batch, at): &(Arc<[Publication]>, usize)) -> &Publication {
     &batch[*at]
-}
-
-impl Shard {
-    /// Takes one message of the bus thread: in its turn, unless it is one that overtakes.
-    pub(crate) fn take(self: &Rc<Self>, message: ToShard) {
-        if let ToShard::Answer(_, Answer::Method { .. }) | ToShard::Documents { .. } = message {
-            return self.act(message);
-        }
-        let mut backlog = self.backlog.borrow_mut();
-        let is_next = backlog.is_empty();
-        backlog.push(message);
-        drop(backlog);
-        if is_next {
-            self.go_on();
-        }
-    }
-
-    /// Works off what waits: up to the next slice, or to a portion that no outbox of a client that reads can overflow from.
-    pub(super) fn go_on(self: &Rc<Self>) {
-        let portion = self.limits.outbox_bytes / 4;
-        while self.appended.get() < portion {
-            let wide = self.backlog.borrow_mut().wide.take();
-            if let Some(wide) = wide {
-                return self.slice(wide);
-            }
-            let next = self.backlog.borrow().batch();
-            if let Some((batch, from)) = next {
-                self.publish(&batch, from, portion);
-                continue;
-            }
-            let message = self.backlog.borrow_mut().waiting.pop_front();
-            let Some(message) = message else {
-                return;
-            };
-            self.act(message);
-        }
-    }
-
-    /// Publishes from this one on, until there is a wide one, which begins.
-    fn publish(self: &Rc<Self>, batch: &Arc<[Publication]>, from: usize, portion: usize) {
-        let now = now();
-        let mut tally = self.tally();
-        for publication in &batch[from..] {
-            let outcome = self.publish_at_once(publication, now, &mut tally);
-            let mut backlog = self.backlog.borrow_mut();
-            let size = match outcome {
-                Ok(()) => {
-                    backlog.bytes -= publication.weight();
-                    backlog.advance(batch);
-                    publication.body.len()
-                }
-                Err(all) => backlog.gather(all, portion),
-            };
-            self.appended.set(self.appended.get() + size);
-            if self.appended.get() >= portion || backlog.wide.is_some() {
-                break;
-            }
-        }
-        metrics::fan_out_took(batch[from].received.elapsed());
-        self.published(tally);
-    }
-
-    /// Serves the next few.
-    fn slice(self: &Rc<Self>, mut wide: Wide) {
-        let now = now();
-        let mut tally = self.tally();
-        let first = of(&wide.publications[0]);
-        let is_through = match (&mut wide.left, &first.to) {
-            (Left::Subscribers(slots), To::Topic(topic)) => {
-                let publications = wide.publications.iter().map(of);
-                let publications = publications.collect::<Vec<_>>();
-                let topic = topic.borrow();
-                self.fan_out_to(slots, SLICE, &publications, topic, now, &mut tally) < SLICE
-            }
-            (Left::Users(from), To::Users { users, event }) => {
-                let some = &users[*from..users.len().min(*from + SLICE)];
-                self.fan_out_to_users(first, some, *event, now, &mut tally);
-                *from += some.len();
-                *from == users.len()
-            }
-            // They are made for each other.
-            _ => true,
-        };
-        if is_through {
-            metrics::fan_out_took(first.received.elapsed());
-            self.backlog.borrow_mut().bytes -= wide.bytes;
-        } else {
-            self.backlog.borrow_mut().wide = Some(wide);
-        }
-        self.published(tally);
-    }
 }

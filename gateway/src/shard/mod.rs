@@ -48,6 +48,7 @@ mod overload;
 mod publish;
 mod read;
 mod sessions;
+mod slices;
 mod timers;
 mod watching;
 

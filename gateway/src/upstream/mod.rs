@@ -3,6 +3,7 @@
 //!
 //! Under test the far side is a script (`upstream/script.rs`), as `Io::Memory` is a socket.
 
+pub(crate) mod documents;
 mod error;
 pub(crate) mod flights;
 #[cfg(test)]

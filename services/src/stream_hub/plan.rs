@@ -5,7 +5,8 @@ use std::{fmt, time::Duration};
 use backplane::{Bus, NodeInfo};
 use store::{Collection, Error, Store};
 
-use super::SERVICE;
+/// The name of the service.
+pub(super) const SERVICE: &str = "hub";
 
 /// What the environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
