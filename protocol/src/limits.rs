@@ -18,8 +18,8 @@ pub struct Limits {
     pub json_depth: usize,
     /// Live subscriptions. 1,000: a web client with every room open holds some hundreds.
     pub subscriptions: usize,
-    /// Live subscriptions without a login. 100: a livechat widget has seven, a web client of a workspace that shows public
-    /// rooms to everybody four for each room that it has opened.
+    /// Live subscriptions without a login. 50: a livechat widget has seven, and a web client that shows public rooms to everybody
+    /// begins with about forty.
     pub subscriptions_before_login: usize,
     /// Users in the presence watch set of a connection. 10,000: a full member list.
     pub presence_watch: usize,
@@ -62,7 +62,7 @@ impl Default for Limits {
             fragments: 65_536,
             json_depth: 32,
             subscriptions: 1_000,
-            subscriptions_before_login: 100,
+            subscriptions_before_login: 50,
             presence_watch: 10_000,
             pending_messages: 256,
             pending_bytes: 2 << 20,
