@@ -104,9 +104,9 @@ fn is_loopback(host: &str) -> bool {
         .unwrap_or(name);
     let loopback = name.eq_ignore_ascii_case("localhost")
         || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    // What stands behind the name is a port, or nothing at all: not `localhost:80.evil.example`.
+    // Around the name stand a port or nothing at all: not `localhost:80.evil.example`, no user.
     let has_good_port = host == name || authority.port_u16().is_some();
-    loopback && has_good_port
+    loopback && has_good_port && !host.contains('@')
 }
 
 fn without_scheme(origin: &str) -> Option<&str> {
