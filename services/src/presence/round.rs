@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use store::{Connection, Error, ErrorKind, StatusOwner, StatusWrite};
+use store::{Connection, ConnectionEdit, Error, ErrorKind, StatusOwner, StatusWrite};
 
 use super::{
     command::{Action, Command, status},
@@ -128,7 +128,14 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     for play in &mut plays {
         presence.add_refreshing(play.refreshing.drain(..));
     }
+    // A heartbeat alone changes nothing that counts.
+    let counts = |edit: &ConnectionEdit| !matches!(edit, ConnectionEdit::Touch(_));
+    let edited = plays.iter().filter(|play| play.edits.iter().any(counts));
+    let edited: Vec<String> = edited.map(|play| play.user.to_string()).collect();
     edit_connections(presence, &mut plays).await?;
+    if !presence.is_alone() {
+        look_again(presence, &mut plays, edited, &setting).await?;
+    }
     write_statuses(presence, plays, &setting).await?;
     for (batch, outcomes) in batches.iter_mut().zip(outcomes) {
         for (command, outcome) in batch.commands.drain(..).zip(outcomes) {
@@ -195,6 +202,31 @@ async fn edit_connections(presence: &Presence, plays: &mut [Play]) -> Result<(),
     Ok(())
 }
 
+/// Judges by what the connections are behind our own edits. Of two services that each end a connection of one user, both
+/// may have read the other's as still there, and neither would find anything to write; the later look sees both edits.
+async fn look_again(
+    presence: &Presence,
+    plays: &mut [Play],
+    edited: Vec<String>,
+    setting: &Setting<'_>,
+) -> Result<(), Error> {
+    if edited.is_empty() {
+        return Ok(());
+    }
+    let (mut owners, mut connections) = look_up(presence, &edited).await?;
+    for play in plays {
+        let Some(owner) = owners.remove(&*play.user) else {
+            continue;
+        };
+        let entries = connections.remove(&*play.user).unwrap_or_default();
+        if play.differs_from(&entries) {
+            play.inputs.push(Input::Recompute);
+            play.again(owner, entries, setting);
+        }
+    }
+    Ok(())
+}
+
 /// Writes what has changed, each user's only if nobody else was faster, and tells the others. Beside other presence
 /// services it looks again at what the connections are by then: theirs may have come between our read and our write, and
 /// they found nothing to write.
@@ -203,7 +235,7 @@ async fn write_statuses(
     mut plays: Vec<Play>,
     setting: &Setting<'_>,
 ) -> Result<(), Error> {
-    let is_alone = presence.rank().is_none_or(|(_, services)| services == 1);
+    let is_alone = presence.is_alone();
     for _ in 0..ATTEMPTS {
         plays.retain(Play::is_changed);
         if plays.is_empty() {

@@ -152,6 +152,11 @@ impl Presence {
         Some((u32::try_from(before.count()).unwrap_or(u32::MAX), services))
     }
 
+    /// Whether no other presence service is on the network.
+    pub(super) fn is_alone(&self) -> bool {
+        self.rank().is_none_or(|(_, services)| services == 1)
+    }
+
     /// The nodes that are on the network now.
     pub(super) fn nodes(&self) -> HashSet<Arc<str>> {
         let nodes = self.bus.nodes().into_iter();
