@@ -152,7 +152,7 @@ impl House {
 
     /// What this service lets the others be ahead.
     fn patience(&self) -> Duration {
-        let rank = self.presence.rank().map_or(0, |(rank, _)| rank);
+        let rank = self.presence.rank().unwrap_or(0);
         HEAD_START * rank.min(30)
     }
 

@@ -10,7 +10,7 @@ use super::{
     metrics,
     play::{Play, Setting, compacted},
     queue::Batch,
-    shared::Presence,
+    shared::{Presence, SERVICE},
 };
 use crate::{errors::unavailable, now_ms, serve::Outcome};
 
@@ -133,10 +133,11 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     let edited = plays.iter().filter(|play| play.edits.iter().any(counts));
     let edited: Vec<String> = edited.map(|play| play.user.to_string()).collect();
     edit_connections(presence, &mut plays).await?;
-    if !presence.is_alone() {
+    let is_alone = presence.bus.nodes_with(SERVICE).is_empty();
+    if !is_alone {
         look_again(presence, &mut plays, edited, &setting).await?;
     }
-    write_statuses(presence, plays, &setting).await?;
+    write_statuses(presence, plays, &setting, is_alone).await?;
     for (batch, outcomes) in batches.iter_mut().zip(outcomes) {
         for (command, outcome) in batch.commands.drain(..).zip(outcomes) {
             match &command.action {
@@ -234,8 +235,8 @@ async fn write_statuses(
     presence: &Presence,
     mut plays: Vec<Play>,
     setting: &Setting<'_>,
+    is_alone: bool,
 ) -> Result<(), Error> {
-    let is_alone = presence.is_alone();
     for _ in 0..ATTEMPTS {
         plays.retain(Play::is_changed);
         if plays.is_empty() {

@@ -140,21 +140,15 @@ impl Presence {
         }
     }
 
-    /// Our place among the presence services of the network, and how many there are; `None` before we are one of them.
-    pub(super) fn rank(&self) -> Option<(u32, usize)> {
+    /// Our place among the presence services of the network; `None` before we are one of them.
+    pub(super) fn rank(&self) -> Option<u32> {
         let nodes = self.bus.nodes();
         let serves = |node: &&backplane::NodeInfo| {
             node.available && node.services.iter().any(|name| name == SERVICE)
         };
         let us = nodes.iter().filter(serves).find(|node| node.local)?;
-        let services = nodes.iter().filter(serves).count();
         let before = nodes.iter().filter(serves).filter(|node| node.id < us.id);
-        Some((u32::try_from(before.count()).unwrap_or(u32::MAX), services))
-    }
-
-    /// Whether no other presence service is on the network.
-    pub(super) fn is_alone(&self) -> bool {
-        self.rank().is_none_or(|(_, services)| services == 1)
+        Some(u32::try_from(before.count()).unwrap_or(u32::MAX))
     }
 
     /// The nodes that are on the network now.
