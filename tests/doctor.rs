@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, process::Command};
 
-use harness::{MongoServer, NatsServer, Workspace, free_port};
+use harness::{Edge, MongoServer, NatsServer, Workspace, free_port};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
@@ -41,16 +41,7 @@ impl Findings {
 }
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
-    let output = Command::new(BINARY)
-        .arg("doctor")
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap_or(-1), text)
+    Edge::run(BINARY, &[&["doctor"], arguments].concat(), environment)
 }
 
 fn doctor(environment: &[(&str, &str)]) -> Findings {

@@ -9,6 +9,17 @@ use harness::{
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
+/// What a plain request may ask for.
+const PLAIN: [&str; 8] = [
+    "/health",
+    "/livez",
+    "/readyz",
+    "/",
+    "/sockjs",
+    "/sockjs/info",
+    "/elsewhere",
+    "/websocket",
+];
 
 /// One gateway beside real servers and a monolith, for all tests that change nothing.
 fn gateway() -> &'static Gateway {
@@ -216,17 +227,7 @@ fn everything_else_is_404() {
 #[test]
 fn head_is_get_without_a_body() {
     let port = gateway().port;
-    for path in [
-        "/health",
-        "/livez",
-        "/readyz",
-        "/",
-        "/sockjs",
-        "/sockjs/info",
-        "/elsewhere",
-        "/websocket",
-        "/sockjs/000/abcdefgh/websocket",
-    ] {
+    for path in PLAIN.into_iter().chain(["/sockjs/000/abcdefgh/websocket"]) {
         let (with, without) = (get(port, path), request(port, "HEAD", path, &[]));
         assert_eq!(without.status, with.status, "{path}");
         let type_of =
@@ -301,16 +302,7 @@ fn offers_of_other_protocols_are_ignored() {
             ("Upgrade", offer),
             ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
         ];
-        for path in [
-            "/health",
-            "/livez",
-            "/readyz",
-            "/",
-            "/sockjs",
-            "/sockjs/info",
-            "/elsewhere",
-            "/websocket",
-        ] {
+        for path in PLAIN {
             let (with, without) = (request(port, "GET", path, &headers), get(port, path));
             assert_eq!(with.status, without.status, "{offer} {path}");
         }

@@ -9,15 +9,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 
 /// Runs to the end: exit code and everything printed.
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
-    let output = Command::new(BINARY)
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().copied())
-        .output()
-        .expect("the binary runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap_or(-1), text)
+    Edge::run(BINARY, arguments, environment)
 }
 
 /// A folder of its own for one test, removed first.

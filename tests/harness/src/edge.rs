@@ -1,7 +1,7 @@
 //! Our own binary as a process.
 
 use std::fs;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,25 @@ impl Edge {
                 .envs(environment.iter().copied());
         });
         Self { process }
+    }
+
+    /// Runs the binary to its end with this environment and no other: its exit code (-1: ended by a signal) and all that it
+    /// has printed.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run(binary: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+        let output = Command::new(binary)
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().copied())
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap_or(-1), text)
     }
 
     /// Waits until `GET <path>` on a loopback port answers 200: `/readyz` when it can serve, `/livez` when it listens.
