@@ -4,7 +4,8 @@
 mod common;
 
 use backplane::{Incoming, Service};
-use common::{Dice, World};
+use common::World;
+use harness::Dice;
 use serde_json::{Value, json};
 use services::{accounts, authorization};
 use store::{

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Dice, World};
+use common::World;
+use harness::Dice;
 use serde_json::{Value, json};
 use services::{accounts, authorization, sandbox};
 use store::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use backplane::{Bus, Inbox, Incoming, Service};
-use harness::MongoServer;
+use harness::{Dice, MongoServer};
 use mongodb::Client;
 use serde_json::{Value, json};
 use services::stream_hub;
@@ -30,7 +30,7 @@ type Replica = BTreeMap<&'static str, BTreeMap<String, Value>>;
 const WRITES: usize = 400;
 const GOES: usize = 5;
 /// Few, so that writes meet each other.
-const IDS: u64 = 5;
+const IDS: usize = 5;
 
 struct Place {
     bus: Bus,
@@ -320,27 +320,15 @@ async fn compare(store: &Store, replica: &Replica) {
     assert_eq!(heard, there, "watch.pbxevents");
 }
 
-/// xorshift: the same seed makes the same writes.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    fn text(&mut self) -> String {
-        format!("t{}", self.below(4))
-    }
+fn text(dice: &mut Dice) -> String {
+    format!("t{}", dice.roll(4))
 }
 
 /// A document as the collection's rules may meet it.
-fn document(collection: Collection, id: &str, random: &mut Random) -> Document {
-    let number = i64::try_from(random.below(1_000)).unwrap();
+fn document(collection: Collection, id: &str, dice: &mut Dice) -> Document {
+    let number = i64::try_from(dice.roll(1_000)).unwrap();
     let mut document = doc! {
-        "_id": id, "name": random.text(), "value": number, "private": random.text(), "u": { "_id": random.text(), "username": random.text() },
+        "_id": id, "name": text(dice), "value": number, "private": text(dice), "u": { "_id": text(dice), "username": text(dice) },
     };
     match collection {
         Collection::Users => {
@@ -354,22 +342,21 @@ fn document(collection: Collection, id: &str, random: &mut Random) -> Document {
             document.insert("rid", id);
         }
         Collection::Messages => {
-            document.insert("rid", random.text());
-            document.insert("_hidden", random.below(6) == 0);
+            document.insert("rid", text(dice));
+            document.insert("_hidden", dice.roll(6) == 0);
         }
         Collection::LoginServices => {
-            document.insert("secret", random.text());
+            document.insert("secret", text(dice));
         }
         Collection::DepartmentAgents => {
-            document.insert("agentId", random.text());
-            document.insert("departmentId", random.text());
+            document.insert("agentId", text(dice));
+            document.insert("departmentId", text(dice));
         }
         Collection::IntegrationHistory => {
-            document.insert("integration", doc! { "_id": random.text() });
+            document.insert("integration", doc! { "_id": text(dice) });
         }
         Collection::PbxEvents => {
-            let event =
-                ["Hangup", "ContactStatus", "Join"][usize::try_from(random.below(3)).unwrap()];
+            let event = ["Hangup", "ContactStatus", "Join"][dice.roll(3)];
             document.insert("event", event);
         }
         _ => {}
@@ -377,13 +364,13 @@ fn document(collection: Collection, id: &str, random: &mut Random) -> Document {
     document
 }
 
-fn update(collection: Collection, random: &mut Random) -> Update {
+fn update(collection: Collection, dice: &mut Dice) -> Update {
     let mut update = Update::default();
-    let number = i64::try_from(random.below(1_000)).unwrap();
-    match random.below(7) {
-        0 => update.set.insert("name", random.text()),
-        1 => update.set.insert("private", random.text()),
-        2 => update.set.insert("u.username", random.text()),
+    let number = i64::try_from(dice.roll(1_000)).unwrap();
+    match dice.roll(7) {
+        0 => update.set.insert("name", text(dice)),
+        1 => update.set.insert("private", text(dice)),
+        2 => update.set.insert("u.username", text(dice)),
         3 => update.set.insert("livechatCount", number),
         4 if collection == Collection::Users => {
             let tokens = match number % 2 {
@@ -432,7 +419,7 @@ async fn run(mut place: Place) {
         }
     };
     println!("HUB_SEED={seed}");
-    let mut random = Random(seed);
+    let mut dice = Dice::new(seed);
     let mut replica = Replica::new();
     let collections = [
         Collection::Messages,
@@ -454,7 +441,7 @@ async fn run(mut place: Place) {
     ];
     // So that in the end there is something to compare everywhere.
     for collection in collections {
-        let document = document(collection, "kept", &mut random);
+        let document = document(collection, "kept", &mut dice);
         place
             .store
             .insert_document(collection, document)
@@ -463,14 +450,14 @@ async fn run(mut place: Place) {
     }
     for go in 0..GOES {
         for write in 0..WRITES {
-            let collection = collections[usize::try_from(random.below(16)).unwrap()];
+            let collection = collections[dice.roll(16)];
             // Of its own collection: the trash is kept by ids alone, where two of the same push each other out.
-            let id = format!("{}.{}", collection.name(), random.below(IDS));
+            let id = format!("{}.{}", collection.name(), dice.roll(IDS));
             let store = &place.store;
-            match random.below(8) {
+            match dice.roll(8) {
                 // Told once only, so that each is a document of its own.
                 _ if collection == Collection::PbxEvents => {
-                    let document = document(collection, &format!("p{go}.{write}"), &mut random);
+                    let document = document(collection, &format!("p{go}.{write}"), &mut dice);
                     store.insert_document(collection, document).await.unwrap();
                 }
                 0 if collection != Collection::Priorities => {
@@ -478,14 +465,14 @@ async fn run(mut place: Place) {
                 }
                 1 | 2 => {
                     // There already: a conflict, and no change.
-                    let mut document = document(collection, &id, &mut random);
+                    let mut document = document(collection, &id, &mut dice);
                     if collection == Collection::Messages {
                         document.insert("_hidden", false);
                     }
                     let _ = store.insert_document(collection, document).await;
                 }
                 _ => {
-                    let update = update(collection, &mut random);
+                    let update = update(collection, &mut dice);
                     if update != Update::default() {
                         store
                             .update_document(collection, &id, update)

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Client, Workspace, http::get};
+use harness::{Client, Dice, Workspace, http::get};
 use serde_json::{Value, json};
 use tungstenite::Message;
 
@@ -49,22 +49,6 @@ const EVENTS: [&str; 7] = [
     "__proto__/\u{0}",
 ];
 
-/// xorshift: what one seed makes is always the same.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % bound
-    }
-
-    fn of<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
-    }
-}
-
 fn number(name: &str, default: u64) -> u64 {
     let given = env::var(name).ok();
     given.map_or(default, |text| text.parse().expect(name))
@@ -79,50 +63,48 @@ struct Known {
 }
 
 impl Known {
-    fn value(&self, random: &mut Random, depth: usize) -> Value {
-        match random.below(if depth < 4 { 11 } else { 8 }) {
+    fn value(&self, dice: &mut Dice, depth: usize) -> Value {
+        match dice.roll(if depth < 4 { 11 } else { 8 }) {
             0 => json!(self.rid),
-            1 => json!(format!("{}/{}", self.rid, random.of(&EVENTS))),
-            2 => json!(format!("{}/{}", self.user, random.of(&EVENTS))),
+            1 => json!(format!("{}/{}", self.rid, *dice.pick(&EVENTS))),
+            2 => json!(format!("{}/{}", self.user, *dice.pick(&EVENTS))),
             3 => json!(self.username),
             4 => json!({ "resume": self.token }),
-            5 => json!(random.below(1 << 30)),
-            6 => json!("x".repeat(random.of(&[0, 1, 255, 256, 1_025, 5_000]))),
-            7 => json!({ "$date": "x", "$type": random.of(&EVENTS) }),
-            8 => Value::Array((0..3).map(|_| self.value(random, depth + 1)).collect()),
-            9 => json!({ "args": [self.value(random, depth + 1)], "added": [self.user] }),
-            _ => json!([["user-typing"], { "token": self.value(random, depth + 1) }]),
+            5 => json!(dice.roll(1 << 30)),
+            6 => json!("x".repeat(*dice.pick(&[0, 1, 255, 256, 1_025, 5_000]))),
+            7 => json!({ "$date": "x", "$type": *dice.pick(&EVENTS) }),
+            8 => Value::Array((0..3).map(|_| self.value(dice, depth + 1)).collect()),
+            9 => json!({ "args": [self.value(dice, depth + 1)], "added": [self.user] }),
+            _ => json!([["user-typing"], { "token": self.value(dice, depth + 1) }]),
         }
     }
 
-    fn message(&self, random: &mut Random) -> Value {
-        let id = random.below(20).to_string();
-        let params: Vec<_> = (0..random.below(4))
-            .map(|_| self.value(random, 0))
-            .collect();
-        match random.below(12) {
-            0..4 => json!({"msg": "sub", "id": id, "name": random.of(&STREAMS), "params": params}),
+    fn message(&self, dice: &mut Dice) -> Value {
+        let id = dice.roll(20).to_string();
+        let params: Vec<_> = (0..dice.roll(4)).map(|_| self.value(dice, 0)).collect();
+        match dice.roll(12) {
+            0..4 => json!({"msg": "sub", "id": id, "name": *dice.pick(&STREAMS), "params": params}),
             4..8 => {
-                json!({"msg": "method", "id": id, "method": random.of(&METHODS), "params": params})
+                json!({"msg": "method", "id": id, "method": *dice.pick(&METHODS), "params": params})
             }
             8 => json!({"msg": "unsub", "id": id}),
-            9 => json!({"msg": "ping", "id": self.value(random, 0)}),
+            9 => json!({"msg": "ping", "id": self.value(dice, 0)}),
             10 => json!({"msg": "connect", "version": "1", "support": ["1"], "session": id}),
-            _ => self.value(random, 0),
+            _ => self.value(dice, 0),
         }
     }
 }
 
 /// Changes, drops or doubles some of the bytes.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(4) {
+fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
+    for _ in 0..=dice.roll(4) {
         if bytes.is_empty() {
             return;
         }
-        let at = random.below(bytes.len());
-        match random.below(4) {
-            0 => bytes[at] = random.below(256) as u8,
-            1 => bytes[at] = random.of(b"\"{}[],:\\"),
+        let at = dice.roll(bytes.len());
+        match dice.roll(4) {
+            0 => bytes[at] = dice.roll(256) as u8,
+            1 => bytes[at] = *dice.pick(b"\"{}[],:\\"),
             2 => bytes.truncate(at),
             _ => bytes.extend_from_within(at..),
         }
@@ -130,8 +112,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 }
 
 /// One session, until it ends or has said enough.
-fn session(port: u16, known: &Known, random: &mut Random) -> u64 {
-    let path = random.of(&["/websocket", "/sockjs/1/abcdefgh/websocket"]);
+fn session(port: u16, known: &Known, dice: &mut Dice) -> u64 {
+    let path = *dice.pick(&["/websocket", "/sockjs/1/abcdefgh/websocket"]);
     let Ok(mut client) = Client::upgrade(port, path, &[]) else {
         return 0;
     };
@@ -146,37 +128,37 @@ fn session(port: u16, known: &Known, random: &mut Random) -> u64 {
         client.try_send(Message::text(text)).is_ok()
     };
     let connect = json!({"msg": "connect", "version": "1", "support": ["1"]});
-    let mut open = random.below(10) == 0 || say(&mut client, connect.to_string());
-    if random.below(2) == 0 {
+    let mut open = dice.roll(10) == 0 || say(&mut client, connect.to_string());
+    if dice.roll(2) == 0 {
         let login = json!([{ "resume": known.token }]);
         let login = json!({"msg": "method", "method": "login", "id": "l", "params": login});
         open = open && say(&mut client, login.to_string());
     }
-    for _ in 0..random.below(60) {
+    for _ in 0..dice.roll(60) {
         if !open {
             break;
         }
         said += 1;
-        let text = known.message(random).to_string();
-        open = match random.below(20) {
+        let text = known.message(dice).to_string();
+        open = match dice.roll(20) {
             0 => client.try_send(Message::binary(text)).is_ok(),
             1 => client
                 .try_send(Message::Ping(text[..text.len().min(100)].to_owned().into()))
                 .is_ok(),
             2 => {
                 let mut bytes = text.into_bytes();
-                mutate(&mut bytes, random);
+                mutate(&mut bytes, dice);
                 client.bytes().write_all(&bytes).is_ok()
             }
             3..8 => {
                 let mut bytes = text.into_bytes();
-                mutate(&mut bytes, random);
+                mutate(&mut bytes, dice);
                 say(&mut client, String::from_utf8_lossy(&bytes).into_owned())
             }
             _ => say(&mut client, text),
         };
         // Some read, some do not.
-        if random.below(3) == 0 && client.end().is_some() {
+        if dice.roll(3) == 0 && client.end().is_some() {
             break;
         }
     }
@@ -205,10 +187,9 @@ fn made_up_sessions_harm_nobody_beside_them() {
             let (over, sessions, messages) = (&over, &sessions, &messages);
             let (known, port) = (&known, gateway.port);
             scope.spawn(move || {
-                let mut random =
-                    Random((seed * ATTACKERS + number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let mut dice = Dice::new(seed * ATTACKERS + number);
                 while !over.load(Relaxed) {
-                    messages.fetch_add(session(port, known, &mut random), Relaxed);
+                    messages.fetch_add(session(port, known, &mut dice), Relaxed);
                     sessions.fetch_add(1, Relaxed);
                 }
             });

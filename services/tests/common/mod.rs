@@ -1,5 +1,5 @@
 //! The satellites on an in-process bus and an embedded store, and stand-ins for what belongs to the monolith.
-#![expect(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -180,38 +180,5 @@ impl StandIn {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
-    }
-}
-
-/// A sequence of numbers that a seed decides: enough to draw tests from.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    /// Prints the seed, so that a failure can be seen again.
-    pub(crate) fn new(seed: u64) -> Self {
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % sides as u64) as usize
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
-        &among[self.roll(among.len())]
-    }
-
-    /// Each of them with an even chance.
-    pub(crate) fn some<T: Clone>(&mut self, among: &[T]) -> Vec<T> {
-        among
-            .iter()
-            .filter(|_| self.roll(2) == 0)
-            .cloned()
-            .collect()
     }
 }

@@ -2,42 +2,26 @@
 
 use std::collections::BTreeSet;
 
+use harness::Dice;
 use serde_json::json;
 use services::presence::Mode;
 
 use crate::place::{It, config};
 
-/// A generator whose seed is in the test's name, so to say.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (self.0 >> 33) % limit
-    }
-}
-
 /// One client: logs in, lives a while, goes; the calls of a moment are sent without waiting. Returns the session it still
 /// has at the end.
 async fn client(it: &It, user: &str, number: u64, lives: u64) -> Option<String> {
-    let mut random = Random(number);
+    let mut dice = Dice::new(number);
     for life in 0..lives {
         let session = format!("{user}-{number}-{life}");
         let heartbeat = || it.call("updateConnection", json!([user, session]));
-        let status = if random.below(2) == 0 {
-            "away"
-        } else {
-            "online"
-        };
+        let status = if dice.roll(2) == 0 { "away" } else { "online" };
         tokio::join!(
             it.call("newConnection", json!([user, session, "n1"])),
             it.call("setConnectionStatus", json!([user, status, session])),
             heartbeat(),
         );
-        if life + 1 == lives && random.below(2) == 0 {
+        if life + 1 == lives && dice.roll(2) == 0 {
             return Some(session);
         }
         tokio::join!(

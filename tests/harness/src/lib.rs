@@ -7,6 +7,7 @@
 //! ends with the test process.
 
 mod client;
+mod dice;
 mod edge;
 mod framing;
 pub mod http;
@@ -19,6 +20,7 @@ mod product;
 mod workspace;
 
 pub use client::{Client, Closed};
+pub use dice::Dice;
 pub use edge::Edge;
 pub use mongo::{MongoServer, unverified_on_mongod};
 pub use nats::NatsServer;
