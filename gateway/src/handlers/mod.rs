@@ -28,5 +28,6 @@ pub(crate) mod sweep;
 mod tests;
 mod user;
 mod watched;
+mod windows;
 mod work;
 mod write;

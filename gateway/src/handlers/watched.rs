@@ -1,9 +1,6 @@
 //! `presence.status` for those who watch its user: one message in a while for each user, who flaps or not.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
 use protocol::outbox::Class;
 
@@ -17,9 +14,6 @@ use crate::{
         watch::{self, Status},
     },
 };
-
-/// Only the last status of a user within this time is told.
-const WINDOW: Duration = Duration::from_millis(200);
 
 /// Where everybody hears of everybody's status.
 const EVERYBODY: TopicRef<'static> = TopicRef {
@@ -38,28 +32,9 @@ impl Core {
             return;
         }
         let Some(args) = status.tuple() else { return };
-        let mut statuses = self.state.statuses.borrow_mut();
-        let opens = statuses.is_empty();
-        let told = statuses.enter(status.id.as_ref().into(), args);
-        drop(statuses);
-        if opens {
-            let core = self.clone();
-            tokio::task::spawn_local(async move { core.end_windows_of_all().await });
-        }
-        if let Some(args) = told {
-            self.emit(EVERYBODY, || args.into(), received);
-        }
-    }
-
-    async fn end_windows_of_all(&self) {
-        while !self.state.statuses.borrow().is_empty() {
-            tokio::time::sleep(WINDOW).await;
-            let told = self.state.statuses.borrow_mut().turn();
-            for args in told {
-                self.emit(EVERYBODY, || args.into(), now());
-            }
-            self.flush();
-        }
+        let user = status.id.as_ref().into();
+        let tell = |core: &Self, args: String, at| core.emit(EVERYBODY, || args.into(), at);
+        self.tell_soon(|state| &state.statuses, user, args, received, tell);
     }
 
     /// Tells of a status, or lets it wait: behind the one before, or until it is known who may see its user.
@@ -80,30 +55,17 @@ impl Core {
 
     /// Tells of a status that nothing else holds back, at the end of the window if one is open.
     pub(crate) fn tell_watched_soon(self: &Rc<Self>, status: Status) {
-        let mut flaps = self.state.flaps.borrow_mut();
-        let opens = flaps.is_empty();
-        let told = flaps.enter(status.user.clone(), status);
-        drop(flaps);
-        if opens {
-            let core = self.clone();
-            tokio::task::spawn_local(async move { core.end_windows().await });
-        }
-        if let Some(status) = told {
-            self.tell_watched(&status);
-        }
+        let user = status.user.clone();
+        self.tell_soon(
+            |state| &state.flaps,
+            user,
+            status,
+            now(),
+            Self::tell_watched,
+        );
     }
 
-    /// Ends one window after the other until nobody's status is in one.
-    async fn end_windows(&self) {
-        while !self.state.flaps.borrow().is_empty() {
-            tokio::time::sleep(WINDOW).await;
-            let told = self.state.flaps.borrow_mut().turn();
-            told.iter().for_each(|status| self.tell_watched(status));
-            self.flush();
-        }
-    }
-
-    fn tell_watched(&self, status: &Status) {
+    fn tell_watched(&self, status: Status, at: Instant) {
         let topic = Topic {
             stream: Stream::UserPresence,
             event: status.user.clone(),
@@ -114,7 +76,7 @@ impl Core {
                 message: watch::message(&status.user, &status.tuple).into(),
                 username: status.username.as_str().into(),
             };
-            let told = Publication::new(To::Topic(topic), body, Class::Sheddable, now());
+            let told = Publication::new(To::Topic(topic), body, Class::Sheddable, at);
             self.with_post(|post| post.publish(shards, told));
         }
     }

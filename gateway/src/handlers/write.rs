@@ -1,7 +1,7 @@
 //! `stream-<name>` methods: what a client may say on a stream (streams.md 7.3). A rule's refusal looks like success: the
 //! result is empty either way. Only a write beyond a limit is answered with an error, so that a sound client slows down.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use protocol::ddp::{self, ejson, encode::quoted};
 
@@ -21,9 +21,6 @@ use crate::{
 
 /// A name and a few words, passed on to everybody in a room.
 const ROOM_WRITE_BYTES_MAX: usize = 4_096;
-
-/// Only the last of what somebody does in a room within this time is told.
-const TYPING_WINDOW: Duration = Duration::from_millis(200);
 
 /// A session description of a call with many candidates, to one user.
 const SIGNAL_BYTES_MAX: usize = 65_536;
@@ -105,29 +102,11 @@ impl Core {
             writer: caller.place(),
             user: caller.user_id().cloned(),
         };
-        let mut waiting = self.state.typing.borrow_mut();
-        let opens = waiting.is_empty();
-        let told = waiting.enter((payer(caller), event), typing);
-        drop(waiting);
-        if opens {
-            let core = self.clone();
-            tokio::task::spawn_local(async move { core.end_typing().await });
-        }
-        if let Some(typing) = told {
-            self.tell_typing(&typing);
-        }
+        let key = (payer(caller), event);
+        self.tell_soon(|state| &state.typing, key, typing, now(), Self::tell_typing);
     }
 
-    /// Ends one window after the other until nobody types.
-    async fn end_typing(&self) {
-        while !self.state.typing.borrow().is_empty() {
-            tokio::time::sleep(TYPING_WINDOW).await;
-            let told = self.state.typing.borrow_mut().turn();
-            told.iter().for_each(|typing| self.tell_typing(typing));
-        }
-    }
-
-    fn tell_typing(&self, typing: &Typing) {
+    fn tell_typing(&self, typing: Typing, _: Instant) {
         let (stream, args) = (Stream::NotifyRoom, &typing.args);
         self.deliver(stream, &typing.event, &args.join(","), typing.writer);
         if let (Some(user), (id, Some(_))) = (&typing.user, stream.split(&typing.event)) {
