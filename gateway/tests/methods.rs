@@ -204,7 +204,10 @@ async fn typing_reaches_the_room_but_not_its_writer() {
             client.follow("notify-room", "p1/user-activity").await,
             Ok(())
         );
-        assert_eq!(client.follow("notify-all", "license").await, Ok(()));
+        assert_eq!(
+            client.follow("notify-all", "updateCustomSound").await,
+            Ok(())
+        );
     }
     let write = r#"["p1/user-activity","bob",["user-typing"],{}]"#;
     assert_eq!(
@@ -235,7 +238,7 @@ async fn writes_that_no_rule_allows_look_the_same_and_go_nowhere() {
     for (stream, event) in [
         ("notify-room", "p1/user-activity"),
         ("notify-room", "p1/deleteMessage"),
-        ("notify-all", "license"),
+        ("notify-all", "updateCustomSound"),
     ] {
         assert_eq!(bob.follow(stream, event).await, Ok(()));
     }

@@ -15,7 +15,7 @@ const MESSAGE: &str = r#"[{"message":{"_id":"m1","rid":"p1","msg":"secret"}}]"#;
 async fn member(workspace: &Workspace) -> Client {
     let mut client = workspace.user("u1").await;
     for (stream, event) in [
-        ("notify-all", "license"),
+        ("notify-all", "updateCustomSound"),
         ("room-messages", "p1"),
         ("notify-room", "p1/deleteMessage"),
         ("room-data", "p1"),
@@ -62,7 +62,10 @@ async fn a_removal_while_the_question_is_under_way_is_not_missed() {
     let workspace = workspace().await;
     let mut client = workspace.user("u1").await;
     let mut fence = workspace.client().await;
-    assert_eq!(fence.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(
+        fence.follow("notify-all", "updateCustomSound").await,
+        Ok(())
+    );
     let gate = workspace.hold("authorization.canReadRoom");
     client
         .send(r#"{"msg":"sub","id":"s","name":"stream-room-messages","params":["p1"]}"#)
@@ -84,7 +87,10 @@ async fn a_join_while_the_question_is_under_way_asks_it_again() {
     let workspace = workspace().await;
     let mut client = workspace.user("u2").await;
     let mut fence = workspace.client().await;
-    assert_eq!(fence.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(
+        fence.follow("notify-all", "updateCustomSound").await,
+        Ok(())
+    );
     let gate = workspace.hold("authorization.canReadRoom");
     client
         .send(r#"{"msg":"sub","id":"s","name":"stream-room-messages","params":["p1"]}"#)
@@ -257,7 +263,7 @@ async fn a_second_login_by_somebody_else_takes_along_only_what_he_may_follow() {
     workspace.allow("c1", "u2");
     let mut client = workspace.user("u1").await;
     for (stream, event) in [
-        ("notify-all", "license"),
+        ("notify-all", "updateCustomSound"),
         ("room-messages", "c1"),
         ("notify-user", "u1/notification"),
         ("room-messages", "p1"),
@@ -310,7 +316,10 @@ async fn a_verdict_does_not_outlive_the_room_that_it_was_about() {
     let workspace = workspace().await;
     workspace.allow("c1", "u2");
     let mut client = workspace.user("u2").await;
-    assert_eq!(client.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(
+        client.follow("notify-all", "updateCustomSound").await,
+        Ok(())
+    );
     assert_eq!(client.follow("room-messages", "c1").await, Ok(()));
     client
         .send(r#"{"msg":"unsub","id":"room-messages c1"}"#)
@@ -333,7 +342,10 @@ async fn a_login_that_was_overtaken_by_its_revocation_does_not_last() {
     let workspace = workspace().await;
     let mut client = workspace.client().await;
     let mut fence = workspace.client().await;
-    assert_eq!(fence.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(
+        fence.follow("notify-all", "updateCustomSound").await,
+        Ok(())
+    );
     let gate = workspace.hold("accounts.login");
     client
         .send(r#"{"msg":"method","id":"m","method":"login","params":[{"resume":"tok-u1"}]}"#)

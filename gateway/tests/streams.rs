@@ -296,7 +296,10 @@ async fn rooms_changed_follows_joins_updates_and_leaves() {
         client.follow("notify-user", "u1/rooms-changed").await,
         Ok(())
     );
-    assert_eq!(client.follow("notify-all", "license").await, Ok(()));
+    assert_eq!(
+        client.follow("notify-all", "updateCustomSound").await,
+        Ok(())
+    );
     let changed = |args: &str| {
         format!(
             r#"{{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{{"eventName":"u1/rooms-changed","args":{args}}}}}"#

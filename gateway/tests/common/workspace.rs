@@ -440,13 +440,14 @@ impl Client {
         .await
     }
 
-    /// Everything that arrives before an event that is sent now; the client follows `notify-all` `license`.
+    /// Everything that arrives before an event that is sent now, and that changes nothing; the client follows `notify-all`
+    /// `updateCustomSound`.
     pub async fn before_fence(&mut self, workspace: &Workspace) -> Vec<String> {
-        workspace.broadcast("license.sync", "[]");
+        workspace.broadcast("notify.updateCustomSound", "[{}]");
         let mut before = Vec::new();
         loop {
             let text = self.text().await;
-            if text.contains(r#""eventName":"license""#) {
+            if text.contains(r#""eventName":"updateCustomSound""#) {
                 return before;
             }
             before.push(text);
