@@ -19,9 +19,10 @@ fn start_peer(nats: &NatsServer, id: &str) -> NodeProcess {
     NodeProcess::start("peer.js", &["--node-id", id], &environment)
 }
 
+/// The next gap that is not the machine's doing: one without a processor for a while makes ours tell of itself.
 async fn next_gap(inbox: &mut Inbox) -> Gap {
     find(inbox, "a gap", |incoming| match incoming {
-        Incoming::Gap(gap) => Some(gap),
+        Incoming::Gap(gap) if gap.cause != GapCause::Stalled => Some(gap),
         _ => None,
     })
     .await
@@ -272,7 +273,11 @@ async fn standing_still_for_longer_than_the_heartbeat_timeout_is_a_gap() {
     let before = Instant::now();
     // The driver shares this thread.
     std::thread::sleep(timeout * 3);
-    let gap = next_gap(&mut inbox).await;
+    let gap = find(&mut inbox, "a gap", |incoming| match incoming {
+        Incoming::Gap(gap) => Some(gap),
+        _ => None,
+    })
+    .await;
     assert_eq!((&gap.scope, gap.cause), (&GapScope::All, GapCause::Stalled));
     assert!(gap.since <= before);
     shutdown.cancel();
