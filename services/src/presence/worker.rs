@@ -47,7 +47,12 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
         tokio::select! {
             () = presence.filled.notified() => {}
             Some(round) = rounds.join_next() => {
-                let (batches, failed) = round.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+                let (batches, failed) = match round.map_err(tokio::task::JoinError::try_into_panic) {
+                    Ok(outcome) => outcome,
+                    Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                    // The runtime ends.
+                    Err(Err(_)) => return,
+                };
                 let now = Instant::now();
                 for batch in batches {
                     presence.queue().done(batch, now);
