@@ -106,6 +106,10 @@ pub(crate) fn describe() {
     );
     describe_gauge!("ddp_edge_grants", "Distinct grants");
     describe_gauge!(
+        "ddp_edge_entries",
+        "What the bus thread remembers, by what remembers it: at rest it does not grow"
+    );
+    describe_gauge!(
         "ddp_edge_grants_waiting",
         "Grants that an event has touched and that wait to be judged again"
     );
@@ -326,6 +330,11 @@ pub(crate) fn revoked(cause: &'static str) {
 /// Distinct grants now.
 pub(crate) fn grants(count: usize) {
     gauge!("ddp_edge_grants").set(count as f64);
+}
+
+/// What an owner of the bus thread's state holds now.
+pub(crate) fn entries(owner: &'static str, count: usize) {
+    gauge!("ddp_edge_entries", "owner" => owner).set(count as f64);
 }
 
 /// Grants that wait to be judged again.

@@ -68,6 +68,9 @@ pub(crate) async fn measure(core: Rc<Core>) {
         metrics::grants(core.state.grants.borrow().len());
         metrics::rejudge(core.state.rejudge.borrow().len());
         metrics::work(core.work.len());
+        for (owner, entries) in core.state.entries() {
+            metrics::entries(owner, entries);
+        }
         metrics::presence_resting(core.state.lanes.borrow().resting());
         tokio::time::sleep(MEASURE_EVERY).await;
     }

@@ -44,6 +44,11 @@ impl<K: Eq + Hash, V> Flaps<K, V> {
         told
     }
 
+    /// How many were told of in this window.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing was told in this window.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -96,6 +96,11 @@ impl Joins {
         true
     }
 
+    /// Rooms that are looked up.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

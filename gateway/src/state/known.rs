@@ -121,7 +121,7 @@ impl<V: Clone> Known<V> {
         self.entries.clear();
     }
 
-    #[cfg(test)]
+    /// Facts that are known or asked for.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

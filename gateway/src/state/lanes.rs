@@ -181,6 +181,11 @@ impl Lanes {
         self.resting.len()
     }
 
+    /// Clients of whom something is told or waits.
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.lanes.is_empty() && self.resting.is_empty()

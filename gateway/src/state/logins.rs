@@ -60,6 +60,11 @@ struct Generation {
 pub(crate) struct UnderWay(u64);
 
 impl Logins {
+    /// Names that were heard of lately.
+    pub(crate) fn len(&self) -> usize {
+        self.heard
+    }
+
     /// So many a second.
     pub(crate) fn new(per_second: u32) -> Self {
         Self {

@@ -42,6 +42,11 @@ impl Looks {
         next
     }
 
+    /// Users who are looked at.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

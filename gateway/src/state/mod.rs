@@ -144,4 +144,27 @@ impl State {
             post: RefCell::new(post),
         }
     }
+
+    /// How much each owner holds that grows with what is connected, asked or told.
+    pub(crate) fn entries(&self) -> [(&'static str, usize); 17] {
+        [
+            ("people", self.people.borrow().len()),
+            ("grants", self.grants.borrow().len()),
+            ("rejudge", self.rejudge.borrow().len()),
+            ("known_rooms", self.known.rooms.borrow().len()),
+            ("known_users", self.known.users.borrow().len()),
+            ("known_settings", self.known.settings.borrow().len()),
+            ("rooms", self.rooms.borrow().len()),
+            ("my_messages", self.my_messages.borrow().len()),
+            ("flaps", self.flaps.borrow().len()),
+            ("statuses", self.statuses.borrow().len()),
+            ("typing", self.typing.borrow().len()),
+            ("scopes", self.scopes.borrow().len()),
+            ("joins", self.joins.borrow().len()),
+            ("lanes", self.lanes.borrow().len()),
+            ("logins", self.logins.borrow().len()),
+            ("looks", self.looks.borrow().len()),
+            ("spending", self.spending.borrow().len()),
+        ]
+    }
 }

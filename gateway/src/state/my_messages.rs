@@ -88,6 +88,13 @@ impl MyMessages {
     }
 }
 
+impl MyMessages {
+    /// Verdicts, by room and user.
+    pub(crate) fn len(&self) -> usize {
+        self.verdicts.values().map(HashMap::len).sum()
+    }
+}
+
 #[cfg(test)]
 impl MyMessages {
     pub(crate) fn is_empty(&self) -> bool {

@@ -234,6 +234,13 @@ impl Rooms {
     }
 }
 
+impl Rooms {
+    /// Users and rooms that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.users.len() + self.rooms.len()
+    }
+}
+
 #[cfg(test)]
 impl Rooms {
     pub(crate) fn is_empty(&self) -> bool {

@@ -190,6 +190,11 @@ impl Scopes {
         self.viewers.values().all(|viewer| viewer.known)
     }
 
+    /// Viewers, and users of whom something is owed.
+    pub(crate) fn len(&self) -> usize {
+        self.viewers.len() + self.settling.len() + self.owed.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.viewers.is_empty() && self.settling.is_empty() && self.owed.is_empty()

@@ -33,6 +33,11 @@ pub(crate) struct Spending {
 }
 
 impl Spending {
+    /// Writers who have paid for something lately.
+    pub(crate) fn len(&self) -> usize {
+        self.now.len() + self.before.len()
+    }
+
     /// Charges so many bytes.
     ///
     /// # Errors
