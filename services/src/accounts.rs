@@ -9,13 +9,14 @@ use std::{sync::Arc, time::Duration};
 
 use backplane::{Bus, Incoming, Service, ServiceError};
 use serde_json::json;
-use store::{Store, bson::doc, ejson};
+use store::{Store, TokenOwner, bson::doc, ejson};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::login::hashed;
 use self::{expiration::Expiration, hashing::Hashing, lockout::Lockout};
 use crate::{
     errors::{plain, unavailable},
+    gather::Gather,
     params::{Params, optional_text},
     serve::{Call, Handler, Outcome, serve},
 };
@@ -41,6 +42,8 @@ impl Default for Config {
 struct Accounts {
     bus: Bus,
     store: Store,
+    /// By the hash of a token.
+    owners: Gather<String, TokenOwner>,
     config: Config,
     expiration: Expiration,
     hashing: Hashing,
@@ -55,9 +58,15 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
         events: vec!["watch.settings"],
     });
     let concurrent = config.concurrent_logins;
+    let tokens = store.clone();
+    let owners = Gather::new(move |hashes: Vec<String>| {
+        let tokens = tokens.clone();
+        async move { tokens.token_owners(&hashes).await }
+    });
     let accounts = Arc::new(Accounts {
         bus,
         store,
+        owners,
         config,
         expiration: Expiration::default(),
         hashing: Hashing::default(),

@@ -1,14 +1,15 @@
 //! Permissions and room access (services.md 3). Unknown means no; a store that does not answer is an error, never a no.
 //!
 //! What is remembered is what events keep true: the permissions (`permissions`) and the guests' limits (`restrictions`).
-//! Roles, memberships, teams, rooms and settings are read for every question (`person`), so no answer rests on what
-//! somebody has lost.
+//! Roles, memberships, teams, rooms and settings are read for every question (`person`), those of many questions together
+//! (`reads`), so no answer rests on what somebody has lost.
 
 mod abac;
 mod omnichannel;
 mod permissions;
 mod person;
 mod question;
+mod reads;
 mod restrictions;
 mod roles;
 mod rooms;
@@ -25,6 +26,7 @@ use self::{
     abac::Abac,
     permissions::Permissions,
     question::{Asker, Need, Question},
+    reads::Reads,
     restrictions::Restrictions,
 };
 use crate::{
@@ -48,6 +50,7 @@ impl Default for Config {
 struct Authorization {
     bus: Bus,
     store: Store,
+    reads: Arc<Reads>,
     abac: Arc<Abac>,
     permissions: Permissions,
     restrictions: Restrictions,
@@ -86,14 +89,17 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
             events: vec![],
         })
     });
+    let reads = Arc::new(Reads::new(&store));
     let abac = Arc::new(Abac {
         bus: bus.clone(),
         store: store.clone(),
+        reads: reads.clone(),
         is_hosted: config.hosts_abac,
     });
     let authorization = Arc::new(Authorization {
         bus,
         store,
+        reads,
         abac: abac.clone(),
         permissions: Permissions::default(),
         restrictions: Restrictions::default(),
@@ -223,7 +229,7 @@ impl Authorization {
             async {
                 match user.roles {
                     Some(roles) => Ok(Some(roles)),
-                    None => self.store.user_roles(&user.id).await,
+                    None => self.reads.roles(&user.id).await,
                 }
             },
             async {
@@ -233,7 +239,7 @@ impl Authorization {
                 }
             }
         );
-        let mut roles = own.map_err(unavailable)?.unwrap_or_default();
+        let mut roles = own?.unwrap_or_default();
         roles.extend(
             scoped
                 .map_err(unavailable)?

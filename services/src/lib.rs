@@ -5,6 +5,7 @@ pub mod accounts;
 mod answers;
 pub mod authorization;
 mod errors;
+mod gather;
 mod json;
 mod known;
 pub mod license;

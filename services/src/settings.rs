@@ -1,15 +1,6 @@
 //! The workspace's settings, read from the database. A value of an odd type says nothing.
 
-use backplane::ServiceError;
-use store::{Store, bson::Bson};
-
-use crate::errors::unavailable;
-
-/// Whether a setting is `true`.
-pub(crate) async fn is_on(store: &Store, id: &str) -> Result<bool, ServiceError> {
-    let value = store.setting(id).await.map_err(unavailable)?;
-    Ok(value == Some(Bson::Boolean(true)))
-}
+use store::bson::Bson;
 
 /// A number of any BSON kind.
 pub(crate) fn number(value: &Bson) -> Option<f64> {

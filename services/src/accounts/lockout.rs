@@ -24,15 +24,12 @@ impl Limits {
     /// Reads them; `None` if the workspace has switched them off. Where it says nothing usable, Rocket.Chat's defaults
     /// hold: 10 tries, 5 minutes.
     pub(super) async fn read(store: &Store) -> Result<Option<Self>, Error> {
-        let (enabled, by_user, tries, minutes) = tokio::try_join!(
-            store.setting("Block_Multiple_Failed_Logins_Enabled"),
-            store.setting("Block_Multiple_Failed_Logins_By_User"),
-            store.setting("Block_Multiple_Failed_Logins_Attempts_Until_Block_by_User"),
-            store.setting("Block_Multiple_Failed_Logins_Time_To_Unblock_By_User_In_Minutes"),
-        )?;
-        let is_off = |setting| setting == Some(Bson::Boolean(false));
+        let ids = [ENABLED, BY_USER, TRIES, MINUTES].map(str::to_owned);
+        let mut values = store.setting_values(&ids).await?;
+        let (tries, minutes) = (values.remove(TRIES), values.remove(MINUTES));
+        let is_off = |setting| values.get(setting) == Some(&Bson::Boolean(false));
         let tries = whole(tries).unwrap_or(10);
-        if is_off(enabled) || is_off(by_user) || tries == 0 {
+        if is_off(ENABLED) || is_off(BY_USER) || tries == 0 {
             return Ok(None);
         }
         let minutes = whole(minutes).filter(|minutes| *minutes > 0).unwrap_or(5);
@@ -42,6 +39,11 @@ impl Limits {
         }))
     }
 }
+
+const ENABLED: &str = "Block_Multiple_Failed_Logins_Enabled";
+const BY_USER: &str = "Block_Multiple_Failed_Logins_By_User";
+const TRIES: &str = "Block_Multiple_Failed_Logins_Attempts_Until_Block_by_User";
+const MINUTES: &str = "Block_Multiple_Failed_Logins_Time_To_Unblock_By_User_In_Minutes";
 
 /// Names that were tried, each with its failures.
 #[derive(Default)]

@@ -68,8 +68,7 @@ impl Accounts {
 
     async fn resume(&self, token: &str) -> Result<Bytes, ServiceError> {
         let hashed = hashed(token);
-        let owner = self.store.user_by_token_hash(&hashed).await;
-        let Some(owner) = owner.map_err(unavailable)? else {
+        let Some(owner) = self.owners.find(hashed.clone()).await? else {
             return Ok(refused());
         };
         if !owner.active {

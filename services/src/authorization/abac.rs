@@ -11,13 +11,14 @@ use store::{
     bson::{Bson, DateTime, Document, doc},
 };
 
+use super::reads::Reads;
 use crate::{
     answers::{is_yes, passed_on},
     errors::{plain, unavailable},
     now_ms,
     params::optional_text,
     serve::{Call, Handler, Outcome},
-    settings::{is_on, number},
+    settings::number,
 };
 
 /// Every action of the original; the administration of attributes is not offered here, and says so.
@@ -44,6 +45,7 @@ pub(super) const ACTIONS: [&str; 16] = [
 pub(super) struct Abac {
     pub(super) bus: Bus,
     pub(super) store: Store,
+    pub(super) reads: Arc<Reads>,
     /// This process offers the service.
     pub(super) is_hosted: bool,
 }
@@ -76,7 +78,7 @@ impl Handler for Abac {
 impl Abac {
     /// Whether attributes decide about rooms at all: the workspace has switched them on, and its licence covers them.
     pub(super) async fn decides(&self, context: &Context) -> Result<bool, ServiceError> {
-        if !is_on(&self.store, "ABAC_Enabled").await? {
+        if !self.reads.is_on("ABAC_Enabled").await? {
             return Ok(false);
         }
         let answer = self
@@ -122,7 +124,7 @@ impl Abac {
         let (wanted, checked, kept_for) = tokio::join!(
             self.store.room_attributes(room),
             self.store.attributes_checked(room, user),
-            decisions_hold_for(&self.store),
+            self.decisions_hold_for(),
         );
         let wanted = wanted.map_err(unavailable)?.unwrap_or_default();
         if wanted.list.is_empty() || wanted.is_odd {
@@ -150,6 +152,17 @@ impl Abac {
             tracing::warn!(%error, "cannot note a decision by attributes");
         }
         Ok(true)
+    }
+
+    /// How long a decision for somebody holds, in ms.
+    async fn decisions_hold_for(&self) -> Result<i64, ServiceError> {
+        let seconds = self
+            .reads
+            .setting("Abac_Cache_Decision_Time_Seconds")
+            .await?;
+        let seconds = seconds.as_ref().and_then(number).unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, as wanted")]
+        Ok((seconds * 1_000.0) as i64)
     }
 
     /// The monolith's own way to remove somebody: with its messages and events. Administrators find it in their audit.
@@ -198,14 +211,6 @@ fn revoked(user: &User, room: &Room) -> Document {
             member("object", object.into()),
         ],
     }
-}
-
-/// How long a decision for somebody holds, in ms.
-async fn decisions_hold_for(store: &Store) -> Result<i64, ServiceError> {
-    let seconds = store.setting("Abac_Cache_Decision_Time_Seconds").await;
-    let seconds = seconds.map_err(unavailable)?.as_ref().and_then(number);
-    #[expect(clippy::cast_possible_truncation, reason = "saturates, as wanted")]
-    Ok((seconds.unwrap_or(0.0) * 1_000.0) as i64)
 }
 
 fn within(context: &Context) -> CallOptions {

@@ -6,6 +6,7 @@ use backplane::ServiceError;
 use store::Store;
 use tokio::sync::OnceCell;
 
+use super::reads::Reads;
 use crate::errors::{plain, unavailable};
 
 /// What one question needs to know about one user: each thing is read once, when it is first needed. Nothing of it
@@ -13,6 +14,7 @@ use crate::errors::{plain, unavailable};
 /// long as the news takes to reach this process.
 pub(super) struct Person<'a> {
     store: &'a Store,
+    reads: &'a Reads,
     pub(super) id: &'a str,
     /// `None` inside: there is no such user.
     roles: OnceCell<Option<Vec<String>>>,
@@ -21,9 +23,10 @@ pub(super) struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    pub(super) fn new(store: &'a Store, id: &'a str) -> Self {
+    pub(super) fn new(store: &'a Store, reads: &'a Reads, id: &'a str) -> Self {
         Self {
             store,
+            reads,
             id,
             roles: OnceCell::new(),
             joined: HashMap::new(),
@@ -59,7 +62,7 @@ impl<'a> Person<'a> {
     }
 
     async fn user(&self) -> Result<&Option<Vec<String>>, ServiceError> {
-        let read = || self.store.user_roles(self.id);
-        self.roles.get_or_try_init(read).await.map_err(unavailable)
+        let read = || self.reads.roles(self.id);
+        self.roles.get_or_try_init(read).await
     }
 }

@@ -13,7 +13,7 @@ use super::{
     person::Person,
     question::{Asked, Extra, Need},
 };
-use crate::{errors::unavailable, settings::is_on};
+use crate::errors::unavailable;
 
 /// Who looks at a room, and what they bring along.
 pub(super) struct Viewer<'a> {
@@ -72,11 +72,11 @@ impl Authorization {
     ) -> Result<bool, ServiceError> {
         let mut viewer = self.viewer(user, Extra::default(), context);
         let (room, joined, known) = tokio::join!(
-            self.store.room(id),
+            self.reads.room(id),
             viewer.is_member(id),
             viewer.is_known(true)
         );
-        let room = room.map_err(unavailable)?;
+        let room = room?;
         if room.is_none() {
             return Ok(false);
         }
@@ -152,7 +152,7 @@ impl Authorization {
         context: &'a Context,
     ) -> Viewer<'a> {
         Viewer {
-            person: user.map(|user| Person::new(&self.store, user)),
+            person: user.map(|user| Person::new(&self.store, &self.reads, user)),
             extra,
             context,
         }
@@ -162,7 +162,7 @@ impl Authorization {
     async fn as_stored(&self, room: Option<Room>) -> Result<Option<Room>, ServiceError> {
         match room {
             Some(room) if room.kind.is_empty() && !room.id.is_empty() => {
-                self.store.room(&room.id).await.map_err(unavailable)
+                self.reads.room(&room.id).await
             }
             described => Ok(described),
         }
@@ -183,7 +183,7 @@ impl Authorization {
             if chain.len() > PARENTS_MAX || chain[1..].iter().any(|room| room.id == *parent) {
                 break;
             }
-            match self.store.room(parent).await.map_err(unavailable)? {
+            match self.reads.room(parent).await? {
                 Some(parent) => chain.push(parent),
                 None => break,
             }
@@ -225,7 +225,7 @@ impl Authorization {
                 self.has(person.roles().await?, &["view-c-room"], Need::One)
                     .await
             }
-            None => is_on(&self.store, "Accounts_AllowAnonymousRead").await,
+            None => self.reads.is_on("Accounts_AllowAnonymousRead").await,
         }
     }
 

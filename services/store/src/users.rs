@@ -73,32 +73,54 @@ pub struct PasswordHash {
 }
 
 impl Store {
-    /// Who holds the login token with this hash (services.md 2.3); reads one token, not all of the user's.
+    /// Who holds the login token with this hash.
     pub async fn user_by_token_hash(&self, hashed: &str) -> Result<Option<TokenOwner>, Error> {
-        let Some(user) = self
-            .find_one(Lookup::UserByTokenHash(hashed), &["active", LOGIN_TOKENS])
-            .await?
-        else {
-            return Ok(None);
+        let mut owners = self.token_owners(&[hashed.to_owned()]).await?;
+        Ok(owners.remove(hashed))
+    }
+
+    /// Who holds the login tokens with these hashes (services.md 2.3), by hash. For one of them a single token is read, for
+    /// several what identifies all tokens of their holders.
+    pub async fn token_owners(
+        &self,
+        hashes: &[String],
+    ) -> Result<HashMap<String, TokenOwner>, Error> {
+        let users = match hashes {
+            [hashed] => {
+                self.find(Lookup::UserByTokenHash(hashed), &["active", LOGIN_TOKENS])
+                    .await?
+            }
+            hashes => {
+                self.find(Lookup::UsersByTokenHashes(hashes), TOKEN_FIELDS)
+                    .await?
+            }
         };
-        let token = login_tokens(&user).find(|token| {
-            token
-                .get_str("hashedToken")
-                .is_ok_and(|found| found == hashed)
-        });
-        // Somebody without a usable id is nobody.
-        let Some((token, id)) = token.zip(raw::name(&user, "_id")) else {
-            return Ok(None);
-        };
-        Ok(Some(TokenOwner {
-            user: id,
-            active: is_active(&user),
-            token: LoginToken {
-                hashed: hashed.into(),
-                when: token.get("when").ok().flatten().map(issued),
-                kind: raw::text(token, "type"),
-            },
-        }))
+        let wanted: HashSet<&str> = hashes.iter().map(String::as_str).collect();
+        let mut owners = HashMap::new();
+        for user in &users {
+            // Somebody without a usable id is nobody.
+            let Some(id) = raw::name(user, "_id") else {
+                continue;
+            };
+            for token in login_tokens(user) {
+                let Ok(hashed) = token.get_str("hashedToken") else {
+                    continue;
+                };
+                if wanted.contains(hashed) {
+                    let owner = || TokenOwner {
+                        user: id.clone(),
+                        active: is_active(user),
+                        token: LoginToken {
+                            hashed: hashed.into(),
+                            when: token.get("when").ok().flatten().map(issued),
+                            kind: raw::text(token, "type"),
+                        },
+                    };
+                    owners.entry(hashed.to_owned()).or_insert_with(owner);
+                }
+            }
+        }
+        Ok(owners)
     }
 
     /// The user with this id.
@@ -109,12 +131,17 @@ impl Store {
             .map(|user| User::of(&user)))
     }
 
-    /// The roles of a user; `None` if there is no such user.
-    pub async fn user_roles(&self, id: &str) -> Result<Option<Vec<String>>, Error> {
-        let user = self
-            .find_one(Lookup::Id(Collection::Users, id), &["roles"])
-            .await?;
-        Ok(user.map(|user| raw::texts(&user, "roles")))
+    /// The roles of those of these users that exist, by id.
+    pub async fn roles_of_users(
+        &self,
+        ids: &[String],
+    ) -> Result<HashMap<String, Vec<String>>, Error> {
+        let lookup = Lookup::Ids(Collection::Users, ids);
+        let users = self.find(lookup, &["roles"]).await?;
+        Ok(users
+            .iter()
+            .filter_map(|user| Some((raw::text(user, "_id")?, raw::texts(user, "roles"))))
+            .collect())
     }
 
     /// The attributes of a user; `None` if there is no such user.
@@ -215,7 +242,7 @@ impl Store {
     pub async fn has_login_token(&self, pairs: &[(&str, &str)]) -> Result<Vec<bool>, Error> {
         let mut held = HashSet::new();
         for pairs in pairs.chunks(LOOKUP_CHUNK) {
-            let hashes: Vec<&str> = pairs.iter().map(|(_, hashed)| *hashed).collect();
+            let hashes: Vec<String> = pairs.iter().map(|(_, hashed)| hashed.to_string()).collect();
             let users = self
                 .find(
                     Lookup::UsersByTokenHashes(&hashes),
@@ -306,6 +333,14 @@ impl User {
 }
 
 const LOGIN_TOKEN_HASHES: &str = "services.resume.loginTokens.hashedToken";
+
+/// What a token is judged by, without the rest that a user has.
+const TOKEN_FIELDS: &[&str] = &[
+    "active",
+    LOGIN_TOKEN_HASHES,
+    "services.resume.loginTokens.when",
+    "services.resume.loginTokens.type",
+];
 
 const USER_FIELDS: &[&str] = &[
     "username",

@@ -1,5 +1,7 @@
 //! Settings, permissions, roles and teams.
 
+use std::collections::HashMap;
+
 use bson::{Bson, Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
 
 use crate::collection::Collection;
@@ -37,6 +39,20 @@ impl Store {
             return Ok(None);
         };
         Ok(raw::document(&setting)?.remove("value"))
+    }
+
+    /// The values of those of these settings that exist and have one, by id.
+    pub async fn setting_values(&self, ids: &[String]) -> Result<HashMap<String, Bson>, Error> {
+        let mut values = HashMap::new();
+        for setting in self
+            .find(Lookup::Ids(Collection::Settings, ids), &["value"])
+            .await?
+        {
+            let id = raw::text(&setting, "_id");
+            let value = raw::document(&setting)?.remove("value");
+            values.extend(id.zip(value));
+        }
+        Ok(values)
     }
 
     /// All settings as stored, secret ones too.

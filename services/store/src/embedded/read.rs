@@ -33,8 +33,10 @@ impl Reader {
             Lookup::All(_) => self.scan(collection, |_| true)?,
             Lookup::Id(_, id) => self.by_ids(collection, [id])?,
             Lookup::Ids(_, ids) => self.by_ids(collection, ids.iter().map(String::as_str))?,
-            Lookup::UserByTokenHash(hashed) => self.users_with_tokens(&[hashed])?,
-            Lookup::UsersByTokenHashes(hashes) => self.users_with_tokens(hashes)?,
+            Lookup::UserByTokenHash(hashed) => self.users_with_tokens([hashed])?,
+            Lookup::UsersByTokenHashes(hashes) => {
+                self.users_with_tokens(hashes.iter().map(String::as_str))?
+            }
             Lookup::UserWithToken { user, hashed } => {
                 let mut users = self.by_ids(collection, [user])?;
                 users.retain(|user| holds_token(user, hashed));
@@ -208,13 +210,16 @@ impl Reader {
         Ok(found)
     }
 
-    fn users_with_tokens(&self, hashes: &[&str]) -> Result<Vec<RawDocumentBuf>, Error> {
+    fn users_with_tokens<'h>(
+        &self,
+        hashes: impl IntoIterator<Item = &'h str>,
+    ) -> Result<Vec<RawDocumentBuf>, Error> {
         let tokens = self.read.open_table(TOKENS).map_err(failed)?;
         let mut ids = Vec::new();
         for hashed in hashes {
             ids.extend(
                 tokens
-                    .get(*hashed)
+                    .get(hashed)
                     .map_err(failed)?
                     .map(|id| id.value().to_owned()),
             );

@@ -45,6 +45,7 @@ macro_rules! contract {
 contract! {
     users {
         a_token_hash_leads_to_its_owner
+        many_token_hashes_lead_to_their_owners_at_once
         an_unknown_token_hash_has_no_owner
         a_token_is_as_old_as_its_date_number_or_text
         only_a_false_active_deactivates

@@ -59,6 +59,30 @@ pub(crate) async fn a_token_hash_leads_to_its_owner(store: &Store) {
     );
 }
 
+pub(crate) async fn many_token_hashes_lead_to_their_owners_at_once(store: &Store) {
+    let personal = "dziiPOFiZ4ih7EzFTKdSPipczBUttZvMzyL3tN8dnt4=";
+    store.insert_user(vera()).await.unwrap();
+    let tokens = vec![
+        doc! { "hashedToken": "theirs", "when": DateTime::from_millis(7), "bypassTwoFactor": true },
+        doc! { "hashedToken": "not asked for" },
+    ];
+    let other = doc! { "_id": "other", "username": "other", "active": false, "services": { "resume": { "loginTokens": tokens } } };
+    store.insert_user(other).await.unwrap();
+    let nobody = doc! { "_id": "", "username": "odd", "services": { "resume": { "loginTokens": [{ "hashedToken": "odd" }] } } };
+    store.insert_user(nobody).await.unwrap();
+
+    let hashes = [personal, "nobody's", "odd", "theirs", HASH].map(str::to_owned);
+    let mut owners = store.token_owners(&hashes).await.unwrap();
+    for hashed in [HASH, personal, "theirs"] {
+        // As if it had been asked for alone.
+        let alone = store.user_by_token_hash(hashed).await.unwrap();
+        assert!(alone.is_some());
+        assert_eq!(owners.remove(hashed), alone, "{hashed}");
+    }
+    assert_eq!(owners.len(), 0);
+    assert_eq!(store.token_owners(&[]).await.unwrap().len(), 0);
+}
+
 pub(crate) async fn an_unknown_token_hash_has_no_owner(store: &Store) {
     store.insert_user(vera()).await.unwrap();
     assert_eq!(store.user_by_token_hash("").await.unwrap(), None);
@@ -154,9 +178,13 @@ pub(crate) async fn roles_of_an_odd_type_are_none(store: &Store) {
         let mut user = doc! { "_id": id, "username": id };
         user.extend(roles.map(|roles| ("roles".to_owned(), roles)));
         store.insert_user(user).await.unwrap();
-        assert_eq!(store.user_roles(id).await.unwrap(), Some(expected), "{id}");
+        let found = store.roles_of_users(&[id.to_owned()]).await.unwrap();
+        assert_eq!(found[id], expected, "{id}");
     }
-    assert_eq!(store.user_roles("nobody").await.unwrap(), None);
+    let ids = ["c", "nobody", "a"].map(str::to_owned);
+    let found = store.roles_of_users(&ids).await.unwrap();
+    assert_eq!(found.len(), 2, "who is not there is left out");
+    assert_eq!(found["c"], ["user"]);
 }
 
 pub(crate) async fn a_username_is_matched_exactly(store: &Store) {

@@ -29,6 +29,10 @@ pub(crate) async fn a_setting_has_a_value_or_none(store: &Store) {
         store.setting("Accounts_LoginExpiration").await.unwrap(),
         Some(Bson::Double(0.5))
     );
+    let ids = ["Accounts_LoginExpiration", "Without", "Unknown"].map(str::to_owned);
+    let values = store.setting_values(&ids).await.unwrap();
+    assert_eq!(values.len(), 1, "{values:?}");
+    assert_eq!(values["Accounts_LoginExpiration"], Bson::Double(0.5));
     let settings = store.settings().await.unwrap();
     assert_eq!(settings.len(), 2);
     assert!(
