@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness::{
-    Client, Closed, Gateway, User, Workspace, eventually,
+    Client, Closed, Gateway, RawNats, User, Workspace, eventually,
     http::{get, request},
 };
 use serde_json::{Value, json};
@@ -665,25 +665,6 @@ fn handshakes_beyond_the_rate_wait_and_then_get_503() {
     gateway.metric_grows(REFUSED, &[("reason", "handshake_rate")], 0.0);
 }
 
-/// Publishes on NATS without any library in between.
-struct RawNats(TcpStream);
-
-impl RawNats {
-    fn connect(workspace: &Workspace) -> Self {
-        let mut socket = TcpStream::connect(("127.0.0.1", workspace.nats.port())).expect("NATS");
-        socket
-            .write_all(b"CONNECT {\"verbose\":false}\r\n")
-            .expect("NATS reads");
-        Self(socket)
-    }
-
-    fn publish(&mut self, subject: &str, payload: &[u8]) {
-        write!(self.0, "PUB {subject} {}\r\n", payload.len()).expect("NATS reads");
-        self.0.write_all(payload).expect("NATS reads");
-        self.0.write_all(b"\r\n").expect("NATS reads");
-    }
-}
-
 /// Packets that no sane peer sends, on every subject that a node listens to. Returns when all of them have been taken.
 fn send_nonsense(workspace: &Workspace, gateway: &Gateway, rid: &str) {
     let witness = workspace.user(&["user"]);
@@ -692,7 +673,7 @@ fn send_nonsense(workspace: &Workspace, gateway: &Gateway, rid: &str) {
     let told = format!("{}/notification", witness.id);
     client.stream("notify-user", &told).expect("himself");
     let node = &gateway.node;
-    let mut nats = RawNats::connect(workspace);
+    let mut nats = RawNats::connect(&workspace.nats);
     let subjects = [
         format!("MOL.EVENT.{node}"),
         format!("MOL.REQ.{node}"),

@@ -1,7 +1,11 @@
 //! What one peer does costs that peer: attacks beside healthy clients, each of whom must get every sequence number.
 
+#[path = "hostile_neighbours/clients.rs"]
+mod clients;
 #[path = "hostile_neighbours/fuzz.rs"]
 mod fuzz;
+#[path = "hostile_neighbours/nodes.rs"]
+mod nodes;
 
 use std::{
     fs,

@@ -23,7 +23,7 @@ pub use client::{Client, Closed};
 pub use dice::Dice;
 pub use edge::Edge;
 pub use mongo::{MongoServer, unverified_on_mongod};
-pub use nats::NatsServer;
+pub use nats::{NatsServer, RawNats};
 pub use node::NodeProcess;
 pub use place::{chromium, free_port, node_script, root, tool};
 pub use product::{Line, Product, Satellites};

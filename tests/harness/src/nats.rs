@@ -1,5 +1,8 @@
 //! The real nats-server.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use crate::place::tool;
 use crate::process::Process;
 
@@ -68,6 +71,51 @@ impl NatsServer {
         self.process.kill9();
         self.process = launch(&self.port.to_string(), &self.arguments);
         self.process.wait_for_line("Server is ready");
+    }
+}
+
+/// Publishes on NATS without any library in between: packets of nodes that do not exist.
+pub struct RawNats(TcpStream);
+
+impl RawNats {
+    /// Connects to that server.
+    ///
+    /// # Panics
+    ///
+    /// When it is not there.
+    #[must_use]
+    pub fn connect(server: &NatsServer) -> Self {
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port())).expect("NATS");
+        socket
+            .write_all(b"CONNECT {\"verbose\":false}\r\n")
+            .expect("NATS reads");
+        Self(socket)
+    }
+
+    /// Sends one packet.
+    ///
+    /// # Panics
+    ///
+    /// When the server has ended the connection.
+    pub fn publish(&mut self, subject: &str, payload: &[u8]) {
+        write!(self.0, "PUB {subject} {}\r\n", payload.len()).expect("NATS reads");
+        self.0.write_all(payload).expect("NATS reads");
+        self.0.write_all(b"\r\n").expect("NATS reads");
+    }
+
+    /// Waits until the server has taken everything and passed it on.
+    ///
+    /// # Panics
+    ///
+    /// When the server has ended the connection.
+    pub fn flush(&mut self) {
+        self.0.write_all(b"PING\r\n").expect("NATS reads");
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"PONG\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).expect("NATS answers");
+            heard.push(byte[0]);
+        }
     }
 }
 
