@@ -58,7 +58,7 @@ impl Core {
     /// `watch.loginServiceConfiguration {clientAction, id, data?}`.
     pub(crate) fn login_service_changed(&self, args: &str, received: Instant) {
         let Some(id) = ejson::at(args, 0, &["id"]).and_then(ejson::string) else {
-            return;
+            return self.wake.refill.notify_one();
         };
         let removed = ejson::at(args, 0, &["clientAction"]) == Some("\"removed\"");
         let fields = match ejson::at(args, 0, &["data"]) {
@@ -72,11 +72,11 @@ impl Core {
 
     /// `meteor.clientVersionUpdated`.
     pub(crate) fn client_version_changed(&self, args: &str, received: Instant) {
-        if let Some(record) = ejson::at(args, 0, &[])
-            && let Some(id) = ejson::field(record, "_id").and_then(ejson::string)
-        {
-            self.put_record(&CLIENT_VERSIONS, &id, Some(without_id(record)), received);
-        }
+        let record = ejson::at(args, 0, &[]).unwrap_or("");
+        let Some(id) = ejson::field(record, "_id").and_then(ejson::string) else {
+            return self.wake.refill.notify_one();
+        };
+        self.put_record(&CLIENT_VERSIONS, &id, Some(without_id(record)), received);
     }
 
     fn put_record(

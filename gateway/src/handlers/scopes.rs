@@ -93,7 +93,12 @@ impl Core {
         let list = |name| ejson::at(args, 0, &[name]).filter(|list| list.starts_with('['));
         let ids = |list| ejson::elements(list).filter_map(ejson::string);
         let mut scopes = self.state.scopes.borrow_mut();
-        match list("viewers") {
+        // Who cannot be read may be anybody.
+        let viewers = list("viewers").filter(|list| {
+            let mut viewers = ejson::elements(list);
+            viewers.all(|viewer| ejson::string(viewer).is_some())
+        });
+        match viewers {
             Some(viewers) => ids(viewers).for_each(|viewer| scopes.touch(&viewer)),
             None => scopes.touch_all(),
         }

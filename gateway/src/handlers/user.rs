@@ -26,19 +26,19 @@ impl Core {
             return;
         };
         self.hear_of(&id);
-        let (diff, unset) = (
-            ejson::at(args, 0, &["diff"]),
-            ejson::at(args, 0, &["unset"]),
-        );
+        let members = |name| ejson::at(args, 0, &[name]).filter(|list| list.starts_with('{'));
+        let (diff, unset) = (members("diff"), members("unset"));
         // Without a diff everything may have changed: one read tells.
         let mut look = Look {
             user: diff.is_none(),
             tokens: diff.is_none(),
         };
         let mut roles = diff.is_none();
-        for (name, _) in diff.into_iter().chain(unset).flat_map(ejson::fields) {
+        for (name, value) in diff.into_iter().chain(unset).flat_map(ejson::fields) {
             match &*name {
                 "services" => look.tokens = true,
+                // What is plainly said of it needs no look, but anything else may have ended it.
+                "active" if value != "true" => look.user = true,
                 name if name.starts_with("services.resume") => look.tokens = true,
                 name if name == "roles" || name.starts_with("roles.") => roles = true,
                 _ => {}
@@ -63,23 +63,26 @@ impl Core {
         }
     }
 
-    /// `user.roleUpdate`: somebody has a role more or less.
+    /// `user.roleUpdate`: somebody has a role more or less. Where it does not say who, it may be anybody.
     pub(crate) fn role_granted(&self, args: &str) {
-        if let Some(id) = text(args, &["u", "_id"]) {
-            self.state.known.users.borrow_mut().forget(&id);
-            self.roles_changed(&id);
-        }
+        let Some(id) = text(args, &["u", "_id"]) else {
+            return self.everybody_changed();
+        };
+        self.state.known.users.borrow_mut().forget(&id);
+        self.roles_changed(&id);
     }
 
     /// `watch.livechatDepartmentAgents`.
     pub(crate) fn agent_changed(&self, args: &str) {
-        if let Some(id) = text(args, &["data", "agentId"]) {
-            let mut touched = self.heard_of(GroundRef::User(&id));
-            let grants = self.state.grants.borrow();
-            touched.retain(|grant| grants.rests_on(*grant, &Ground::Omnichannel));
-            drop(grants);
-            self.touched(touched);
-        }
+        let Some(id) = text(args, &["data", "agentId"]) else {
+            let touched = self.heard_of(GroundRef::Omnichannel);
+            return self.touched(touched);
+        };
+        let mut touched = self.heard_of(GroundRef::User(&id));
+        let grants = self.state.grants.borrow();
+        touched.retain(|grant| grants.rests_on(*grant, &Ground::Omnichannel));
+        drop(grants);
+        self.touched(touched);
     }
 
     /// `watch.roles`, `permission.changed`, the licence: every verdict may be another one now.

@@ -4,6 +4,7 @@
 pub(crate) mod connection;
 pub(crate) mod ephemeral;
 pub(crate) mod events;
+pub(crate) mod flag;
 pub(crate) mod inquiry;
 pub(crate) mod line;
 pub(crate) mod plan;

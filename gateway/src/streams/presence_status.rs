@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use protocol::ddp::ejson;
 
+use super::flag::may_be_set;
+
 /// The event, as far as its outputs need it.
 pub(crate) struct PresenceStatus<'a> {
     args: &'a str,
@@ -46,7 +48,7 @@ impl<'a> PresenceStatus<'a> {
 
     /// The arguments of everybody's `user-status`; `None` for users whose presence is restricted.
     pub(crate) fn tuple(&self) -> Option<String> {
-        if ejson::at(self.args, 0, &["hasVisibilityRestrictions"]) == Some("true") {
+        if may_be_set(ejson::at(self.args, 0, &["hasVisibilityRestrictions"])) {
             return None;
         }
         let mut tuple = format!(

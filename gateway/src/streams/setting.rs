@@ -2,6 +2,8 @@
 
 use protocol::ddp::ejson;
 
+use super::flag::may_be_set;
+
 /// The event, as far as its publications need it.
 #[derive(Clone, Debug)]
 pub(crate) struct ChangedSetting {
@@ -15,7 +17,7 @@ impl ChangedSetting {
     pub(crate) fn parse(args: &str) -> Option<Self> {
         let setting =
             ejson::at(args, 0, &["setting"]).filter(|setting| setting.starts_with('{'))?;
-        if ejson::field(setting, "hidden") == Some("true") {
+        if may_be_set(ejson::field(setting, "hidden")) {
             return None;
         }
         Some(Self {
@@ -28,7 +30,7 @@ impl ChangedSetting {
 
     /// Whether the value depends on the licence, which somebody else judges.
     pub(crate) fn depends_on_licence(&self) -> bool {
-        self.action != "\"removed\"" && self.field("enterprise") == Some("true")
+        self.action != "\"removed\"" && may_be_set(self.field("enterprise"))
     }
 
     pub(crate) fn is_public(&self) -> bool {

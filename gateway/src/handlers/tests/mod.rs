@@ -10,6 +10,7 @@ mod logins;
 mod mirrors;
 mod model;
 mod my_messages;
+mod odd;
 mod owned;
 mod presence;
 mod watched;

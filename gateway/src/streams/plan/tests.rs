@@ -2,14 +2,14 @@ use super::*;
 use crate::streams::{events::Reaction, table::Stream};
 
 /// An event, its arguments, and what it becomes: stream, event name, arguments.
-struct Case(
-    &'static str,
-    &'static str,
-    &'static [(Stream, &'static str, &'static str)],
+pub(crate) struct Case(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) &'static [(Stream, &'static str, &'static str)],
 );
 
 #[rustfmt::skip]
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     Case("license.sync", "[]", &[(Stream::NotifyAll, "license", "[]")]),
     Case("license.actions", r#"[{"maxUsers":true}]"#, &[(Stream::NotifyAll, "license", "[]")]),
     Case("abac.config.changed", "[]", &[(Stream::NotifyLogged, "abac-config-changed", "[]")]),
