@@ -89,6 +89,8 @@ impl Core {
         let mut relays = self.state.relays.borrow_mut();
         if let Some(relayed) = relays.read(&event.sender, args)
             && let Some(stream) = Stream::named(&relayed.stream)
+            // Who may see whom is judged where `presence.status` is told, and nobody relays it.
+            && stream != Stream::UserPresence
         {
             let topic = TopicRef {
                 stream,

@@ -59,6 +59,21 @@ async fn in_a_storm_the_first_and_the_last_status_of_each_window_are_told() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn what_others_emit_on_the_stream_goes_past_nobody_who_may_not_see() {
+    let mut stage = Stage::new(1, world());
+    let place = bob(&mut stage).await;
+    watch(&mut stage, place, r#"["u1"]"#).await;
+    for relay in [
+        r#"[["user-presence","u1",[["u1",1,null]]]]"#,
+        r#"[{"stream":"user-presence","eventName":"u1","args":[["u1",1,null]]}]"#,
+    ] {
+        stage.event("stream", relay.into());
+    }
+    stage.take();
+    assert!(stage.clients[&place].got.is_empty());
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn who_is_not_logged_in_watches_nobody() {
     let mut stage = Stage::new(1, world());
     let place = stage.open();
