@@ -390,6 +390,13 @@ fn the_51st_subscription_without_a_login_is_refused() {
     client
         .stream("notify-all", "one-more")
         .expect("room for a user");
+    let refused = "ddp_edge_subscriptions_refused_total";
+    let gateway = &target().1;
+    gateway.metric_grows(refused, &[("limit", "count")], 0.0);
+    let long = "x".repeat(KIB + 1);
+    let error = client.stream("notify-all", &long).expect_err("too long");
+    assert_eq!(error["error"], "invalid-event-name");
+    gateway.metric_grows(refused, &[("limit", "name")], 0.0);
 }
 
 #[test]

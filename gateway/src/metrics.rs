@@ -147,6 +147,10 @@ pub(crate) fn describe() {
         "Methods answered with an error"
     );
     describe_counter!(
+        "ddp_edge_subscriptions_refused_total",
+        "Subscriptions beyond a limit, by limit"
+    );
+    describe_counter!(
         "ddp_edge_stream_writes_total",
         "Writes of clients to streams, by verdict"
     );
@@ -262,6 +266,11 @@ pub(crate) fn lag(thread: String, lag: Duration) {
 pub(crate) fn subscribed(name: &str, after: Duration) {
     let millis = after.as_secs_f64() * 1_000.0;
     histogram!("rocketchat_subscription", "subscription" => name.to_owned()).record(millis);
+}
+
+/// A subscription was beyond a limit.
+pub(crate) fn subscription_refused(limit: &'static str) {
+    counter!("ddp_edge_subscriptions_refused_total", "limit" => limit).increment(1);
 }
 
 /// A gap was noted.

@@ -9,7 +9,10 @@ use std::{
 use protocol::ddp::ejson;
 
 use super::core::{Core, now};
-use crate::state::mirrors::{CLIENT_VERSIONS, LOGIN_SERVICES, Source, without_id};
+use crate::{
+    metrics,
+    state::mirrors::{CLIENT_VERSIONS, LOGIN_SERVICES, Source, without_id},
+};
 
 /// Pause before a failed fill is tried again.
 const RETRY: Duration = Duration::from_secs(2);
@@ -48,6 +51,7 @@ impl Core {
             return false;
         };
         let messages = self.state.mirrors.borrow_mut().fill(source, answer);
+        self.count_cut();
         for message in messages {
             self.emit_record(source.stream, message, now());
         }
@@ -79,6 +83,12 @@ impl Core {
         self.put_record(&CLIENT_VERSIONS, &id, Some(without_id(record)), received);
     }
 
+    fn count_cut(&self) {
+        if self.state.mirrors.borrow_mut().take_cut() {
+            metrics::cut("records");
+        }
+    }
+
     fn put_record(
         &self,
         source: &'static Source,
@@ -90,6 +100,7 @@ impl Core {
         mirrors.moved += 1;
         let message = mirrors.put(source, id, fields);
         drop(mirrors);
+        self.count_cut();
         if let Some(message) = message {
             self.emit_record(source.stream, message, received);
         }

@@ -129,6 +129,9 @@ impl Shard {
                 let request = match Request::parse(&name, &params) {
                     Ok(request) => request,
                     Err(error) => {
+                        if error == ddp::Error::invalid_event_name() {
+                            metrics::subscription_refused("name");
+                        }
                         session.subscription_failed(Some(&error));
                         return Ok(());
                     }
@@ -136,6 +139,7 @@ impl Shard {
                 if caller.user.is_none()
                     && request.event.len() > self.limits.name_bytes_before_login
                 {
+                    metrics::subscription_refused("name");
                     session.subscription_failed(Some(&ddp::Error::invalid_event_name()));
                     return Ok(());
                 }
@@ -174,6 +178,7 @@ impl Shard {
             Event::Unsubscribe { sub } => {
                 self.unsubscribe(entry, sub);
             }
+            Event::Refused { limit } => metrics::subscription_refused(limit),
             Event::Activity => {
                 if entry.user.borrow().is_some() {
                     self.shared.to_bus.post(ToBus::Activity(entry.caller()), 0);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     link::ToBus,
+    metrics,
     place::Place,
     streams::{
         scope::Hidden,
@@ -49,6 +50,7 @@ impl Shard {
                 let sub = (entry.connection.place, sub);
                 self.shared.to_bus.post(ToBus::Unsubscribed(sub), 0);
             }
+            metrics::subscription_refused("watch");
             session.subscription_failed(Some(&ddp::Error::too_many_subscriptions()));
         } else if is_first {
             session.subscription_ready();

@@ -14,6 +14,8 @@ const DOCUMENTS_MAX: usize = 1_000;
 pub(crate) struct Mirrors {
     /// Counts what events have changed.
     pub(crate) moved: u64,
+    /// More was told than is kept, since [`Self::take_cut`].
+    is_cut: bool,
     login_services: Mirror,
     client_versions: Mirror,
 }
@@ -49,16 +51,17 @@ impl Source {
         }
     }
 
-    /// The documents in an answer to [`Self::action`].
+    /// The documents in an answer to [`Self::action`]; one more than fit says that there are more.
     fn read(&self, answer: &str) -> Mirror {
+        const SEEN_MAX: usize = DOCUMENTS_MAX + 1;
         if self.stream == Stream::LoginServices {
             let records = ejson::elements(answer).filter_map(|record| {
                 let id = ejson::field(record, "_id").and_then(ejson::string)?;
                 Some((id.into_owned(), record.to_owned()))
             });
-            records.take(DOCUMENTS_MAX).collect()
+            records.take(SEEN_MAX).collect()
         } else {
-            let records = ejson::fields(answer).take(DOCUMENTS_MAX);
+            let records = ejson::fields(answer).take(SEEN_MAX);
             records
                 .map(|(id, record)| (id.into_owned(), without_id(record)))
                 .collect()
@@ -113,7 +116,11 @@ impl Mirrors {
             mirror.remove(id)?;
             return Some(encode::removed(source.collection, id));
         };
-        if known == Some(&fields) || known.is_none() && mirror.len() >= DOCUMENTS_MAX {
+        if known == Some(&fields) {
+            return None;
+        }
+        if known.is_none() && mirror.len() >= DOCUMENTS_MAX {
+            self.is_cut = true;
             return None;
         }
         let message = match known {
@@ -122,6 +129,11 @@ impl Mirrors {
         };
         mirror.insert(id.to_owned(), fields);
         Some(message)
+    }
+
+    /// Whether more was told than is kept.
+    pub(crate) fn take_cut(&mut self) -> bool {
+        std::mem::take(&mut self.is_cut)
     }
 
     fn mirror(&mut self, source: &Source) -> &mut Mirror {
@@ -166,5 +178,26 @@ mod tests {
         assert_eq!(mirrors.documents(Stream::ClientVersions), added);
         assert!(mirrors.fill(&CLIENT_VERSIONS, "{}")[0].contains("removed"));
         assert_eq!(mirrors.documents(Stream::ClientVersions).len(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_known_to_be_missing() {
+        let records = |count| {
+            let records: Vec<_> = (0..count)
+                .map(|id| format!(r#"{{"_id":"{id}"}}"#))
+                .collect();
+            format!("[{}]", records.join(","))
+        };
+        let mut mirrors = Mirrors::default();
+        mirrors.fill(&LOGIN_SERVICES, &records(DOCUMENTS_MAX));
+        assert!(!mirrors.take_cut());
+        mirrors.fill(&LOGIN_SERVICES, &records(DOCUMENTS_MAX + 1));
+        assert!(mirrors.take_cut() && !mirrors.take_cut());
+        mirrors.put(&LOGIN_SERVICES, "one more", Some("{}".into()));
+        assert!(mirrors.take_cut());
+        assert_eq!(
+            mirrors.documents(Stream::LoginServices).len(),
+            DOCUMENTS_MAX
+        );
     }
 }

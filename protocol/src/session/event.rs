@@ -20,6 +20,8 @@ pub enum Event {
     },
     /// The client ended this subscription: forget its topics. Its `nosub` is queued already.
     Unsubscribe { sub: SubKey },
+    /// A limit (`name`, `count`) has refused a subscription. Its `nosub` is queued already.
+    Refused { limit: &'static str },
     /// A message arrived from a client that is logged in; at most once per 30 s (gateway.md 1.6).
     Activity,
 }

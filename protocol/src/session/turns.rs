@@ -38,20 +38,14 @@ impl Session {
             return;
         }
         if !self.is_logged_in && id.len() > self.limits.name_bytes_before_login {
-            let error = ddp::Error::invalid_event_name();
-            self.send(encode::nosub(&id, Some(&error)));
-            return;
+            return self.refuse_sub(&id, "name", &ddp::Error::invalid_event_name());
         }
         let mut most = self.limits.subscriptions;
         if !self.is_logged_in {
             most = most.min(self.limits.subscriptions_before_login);
         }
         if self.live.len() >= most {
-            self.send(encode::nosub(
-                &id,
-                Some(&ddp::Error::too_many_subscriptions()),
-            ));
-            return;
+            return self.refuse_sub(&id, "count", &ddp::Error::too_many_subscriptions());
         }
         match params {
             Ok(params) => {
@@ -66,6 +60,11 @@ impl Session {
             }
             Err(refused) => self.send(encode::nosub(&id, Some(&refused.error()))),
         }
+    }
+
+    fn refuse_sub(&mut self, id: &str, limit: &'static str, error: &ddp::Error) {
+        self.send(encode::nosub(id, Some(error)));
+        self.events.push_back(Event::Refused { limit });
     }
 
     fn unsub(&mut self, id: &str) {

@@ -178,6 +178,7 @@ impl Peer {
                     format!("? sub {} {name} {}", sub.0, text(&params))
                 }
                 Event::Unsubscribe { sub } => format!("? unsub {}", sub.0),
+                Event::Refused { limit } => format!("? refused {limit}"),
                 Event::Activity => "? activity".to_owned(),
             });
         }
