@@ -55,6 +55,7 @@ impl Metrics {
     /// Folds what was recorded and moves the rates on, for ever: nothing grows while nobody scrapes.
     pub(crate) async fn keep(self, bus: Bus) {
         loop {
+            count(&bus);
             bus.meters().tick(Instant::now());
             self.recorder.run_upkeep();
             tokio::time::sleep(UPKEEP_EVERY).await;
@@ -68,6 +69,7 @@ impl Metrics {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
+        count(bus);
         let mut text = Text::new(&common);
         self.bus(&mut text, bus);
         self.process(&mut text);
@@ -81,7 +83,7 @@ impl Metrics {
 
     fn bus(&self, text: &mut Text, bus: &Bus) {
         let (stats, offered) = (bus.stats(), bus.offered());
-        let (nodes, online) = bus.node_count();
+        let ((nodes, online), status) = (bus.node_count(), bus.status());
         for (name, value) in [
             ("moleculer_registry_nodes_total", nodes),
             ("moleculer_registry_nodes_online_total", online),
@@ -92,7 +94,12 @@ impl Metrics {
                 "moleculer_transit_requests_active",
                 stats.calls_pending as usize,
             ),
-            ("moleculer_transit_connected", bus.status().connected.into()),
+            ("moleculer_transit_connected", status.connected.into()),
+            (
+                "moleculer_transit_ready",
+                (status.connected && status.announced).into(),
+            ),
+            ("moleculer_broker_local_services_total", bus.served()),
             ("ddp_edge_bus_requests_open", stats.requests_open as usize),
         ] {
             text.head(name, "gauge");
@@ -121,30 +128,13 @@ impl Metrics {
                 text.value(name, &[(label, value)], *count as f64);
             }
         }
-        for (name, counts) in [
-            ("moleculer_transit_publish_total", &stats.packets_out),
-            ("moleculer_transit_receive_total", &stats.packets_in),
-        ] {
-            text.head(name, "counter");
-            for (kind, count) in counts {
-                text.value(name, &[("type", kind)], *count as f64);
-            }
+        let name = "moleculer_transit_pong_time";
+        text.head(name, "gauge");
+        for (node, distance) in bus.distances() {
+            let millis = distance.as_secs_f64() * 1e3;
+            text.value(name, &[("targetNodeID", &*node)], millis);
         }
-        let sum = |counts: &[(_, u64)]| counts.iter().map(|(_, count)| count).sum();
         for (name, value) in [
-            (
-                "moleculer_transporter_packets_sent_total",
-                sum(&stats.packets_out),
-            ),
-            ("moleculer_transporter_packets_sent_bytes", stats.bytes_out),
-            (
-                "moleculer_transporter_packets_received_total",
-                sum(&stats.packets_in),
-            ),
-            (
-                "moleculer_transporter_packets_received_bytes",
-                stats.bytes_in,
-            ),
             ("ddp_edge_bus_connects_total", stats.connects),
             ("ddp_edge_bus_conflicts_total", stats.conflicts),
             (
@@ -184,6 +174,7 @@ impl Metrics {
         };
         let files = fs::read_dir("/proc/self/fd").map(|files| files.count() as f64);
         let rss = kibibytes(&status, "VmRSS:");
+        let [total, free] = ["MemTotal:", "MemAvailable:"].map(|name| kibibytes(&memory, name));
         for (name, value) in [
             ("process_memory_rss", rss),
             ("process_resident_memory_bytes", rss),
@@ -194,8 +185,12 @@ impl Metrics {
             ),
             ("process_open_fds", files.ok()),
             ("process_max_fds", files::limit().map(|files| files as f64)),
-            ("os_memory_total", kibibytes(&memory, "MemTotal:")),
-            ("os_memory_free", kibibytes(&memory, "MemAvailable:")),
+            ("os_memory_total", total),
+            ("os_memory_free", free),
+            (
+                "os_memory_used",
+                total.zip(free).map(|(all, free)| all - free),
+            ),
             ("os_uptime", word("/proc/uptime", 0)),
             ("os_cpu_load_1", word("/proc/loadavg", 0)),
             ("os_cpu_load_5", word("/proc/loadavg", 1)),
@@ -215,6 +210,37 @@ impl Metrics {
             text.head(name, "gauge");
             text.value(name, &[("value", value)], 1.0);
         }
+    }
+}
+
+/// What the bus itself has counted, among the meters: they have rates.
+fn count(bus: &Bus) {
+    let (stats, meters) = (bus.stats(), bus.meters());
+    for (name, counts) in [
+        ("moleculer_transit_publish_total", &stats.packets_out),
+        ("moleculer_transit_receive_total", &stats.packets_in),
+    ] {
+        for (kind, count) in counts {
+            meters.set(name, &[("type", kind)], *count as f64);
+        }
+    }
+    let sum = |counts: &[(_, u64)]| counts.iter().map(|(_, count)| count).sum::<u64>();
+    for (name, value) in [
+        (
+            "moleculer_transporter_packets_sent_total",
+            sum(&stats.packets_out),
+        ),
+        ("moleculer_transporter_packets_sent_bytes", stats.bytes_out),
+        (
+            "moleculer_transporter_packets_received_total",
+            sum(&stats.packets_in),
+        ),
+        (
+            "moleculer_transporter_packets_received_bytes",
+            stats.bytes_in,
+        ),
+    ] {
+        meters.set(name, &[], value as f64);
     }
 }
 

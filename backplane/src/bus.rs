@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::oneshot;
@@ -57,12 +57,12 @@ impl Bus {
         let seq = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(1, |since| since.as_secs());
-        let uplink = Arc::new(uplink);
+        let (uplink, meters) = (Arc::new(uplink), Arc::<Meters>::default());
         Self {
             shared: Arc::new(Shared {
                 core: Mutex::new(Core::new(&config, seq)),
-                owed: Arc::new(Owed::new(uplink.clone())),
-                meters: Arc::default(),
+                owed: Arc::new(Owed::new(uplink.clone(), meters.clone())),
+                meters,
                 uplink,
                 config,
             }),
@@ -120,6 +120,11 @@ impl Bus {
         (known + 1, available + 1)
     }
 
+    /// How long the available peers took to answer our last ping, where one was sent to measure that.
+    pub fn distances(&self) -> Vec<(Arc<str>, Duration)> {
+        self.core().registry.distances().collect()
+    }
+
     /// Whether an available node (or this one) offers a service of this name.
     pub fn has_service(&self, name: &str) -> bool {
         self.core().has_service(name)
@@ -134,6 +139,11 @@ impl Bus {
     /// Whether an available node other than this one offers an action (`service.method`).
     pub fn peer_offers(&self, action: &str) -> bool {
         self.core().registry.offering(action) > 0
+    }
+
+    /// How many services this node offers.
+    pub fn served(&self) -> usize {
+        self.core().locals().len()
     }
 
     /// What readiness looks at.

@@ -39,7 +39,7 @@ impl Bus {
         let node = options.node.clone();
         let id = Uuid::new_v4().to_string();
         let outline = Outline::new(id, options, self.config().request_timeout, Instant::now())?;
-        let (patience, caller) = (outline.timeout, outline.caller);
+        let (patience, caller, level) = (outline.timeout, outline.caller, outline.level);
         // Ends with this future, whichever way it ends.
         let _forgotten = Forgotten {
             bus: self,
@@ -64,7 +64,7 @@ impl Bus {
                     },
                     reply: Reply::local(
                         answer,
-                        Measured::here(self.meters(), action, outline.caller),
+                        Measured::here(self.meters(), action, caller, level),
                     ),
                 };
                 self.fill(&waiting, [Incoming::Request(request)], now);
@@ -86,7 +86,7 @@ impl Bus {
                     ver: Version,
                     sender: self.node_id().into(),
                 });
-                let elsewhere = Measured::elsewhere(self.meters(), action, caller);
+                let elsewhere = Measured::elsewhere(self.meters(), action, caller, level);
                 if let Err(error) = self.uplink().send(Kind::Request, Some(&node), payload) {
                     elsewhere.failed(&error);
                     return Err(error);

@@ -12,6 +12,7 @@ use crate::{
     bus::Bus,
     calling::json_array,
     error::ErrorKind,
+    handled::Arrivals,
     incoming::{Event, Incoming},
     waiting::Waiting,
 };
@@ -70,14 +71,17 @@ impl Bus {
             let meant = inboxes.iter().filter(|(service, _)| {
                 is_meant(service) && (groups.is_empty() || groups.contains(service))
             });
-            self.send_locally(name, args, meta, meant.map(|(_, waiting)| waiting));
+            self.send_locally(name, args, meta, meant);
         }
         let named = groups.join(",");
         let labels = [("event", event), ("groups", &*named)];
+        let names = [
+            "moleculer_event_broadcast_total",
+            "moleculer_event_broadcast_local_total",
+        ];
+        // As peers: the label is left out where nobody is named.
         self.meters()
-            .add("moleculer_event_broadcast_total", &labels, 1.0);
-        self.meters()
-            .add("moleculer_event_broadcast_local_total", &labels, 1.0);
+            .add_each(&names, &labels[..1 + usize::from(!groups.is_empty())], 1.0);
         let request_id = Uuid::new_v4().to_string();
         let dispatch = Dispatch {
             event,
@@ -112,8 +116,7 @@ impl Bus {
             local.is_some_and(|(_, inboxes)| inboxes.iter().any(|(service, _)| *service == group))
         };
         if let Some((name, inboxes)) = local {
-            let inboxes = inboxes.iter().map(|(_, waiting)| waiting);
-            self.send_locally(name, args, empty_object(), inboxes);
+            self.send_locally(name, args, empty_object(), inboxes.iter());
         }
         let mut by_node: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
         // Any node of a group will do.
@@ -155,19 +158,24 @@ impl Bus {
         name: &'static str,
         args: &str,
         meta: &RawValue,
-        inboxes: impl Iterator<Item = &'a Arc<Waiting>>,
+        inboxes: impl Iterator<Item = &'a (&'static str, Arc<Waiting>)>,
     ) {
         let now = Instant::now();
-        let event = Event {
-            name,
-            args: Bytes::copy_from_slice(args.as_bytes()),
-            sender: self.id(),
-            from_us: true,
-            meta: Bytes::copy_from_slice(meta.get().as_bytes()),
-            received: now,
-        };
-        for waiting in inboxes {
-            self.fill(waiting, [Incoming::Event(event.clone())], now);
+        let args = Bytes::copy_from_slice(args.as_bytes());
+        let meta = Bytes::copy_from_slice(meta.get().as_bytes());
+        for (service, waiting) in inboxes {
+            let mut arrivals = Arrivals::new(self.meters(), now);
+            let event = Event {
+                name,
+                args: args.clone(),
+                sender: self.id(),
+                from_us: true,
+                meta: meta.clone(),
+                received: now,
+                handled: arrivals.add(name, service, None),
+            };
+            arrivals.begin();
+            self.fill(waiting, [Incoming::Event(event)], now);
         }
     }
 

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-use crate::{calls::Context, error::ServiceError, registry::NodeInfo, reply::Reply};
+use crate::{
+    calls::Context, error::ServiceError, handled::Handled, registry::NodeInfo, reply::Reply,
+};
 
 /// Requests and events in the order in which they came, and what the bus itself has to say.
 #[derive(Debug)]
@@ -78,6 +80,8 @@ pub struct Event {
     pub meta: Bytes,
     /// When it was taken from the bus.
     pub received: Instant,
+    /// To be kept as long as it is being handled.
+    pub handled: Handled,
 }
 
 /// A stretch of time in which events may have been missed; counted and answered, never silent (design.md 3.8).

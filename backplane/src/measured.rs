@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     error::{ErrorKind, RemoteError},
+    handled::{NOBODY, UNKNOWN},
     meters::Meters,
 };
 
@@ -18,26 +19,43 @@ pub(crate) struct Measured {
 
 impl Measured {
     /// A request that is handled on this node.
-    pub(crate) fn here(meters: &Arc<Meters>, action: &str, caller: Option<&str>) -> Self {
-        Self::begin(meters, action, caller, "local")
+    pub(crate) fn here(
+        meters: &Arc<Meters>,
+        action: &str,
+        caller: Option<&str>,
+        level: u32,
+    ) -> Self {
+        Self::begin(meters, action, caller, level, "local")
     }
 
     /// A request that another node handles.
-    pub(crate) fn elsewhere(meters: &Arc<Meters>, action: &str, caller: Option<&str>) -> Self {
-        Self::begin(meters, action, caller, "remote")
+    pub(crate) fn elsewhere(
+        meters: &Arc<Meters>,
+        action: &str,
+        caller: Option<&str>,
+        level: u32,
+    ) -> Self {
+        Self::begin(meters, action, caller, level, "remote")
     }
 
-    fn begin(meters: &Arc<Meters>, action: &str, caller: Option<&str>, side: &'static str) -> Self {
+    fn begin(
+        meters: &Arc<Meters>,
+        action: &str,
+        caller: Option<&str>,
+        level: u32,
+        side: &'static str,
+    ) -> Self {
         let measured = Self {
             meters: meters.clone(),
             action: action.to_owned(),
-            caller: caller.unwrap_or_default().to_owned(),
+            caller: caller.unwrap_or(NOBODY).to_owned(),
             side,
             begun: Instant::now(),
         };
         let labels = measured.labels();
-        meters.add("moleculer_request_total", &labels, 1.0);
-        meters.add("moleculer_request_active", &labels, 1.0);
+        meters.add_each(&["moleculer_request_total", ACTIVE], &labels, 1.0);
+        let level = level.min(LEVEL_MAX).to_string();
+        meters.add("moleculer_request_levels", &[("level", &level)], 1.0);
         measured
     }
 
@@ -69,11 +87,16 @@ impl Measured {
             side,
             caller,
             ("errorName", name),
-            ("errorCode", code.unwrap_or_default()),
-            ("errorType", kind.unwrap_or_default()),
+            ("errorCode", code.unwrap_or(UNKNOWN)),
+            ("errorType", kind.unwrap_or(UNKNOWN)),
         ];
         self.meters
             .add("moleculer_request_error_total", &labels, 1.0);
+        if *error == ErrorKind::Timeout {
+            let labels = [service, action];
+            self.meters
+                .add("moleculer_request_timeout_total", &labels, 1.0);
+        }
     }
 
     fn labels(&self) -> [(&'static str, &str); 4] {
@@ -92,8 +115,12 @@ impl Drop for Measured {
         let labels = self.labels();
         let now = Instant::now();
         let millis = now.duration_since(self.begun).as_secs_f64() * 1e3;
-        self.meters.add("moleculer_request_active", &labels, -1.0);
+        self.meters.add(ACTIVE, &labels, -1.0);
         self.meters
-            .observe("moleculer_request_time", &labels, millis, now);
+            .observe("moleculer_request_time", &labels, millis, 1, now);
     }
 }
+
+/// What peers call through; more is the word of nobody.
+const LEVEL_MAX: u32 = 100;
+const ACTIVE: &str = "moleculer_request_active";

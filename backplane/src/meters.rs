@@ -53,19 +53,46 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 impl Meters {
     /// Adds to a counter, or to a gauge.
     pub fn add(&self, name: &'static str, labels: Labels<'_>, by: f64) {
-        if let Some(series) = self.lock().series(name, labels) {
-            series.value += by;
+        self.add_each(&[name], labels, by);
+    }
+
+    /// Adds to several with the same labels.
+    pub fn add_each(&self, names: &[&'static str], labels: Labels<'_>, by: f64) {
+        let mut state = self.lock();
+        state.label(labels);
+        for name in names {
+            if let Some(series) = state.series(name) {
+                series.value += by;
+            }
         }
     }
 
-    /// Puts a time into a histogram.
-    pub fn observe(&self, name: &'static str, labels: Labels<'_>, millis: f64, now: Instant) {
-        if let Some(series) = self.lock().series(name, labels) {
-            series.value += 1.0;
+    /// Says what somebody else has counted so far.
+    pub fn set(&self, name: &'static str, labels: Labels<'_>, value: f64) {
+        let mut state = self.lock();
+        state.label(labels);
+        if let Some(series) = state.series(name) {
+            series.value = value;
+        }
+    }
+
+    /// Puts a time that so many things took into a histogram.
+    pub fn observe(
+        &self,
+        name: &'static str,
+        labels: Labels<'_>,
+        millis: f64,
+        count: u64,
+        now: Instant,
+    ) {
+        let mut state = self.lock();
+        state.label(labels);
+        if let Some(series) = state.series(name) {
+            series.value += count as f64;
             let times = series.times.get_or_insert_default();
-            times.sum += millis;
+            times.sum += millis * count as f64;
             for (bucket, bound) in times.buckets.iter_mut().zip(BUCKETS) {
-                *bucket += u64::from(millis <= bound);
+                *bucket += if millis <= bound { count } else { 0 };
             }
             times.window.push(millis, now);
         }
@@ -148,9 +175,13 @@ impl Meters {
 }
 
 impl State {
-    fn series(&mut self, name: &'static str, labels: Labels<'_>) -> Option<&mut Series> {
+    /// Chooses what [`series`](Self::series) looks up.
+    fn label(&mut self, labels: Labels<'_>) {
         self.key.clear();
         push_labels(&mut self.key, labels);
+    }
+
+    fn series(&mut self, name: &'static str) -> Option<&mut Series> {
         let family = self.families.entry(name).or_default();
         if !family.contains_key(&self.key) {
             // Callers and actions are the words of others.
@@ -295,7 +326,7 @@ mod tests {
         let labels = [("action", "a.b"), ("caller", "x\"y")];
         for millis in [0.5, 30.0, 20_000.0] {
             meters.add("moleculer_request_total", &labels, 1.0);
-            meters.observe("moleculer_request_time", &labels, millis, now);
+            meters.observe("moleculer_request_time", &labels, millis, 1, now);
         }
         meters.tick(now + Duration::from_secs(5));
         let text = meters.render(&[("nodeID", "n-1")], now);

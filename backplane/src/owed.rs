@@ -13,12 +13,14 @@ use crate::{
     answer::{Address, refuse, respond},
     error::ServiceError,
     fault::Fault,
+    meters::Meters,
     uplink::Uplink,
 };
 
 /// The requests of other nodes that have been taken in and not yet answered.
 pub(crate) struct Owed {
     uplink: Arc<Uplink>,
+    meters: Arc<Meters>,
     state: Mutex<State>,
     paid: Notify,
 }
@@ -39,9 +41,10 @@ struct Debt {
 }
 
 impl Owed {
-    pub(crate) fn new(uplink: Arc<Uplink>) -> Self {
+    pub(crate) fn new(uplink: Arc<Uplink>, meters: Arc<Meters>) -> Self {
         Self {
             uplink,
+            meters,
             state: Mutex::default(),
             paid: Notify::new(),
         }
@@ -112,6 +115,10 @@ impl Owed {
         };
         for debt in late {
             self.uplink.counters.requests_late.fetch_add(1, Relaxed);
+            let service = debt.action.split('.').next().unwrap_or_default();
+            let labels = [("service", service), ("action", debt.action)];
+            self.meters
+                .add("moleculer_request_timeout_total", &labels, 1.0);
             tracing::warn!(action = debt.action, "a request was not answered in time");
             refuse(&self.uplink, &debt.to, Fault::TimedOut, debt.action);
             self.paid.notify_waiters();

@@ -249,6 +249,12 @@ impl Registry {
         }
     }
 
+    /// How long available nodes took to answer.
+    pub(crate) fn distances(&self) -> impl Iterator<Item = (Arc<str>, Duration)> {
+        let available = self.nodes.values().filter(|node| node.info.available);
+        available.filter_map(|node| Some((node.info.id.clone(), node.latency?)))
+    }
+
     /// How many available nodes offer an action.
     pub(crate) fn offering(&self, action: &str) -> usize {
         self.actions

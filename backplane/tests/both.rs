@@ -176,7 +176,7 @@ both! {
         let serve = async {
             let request = next_request(&mut inbox).await;
             let text = there.meters().render(&[], Instant::now());
-            assert!(text.contains("moleculer_request_active{service=\"echo\",action=\"echo.it\",type=\"local\",caller=\"\"} 1"), "{text}");
+            assert!(text.contains("moleculer_request_active{service=\"echo\",action=\"echo.it\",type=\"local\",caller=\"null\"} 1"), "{text}");
             request.respond(Err(error));
         };
         let (outcome, ()) = tokio::join!(here.call("echo.it", "[]", CallOptions::default()), serve);
@@ -184,12 +184,12 @@ both! {
         let sides = if here.node_id() == there.node_id() { vec![(there, "local")] } else { vec![(there, "local"), (here, "remote")] };
         for (bus, side) in sides {
             let text = bus.meters().render(&[], Instant::now());
-            let labels = format!("service=\"echo\",action=\"echo.it\",type=\"{side}\",caller=\"\"");
+            let labels = format!("service=\"echo\",action=\"echo.it\",type=\"{side}\",caller=\"null\"");
             for line in [
                 format!("moleculer_request_total{{{labels}}} 1"),
                 format!("moleculer_request_active{{{labels}}} 0"),
                 format!("moleculer_request_time_count{{{labels}}} 1"),
-                format!("moleculer_request_error_total{{{labels},errorName=\"TypeError\",errorCode=\"\",errorType=\"\"}} 1"),
+                format!("moleculer_request_error_total{{{labels},errorName=\"TypeError\",errorCode=\"undefined\",errorType=\"undefined\"}} 1"),
             ] {
                 assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
             }
@@ -265,6 +265,26 @@ both! {
         here.broadcast("test.event", "[]");
         assert!(next_event(&mut near).await.from_us);
         assert_eq!(next_event(&mut far).await.from_us, here.node_id() == there.node_id());
+    }
+
+    async fn an_event_is_being_handled_until_it_is_dropped(here, there) {
+        let mut far = there.announce(listener("far"));
+        known(here, "far").await;
+        let shows = |name: &str, value: &str| {
+            let labels = "service=\"far\",group=\"far\",event=\"test.event\",caller=\"null\"";
+            let line = format!("moleculer_event_{name}{{{labels}}} {value}");
+            there.meters().render(&[], Instant::now()).lines().any(|found| found == line)
+        };
+        here.emit("test.event", "[1]");
+        let event = next_event(&mut far).await;
+        let copy = event.clone();
+        drop(event);
+        assert!(shows("received_total", "1") && shows("received_active", "1"));
+        assert!(!shows("received_time_count", "1"));
+        drop(copy);
+        until("its end", || shows("received_active", "0") && shows("received_time_count", "1")).await;
+        let sent = here.meters().render(&[], Instant::now());
+        assert!(sent.contains("moleculer_event_emit_total{event=\"test.event\"} 1\n"), "{sent}");
     }
 
     async fn an_event_carries_the_meta_of_its_emitter(here, there) {

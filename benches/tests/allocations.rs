@@ -3,7 +3,7 @@
 
 use std::{alloc::System, sync::Arc, time::Instant};
 
-use backplane::Event;
+use backplane::{Event, Handled};
 use bytes::Bytes;
 use gateway::bench::{BusThread, Client};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -87,6 +87,7 @@ fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
         from_us: false,
         meta: Bytes::from_static(b"{}"),
         received: Instant::now(),
+        handled: Handled::default(),
     };
     // Scratch grows once.
     EVENTS.iter().for_each(|of| bus.hear(event(*of)));

@@ -6,7 +6,7 @@ pub use door::Door;
 
 use std::{rc::Rc, sync::Arc};
 
-use backplane::{Bus, Event};
+use backplane::{Bus, Event, Handled};
 use bytes::Bytes;
 use protocol::session::SubKey;
 use store::Store;
@@ -88,6 +88,7 @@ impl BusThread {
             from_us: false,
             meta: Bytes::from_static(b"{}"),
             received: now(),
+            handled: Handled::default(),
         });
         self.core.flush();
         let mut posted = Vec::new();

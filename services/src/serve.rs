@@ -96,7 +96,15 @@ async fn take<H: Handler>(
         match incoming {
             Incoming::Request(request) => begin(&handler, request, bounds, tasks),
             news => {
-                tasks.spawn(handler.clone().handle_news(news));
+                let handled = match &news {
+                    Incoming::Event(event) => Some(event.handled.clone()),
+                    _ => None,
+                };
+                let handling = handler.clone().handle_news(news);
+                tasks.spawn(async move {
+                    handling.await;
+                    drop(handled);
+                });
             }
         }
     }

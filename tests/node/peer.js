@@ -68,7 +68,7 @@ async function main() {
   print({ ready: { nodeID: broker.nodeID } });
 
   const commands = {
-    call: async ({ action, params = [], nodeID }) => ({ result: await broker.call(action, params, { nodeID }) }),
+    call: async ({ action, params = [], ...options }) => ({ result: await broker.call(action, params, options) }),
     broadcast: ({ event, args, groups }) => broker.broadcast(event, args, groups && { groups }),
     emit: ({ event, args }) => broker.emit(event, args),
     burst: async ({ event, count, size = 0 }) => {
@@ -82,6 +82,7 @@ async function main() {
       })),
     }),
     waitForServices: ({ names }) => broker.waitForServices(names, 30_000, 20).then(() => ({})),
+    ping: () => broker.ping().then(() => ({})),
     create: ({ name }) => void broker.createService({ name, actions: { it: () => name } }),
     stop: () => broker.stop(),
   };

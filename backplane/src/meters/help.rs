@@ -28,6 +28,14 @@ const HELP: &[(&str, &str)] = &[
         "Time to the answer of a call, in ms",
     ),
     (
+        "moleculer_request_levels",
+        "Calls, by how many calls they are made within",
+    ),
+    (
+        "moleculer_request_timeout_total",
+        "Calls that were not answered in time",
+    ),
+    (
         "moleculer_event_emit_total",
         "Events sent to one of each group",
     ),
@@ -46,15 +54,23 @@ const HELP: &[(&str, &str)] = &[
     ("moleculer_event_received_active", "Events being handled"),
     (
         "moleculer_event_received_error_total",
-        "Events whose handling failed",
+        "Events that could not be handled",
     ),
     (
         "moleculer_event_received_time",
-        "Time to handle an event, in ms",
+        "Time from the arrival of events until all that came together were handled, in ms",
     ),
     (
         "moleculer_transit_pong_time",
-        "Time to a peer and back, in ms",
+        "Time to a peer and back, in ms, where pings are sent",
+    ),
+    (
+        "moleculer_transit_ready",
+        "1 while connected, with our services announced",
+    ),
+    (
+        "moleculer_broker_local_services_total",
+        "Services of this node",
     ),
     (
         "moleculer_registry_nodes_total",
@@ -160,6 +176,7 @@ const HELP: &[(&str, &str)] = &[
     ("process_open_fds", "Open files"),
     ("process_max_fds", "Open files that the system allows"),
     ("process_pid", "Process id"),
+    ("os_memory_used", "Memory of the machine in use, in bytes"),
     ("os_memory_total", "Memory of the machine, in bytes"),
     (
         "os_memory_free",

@@ -18,6 +18,7 @@ use crate::{
     calls::Context,
     error::{ErrorKind, ServiceError},
     fault::Fault,
+    handled::Arrivals,
     incoming::{Event, GapCause, GapScope, Incoming, Request},
     measured::Measured,
     reply::Reply,
@@ -33,7 +34,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let listeners = bus.core().listeners();
     let mut senders: Vec<Arc<str>> = Vec::new();
     let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
-    let mut received: Vec<(&str, &str, f64)> = Vec::new();
+    let mut arrivals = Arrivals::new(bus.meters(), now);
     for payload in batch {
         let Some(name) = event_name(payload) else {
             // Only a full look can tell what is wrong.
@@ -50,35 +51,31 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
             Ok(packet) => packet,
             Err(error) => {
                 bus.counters().dropped(Kind::Event, error);
+                for (service, _) in inboxes {
+                    arrivals.fail(name, service);
+                }
                 continue;
             }
         };
-        let event = Event {
-            name,
-            args: payload.slice_ref(packet.data.as_bytes()),
-            sender: intern(bus, &mut senders, packet.sender),
-            from_us: false,
-            meta: match packet.meta {
-                "{}" => Bytes::from_static(b"{}"),
-                meta => payload.slice_ref(meta.as_bytes()),
-            },
-            received: now,
-        };
-        let event = Event {
-            from_us: &*event.sender == bus.node_id(),
-            ..event
+        let args = payload.slice_ref(packet.data.as_bytes());
+        let sender = intern(bus, &mut senders, packet.sender);
+        let meta = match packet.meta {
+            "{}" => Bytes::from_static(b"{}"),
+            meta => payload.slice_ref(meta.as_bytes()),
         };
         for (service, waiting) in inboxes {
             if !packet.groups.is_empty() && !packet.groups.iter().any(|group| group == service) {
                 continue;
             }
-            let same =
-                |(event, group, _): &&mut (&str, &str, f64)| (event, group) == (name, service);
-            match received.iter_mut().find(same) {
-                Some((.., count)) => *count += 1.0,
-                None => received.push((name, service, 1.0)),
-            }
-            let incoming = Incoming::Event(event.clone());
+            let incoming = Incoming::Event(Event {
+                name,
+                args: args.clone(),
+                sender: sender.clone(),
+                from_us: *sender == *bus.node_id(),
+                meta: meta.clone(),
+                received: now,
+                handled: arrivals.add(name, service, packet.caller.as_deref()),
+            });
             match filled
                 .iter_mut()
                 .find(|(known, _)| Arc::ptr_eq(known, waiting))
@@ -88,14 +85,11 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
             }
         }
     }
+    arrivals.begin();
     for (waiting, batch) in filled {
         bus.fill(waiting, batch, now);
     }
-    for (event, group, count) in received {
-        let labels = [("service", group), ("group", group), ("event", event)];
-        bus.meters()
-            .add("moleculer_event_received_total", &labels, count);
-    }
+    drop(arrivals);
     let mut core = bus.core();
     for sender in senders {
         core.registry.sent_to_us(&sender, now);
@@ -278,7 +272,9 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     let Some(key) = bus.owed().begin(to, action, deadline) else {
         return Ok(());
     };
-    let measured = Measured::here(bus.meters(), action, packet.caller.as_deref());
+    // Saturates; a level of nonsense is refused where the nested call is made.
+    let level = packet.level.map_or(1, |level| level as u32);
+    let measured = Measured::here(bus.meters(), action, packet.caller.as_deref(), level);
     let request = Request {
         action,
         params: payload.slice_ref(params.as_bytes()),
@@ -286,8 +282,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         context: Context {
             id: packet.id.to_string(),
             request_id: packet.request_id.unwrap_or_else(|| packet.id.to_string()),
-            // Saturates; a level of nonsense is refused where the nested call is made.
-            level: packet.level.map_or(1, |level| level as u32),
+            level,
             service,
             deadline,
             meta,

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use backplane::{Bus, Event};
+use backplane::{Bus, Event, Handled};
 use bytes::Bytes;
 use protocol::sockjs::Framing;
 use store::Store;
@@ -97,6 +97,7 @@ impl Door {
             from_us: false,
             meta: Bytes::from_static(b"{}"),
             received: now(),
+            handled: Handled::default(),
         });
         self.core.flush();
         self.work();

@@ -108,6 +108,7 @@ impl Joins {
 
 #[cfg(test)]
 mod tests {
+    use backplane::Handled;
     use bytes::Bytes;
 
     use super::*;
@@ -120,6 +121,7 @@ mod tests {
             from_us: false,
             meta: Bytes::from_static(b"{}"),
             received: Instant::now(),
+            handled: Handled::default(),
         }
     }
 

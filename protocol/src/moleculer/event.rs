@@ -23,6 +23,8 @@ pub struct Event<'a> {
     pub broadcast: bool,
     /// One valid JSON object, byte for byte; `{}` when absent.
     pub meta: &'a str,
+    /// The service in whose handler it was sent.
+    pub caller: Option<Cow<'a, str>>,
     pub sender: Cow<'a, str>,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Event<'a> {
             groups: Vec::new(),
             broadcast: false,
             meta: "{}",
+            caller: None,
             sender: Cow::Borrowed(""),
         };
         let mut version: &[u8] = b"";
@@ -53,6 +56,7 @@ impl<'a> Event<'a> {
                 }
                 b"broadcast" => event.broadcast = value == b"true",
                 b"meta" if value.starts_with(b"{") => event.meta = utf8(value)?,
+                b"caller" => event.caller = text(value).ok(),
                 b"ver" => version = value,
                 b"sender" => event.sender = text(value)?,
                 _ => {}

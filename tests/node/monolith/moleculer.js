@@ -53,6 +53,16 @@ function createBroker(environment, nodeID) {
     maxCallLevel: 100,
     cacher: "Memory",
     logLevel: environment.MOLECULER_LOG_LEVEL || "warn",
+    metrics: environment.MS_METRICS === "true" && {
+      enabled: true,
+      reporter: {
+        type: "Prometheus",
+        options: {
+          port: Number(environment.MS_METRICS_PORT || 9458),
+          defaultLabels: ({ broker }) => ({ namespace: broker.namespace, nodeID: broker.nodeID }),
+        },
+      },
+    },
   });
 }
 

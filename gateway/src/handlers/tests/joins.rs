@@ -93,6 +93,7 @@ async fn what_another_hub_says_again_is_not_said_again_and_its_gap_is_one_resync
             from_us: false,
             meta: Bytes::copy_from_slice(meta.as_bytes()),
             received: now(),
+            handled: Handled::default(),
         });
     };
     let place = come(&mut stage).await;

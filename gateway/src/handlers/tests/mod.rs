@@ -18,7 +18,7 @@ mod writes;
 
 use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
-use backplane::Event;
+use backplane::{Event, Handled};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use protocol::{ddp, session::SubKey};
@@ -216,6 +216,7 @@ impl Stage {
             from_us: false,
             meta: Bytes::from_static(b"{}"),
             received: now(),
+            handled: Handled::default(),
         });
         self.core.flush();
     }

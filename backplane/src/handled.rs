@@ -1,0 +1,136 @@
+//! Events from their arrival to the end of their handling, as metrics see them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use crate::meters::Meters;
+
+/// Comes with an event: it counts as handled when the last copy of this is dropped. Events that came together, of one name
+/// and for one service, are measured as one.
+#[derive(Clone, Default)]
+pub struct Handled(Option<Arc<Together>>);
+
+struct Together {
+    meters: Arc<Meters>,
+    event: &'static str,
+    service: &'static str,
+    caller: String,
+    arrived: Instant,
+    count: AtomicU64,
+}
+
+/// What came together, until it is given to those who listen.
+pub(crate) struct Arrivals {
+    meters: Arc<Meters>,
+    arrived: Instant,
+    groups: Vec<Arc<Together>>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(meters: &Arc<Meters>, arrived: Instant) -> Self {
+        Self {
+            meters: meters.clone(),
+            arrived,
+            groups: Vec::new(),
+        }
+    }
+
+    /// One more event, sent from the handler of `caller`.
+    pub(crate) fn add(
+        &mut self,
+        event: &'static str,
+        service: &'static str,
+        caller: Option<&str>,
+    ) -> Handled {
+        let caller = caller.unwrap_or(NOBODY);
+        let is_same = |group: &&Arc<Together>| {
+            (group.event, group.service, &*group.caller) == (event, service, caller)
+        };
+        let known = self.groups.iter().find(is_same).cloned();
+        let group = known.unwrap_or_else(|| {
+            let group = Arc::new(Together {
+                meters: self.meters.clone(),
+                event,
+                service,
+                caller: caller.to_owned(),
+                arrived: self.arrived,
+                count: AtomicU64::new(0),
+            });
+            self.groups.push(group.clone());
+            group
+        });
+        group.count.fetch_add(1, Relaxed);
+        Handled(Some(group))
+    }
+
+    /// One that nobody can handle: what it brings is no array.
+    pub(crate) fn fail(&self, event: &str, service: &str) {
+        let [service, group, event, caller] = labels(event, service, NOBODY);
+        let error = [
+            ("errorName", "TypeError"),
+            ("errorCode", UNKNOWN),
+            ("errorType", UNKNOWN),
+        ];
+        let labels = [&[service, group, event, caller], &error[..]].concat();
+        self.meters
+            .add("moleculer_event_received_error_total", &labels, 1.0);
+    }
+
+    /// Counts them: to be called before they are given to anybody.
+    pub(crate) fn begin(&self) {
+        for group in &self.groups {
+            self.meters
+                .add_each(&[TOTAL, ACTIVE], &group.labels(), group.count());
+        }
+    }
+}
+
+impl Together {
+    fn labels(&self) -> [(&'static str, &str); 4] {
+        labels(self.event, self.service, &self.caller)
+    }
+
+    fn count(&self) -> f64 {
+        self.count.load(Relaxed) as f64
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        let (labels, now) = (self.labels(), Instant::now());
+        let millis = now.duration_since(self.arrived).as_secs_f64() * 1e3;
+        self.meters.add(ACTIVE, &labels, -self.count());
+        let count = self.count.load(Relaxed);
+        self.meters
+            .observe("moleculer_event_received_time", &labels, millis, count, now);
+    }
+}
+
+impl fmt::Debug for Handled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let together = self.0.as_ref().map(|group| group.count());
+        f.debug_tuple("Handled").field(&together).finish()
+    }
+}
+
+/// The group of a service is its name (backplane.md 4.4).
+fn labels<'a>(event: &'a str, service: &'a str, caller: &'a str) -> [(&'static str, &'a str); 4] {
+    [
+        ("service", service),
+        ("group", service),
+        ("event", event),
+        ("caller", caller),
+    ]
+}
+
+const TOTAL: &str = "moleculer_event_received_total";
+const ACTIVE: &str = "moleculer_event_received_active";
+/// What peers' pages say where there is no caller, and no code of an error.
+pub(crate) const NOBODY: &str = "null";
+pub(crate) const UNKNOWN: &str = "undefined";
