@@ -104,7 +104,12 @@ impl Workspace {
     }
 
     /// Starts a role and waits until it says so.
-    pub(crate) fn role(&self, binary: &str, role: &str, environment: &[(&str, &str)]) -> Gateway {
+    ///
+    /// # Panics
+    ///
+    /// When it does not come up.
+    #[must_use]
+    pub fn role(&self, binary: &str, role: &str, environment: &[(&str, &str)]) -> Gateway {
         let given = environment.iter().find(|(name, _)| *name == "PORT");
         let given = given.and_then(|(_, port)| port.parse().ok());
         let (port, metrics) = (given.unwrap_or_else(free_port), free_port());
