@@ -2,6 +2,8 @@
 
 #[path = "hostile_neighbours/clients.rs"]
 mod clients;
+#[path = "hostile_neighbours/crowds.rs"]
+mod crowds;
 #[path = "hostile_neighbours/fuzz.rs"]
 mod fuzz;
 #[path = "hostile_neighbours/nodes.rs"]

@@ -87,6 +87,28 @@ function commands({ broker, database, line, rooms, license, received, broadcast 
       return { rid };
     },
 
+    /** Private rooms that are there and nobody has heard of: {count}. */
+    async newRooms({ count }) {
+      const now = new Date();
+      const rids = Array.from({ length: count }, randomId);
+      const room = (_id) => ({ _id, t: "p", name: _id, fname: _id, msgs: 0, usersCount: 0, ts: now, _updatedAt: now });
+      await database.rooms.insertMany(rids.map(room));
+      return { rids };
+    },
+
+    /** Makes a user a member of all of them before the first event goes out; each is followed by one of its room: {rids, username}. */
+    async joinAll({ rids, username }) {
+      const { _id } = await user(username);
+      const now = new Date();
+      const subscription = (rid) => ({ _id: randomId(), rid, name: rid, t: "p", u: { _id, username }, open: true, ts: now, _updatedAt: now });
+      const subscriptions = rids.map(subscription);
+      await database.subscriptions.insertMany(subscriptions);
+      for (const one of subscriptions) {
+        broadcast("watch.subscriptions", { clientAction: "inserted", subscription: one });
+        broadcast("watch.rooms", { clientAction: "updated", room: { _id: one.rid, t: "p", usersCount: 1 } });
+      }
+    },
+
     /** {rid, username, set?}: `set` makes an invitation of it, for instance. */
     addMember: async ({ rid, username, set }) => rooms.addMember(rid, await user(username), set),
 
