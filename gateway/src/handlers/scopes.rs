@@ -6,6 +6,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use futures_util::stream::{self, StreamExt as _};
 use hashbrown::HashMap;
 use protocol::ddp::{ejson, encode::quoted};
+use tokio::time::Instant;
 
 use super::core::Core;
 use crate::{
@@ -43,16 +44,30 @@ const ROUNDS_MAX: usize = 8;
 /// Pause before viewers are asked about again about whom nothing could be had.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Everybody is asked about again after this time, whatever was heard.
+/// Everybody is asked about again within this time, whatever was heard.
 const EVERY: Duration = Duration::from_secs(240);
+
+/// In so many parts: one answer says nothing of another viewer, and thousands must not be asked about at once.
+const PARTS: u32 = 48;
 
 /// Keeps all scopes true for as long as the bus thread runs.
 pub(crate) async fn run(core: Rc<Core>) {
+    let mut parts = (0..PARTS).cycle();
+    let mut at = Instant::now() + EVERY / PARTS;
     loop {
-        let pause = if core.settle().await { EVERY } else { RETRY };
-        let news = tokio::time::timeout(pause, core.wake.scopes.notified()).await;
-        if news.is_err() && pause == EVERY {
-            core.state.scopes.borrow_mut().touch_all();
+        let is_settled = core.settle().await;
+        let until = if is_settled {
+            at
+        } else {
+            at.min(Instant::now() + RETRY)
+        };
+        // News or not, what follows is the same.
+        let _ = tokio::time::timeout_at(until, core.wake.scopes.notified()).await;
+        if Instant::now() >= at
+            && let Some(part) = parts.next()
+        {
+            core.state.scopes.borrow_mut().touch_part(part, PARTS);
+            at = Instant::now() + EVERY / PARTS;
         }
     }
 }

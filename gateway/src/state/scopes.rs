@@ -1,7 +1,7 @@
 //! What those who watch users must not see of them, by viewer; and the users of whom nothing is told until that is known
 //! again.
 
-use std::sync::Arc;
+use std::{hash::BuildHasher as _, sync::Arc};
 
 use hashbrown::{HashMap, HashSet};
 
@@ -126,6 +126,23 @@ impl Scopes {
         let stamp = self.next_stamp();
         for viewer in self.viewers.values_mut() {
             (viewer.known, viewer.stamp) = (false, stamp);
+        }
+    }
+
+    /// The same for one of so many parts of the viewers, who stay in it.
+    pub(crate) fn touch_part(&mut self, part: u32, of: u32) {
+        let stamp = self.next_stamp();
+        let hasher = self.viewers.hasher();
+        let meant: Vec<_> = self
+            .viewers
+            .keys()
+            .filter(|viewer| hasher.hash_one(viewer) % u64::from(of) == u64::from(part))
+            .cloned()
+            .collect();
+        for viewer in meant {
+            if let Some(viewer) = self.viewers.get_mut(&viewer) {
+                (viewer.known, viewer.stamp) = (false, stamp);
+            }
         }
     }
 

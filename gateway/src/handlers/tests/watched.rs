@@ -208,3 +208,42 @@ async fn a_client_that_watches_sees_what_the_user_may_see_who_logs_in_there() {
     stage.pass(SECOND).await;
     assert_eq!(told(&mut stage, place), ["u1 1"]);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn thousands_of_viewers_are_asked_about_again_in_four_minutes_and_not_at_once() {
+    const VIEWERS: usize = 2_000;
+    const STEP: Duration = Duration::from_secs(5);
+    let mut stage = Stage::new(1, world());
+    let place = stage.open();
+    let viewers: Vec<Arc<str>> = (0..VIEWERS)
+        .map(|viewer| format!("v{viewer}").into())
+        .collect();
+    for viewer in &viewers {
+        stage.core.state.scopes.borrow_mut().enter(viewer, place);
+    }
+    stage.core.wake.scopes.notify_one();
+    stage.pass_quietly(STEP).await;
+    let mut asked: HashMap<String, usize> = HashMap::new();
+    for _ in 0..48 {
+        stage.script.called.borrow_mut().clear();
+        stage.pass_quietly(STEP).await;
+        let called = stage.script.called.borrow();
+        let questions: Vec<_> = called
+            .iter()
+            .filter(|(action, _)| action == "status-visibility.getHiddenFrom")
+            .collect();
+        assert!(
+            questions.len() < VIEWERS / 10,
+            "{} at once",
+            questions.len()
+        );
+        for (_, viewer) in questions {
+            *asked.entry(viewer.clone()).or_default() += 1;
+        }
+    }
+    assert_eq!(asked.len(), VIEWERS);
+    assert!(asked.values().all(|times| *times <= 2));
+    for viewer in &viewers {
+        stage.core.state.scopes.borrow_mut().leave(viewer, place);
+    }
+}
