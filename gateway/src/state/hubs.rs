@@ -145,8 +145,9 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use harness::Dice;
+
     use super::*;
-    use crate::upstream::script::Random;
 
     fn change(term: i64, token: u64, n: u64) -> String {
         format!(r#"{{"hub":{{"term":{term},"token":"{token}","n":{n}}}}}"#)
@@ -199,16 +200,16 @@ mod tests {
     #[test]
     fn whoever_takes_over_wherever_everything_is_heard_once_and_in_order() {
         for seed in 1..=50 {
-            let (mut hubs, mut random) = (Hubs::default(), Random::new(seed));
+            let (mut hubs, mut dice) = (Hubs::default(), Dice::new(seed));
             let (mut now, mut said, mut heard) = (Instant::now(), 0, Vec::new());
             for term in 1..=20 {
-                let from = said - random.below(said.min(500) + 1);
-                let to = said + random.below(200);
+                let from = said - dice.roll(said.min(500) + 1);
+                let to = said + dice.roll(200);
                 for token in from..to {
-                    if hubs.hear(&change(term, token, 0), now) == Heard::News {
+                    if hubs.hear(&change(term, token as u64, 0), now) == Heard::News {
                         heard.push(token);
                     }
-                    now += Duration::from_millis(random.below(50));
+                    now += Duration::from_millis(dice.roll(50) as u64);
                 }
                 said = said.max(to);
                 // The one before wakes up and says what it had in hand.

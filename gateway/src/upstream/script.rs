@@ -4,6 +4,7 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use harness::Dice;
 use hashbrown::{HashMap, HashSet};
 use protocol::ddp::ejson;
 use store::{Conference, Room, User, bson::Bson};
@@ -36,11 +37,11 @@ pub(crate) struct World {
 /// The far side.
 pub(crate) struct Script {
     pub(crate) world: RefCell<World>,
-    random: RefCell<Random>,
+    dice: RefCell<Dice>,
     /// Of a thousand questions so many fail.
-    pub(crate) failing: std::cell::Cell<u64>,
+    pub(crate) failing: std::cell::Cell<usize>,
     /// Longest time to an answer, in ms.
-    pub(crate) slowness: std::cell::Cell<u64>,
+    pub(crate) slowness: std::cell::Cell<usize>,
     /// What was broadcast: event and args.
     pub(crate) said: RefCell<Vec<(String, String)>>,
     /// Actions that nobody offers.
@@ -51,27 +52,14 @@ pub(crate) struct Script {
     pub(crate) called: RefCell<Vec<(String, String)>>,
 }
 
-/// xorshift: the same numbers for the same seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// Below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end.max(1)
-    }
-}
-
 impl World {
     pub(crate) fn room(&self, id: &str) -> Option<Room> {
         self.rooms.get(id).cloned()
+    }
+
+    /// Makes a room that is there one of another type: `c`, `p`, `d`, `l`.
+    pub(crate) fn set_kind(&mut self, room: &str, kind: &str) {
+        self.rooms.get_mut(room).expect("it is there").kind = kind.into();
     }
 
     pub(crate) fn room_document(&self, id: &str) -> Option<String> {
@@ -197,7 +185,7 @@ impl Script {
     pub(crate) fn new(seed: u64, world: World) -> Rc<Self> {
         Rc::new(Self {
             world: RefCell::new(world),
-            random: RefCell::new(Random::new(seed)),
+            dice: RefCell::new(Dice::new(seed)),
             failing: 0.into(),
             slowness: 0.into(),
             said: RefCell::default(),
@@ -241,15 +229,15 @@ impl Script {
         self.pause().await;
         let answer = look(&self.world.borrow());
         self.pause().await;
-        let fails = self.random.borrow_mut().below(1_000) < self.failing.get();
+        let fails = self.dice.borrow_mut().roll(1_000) < self.failing.get();
         if fails { Err(Unknown) } else { Ok(answer) }
     }
 
     async fn pause(&self) {
         let slowness = self.slowness.get();
         if slowness > 0 {
-            let pause = self.random.borrow_mut().below(slowness / 2 + 1);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let pause = self.dice.borrow_mut().roll(slowness / 2 + 1);
+            tokio::time::sleep(Duration::from_millis(pause as u64)).await;
         }
     }
 }

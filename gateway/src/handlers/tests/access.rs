@@ -131,14 +131,7 @@ async fn a_parent_that_turns_private_takes_its_discussions_along() {
     );
     stage.pass(5 * SECOND).await;
     assert!(stage.is_live(sub));
-    stage
-        .script
-        .world
-        .borrow_mut()
-        .rooms
-        .get_mut("c")
-        .unwrap()
-        .kind = "p".into();
+    stage.script.world.borrow_mut().set_kind("c", "p");
     stage.event(
         "watch.rooms",
         r#"[{"clientAction":"updated","room":{"_id":"c","t":"p"}}]"#.into(),
@@ -292,14 +285,7 @@ async fn a_team_that_turned_private_is_doubted_by_who_comes_next() {
     stage.unsubscribe(first);
     let (sub, ready) = follow(&mut stage, place, "c").await;
     assert!(ready, "by what authorization has heard");
-    stage
-        .script
-        .world
-        .borrow_mut()
-        .rooms
-        .get_mut("c")
-        .unwrap()
-        .kind = "p".into();
+    stage.script.world.borrow_mut().set_kind("c", "p");
     stage.pass(3 * SECOND).await;
     assert!(!stage.is_live(sub));
 }

@@ -1,17 +1,17 @@
 //! Everything at once, in random order, against what is simply true: nobody keeps what the last verdict denied, nobody
 //! gets it, and nothing is left when all are gone.
 
+use harness::Dice;
 use store::Room;
 
 use super::*;
-use crate::upstream::script::Random;
 
 const USERS: [&str; 4] = ["u0", "u1", "u2", "u3"];
 const ROOMS: [&str; 6] = ["r0", "r1", "r2", "r3", "r4", "r5"];
 const PERMISSION: &str = "view-privileged-setting";
 
 /// What another process hears of a change before or after us: so much earlier or later, at most.
-const SKEW_MS: u64 = 1_500;
+const SKEW_MS: usize = 1_500;
 
 fn world() -> World {
     let room = |(number, id): (usize, &&str)| {
@@ -37,7 +37,7 @@ fn world() -> World {
 /// One run: what it does comes out of the seed.
 struct Run {
     stage: Stage,
-    random: Random,
+    dice: Dice,
     /// Changes of the world that are still to come, and events of changes that were.
     due: Vec<(std::time::Instant, Due)>,
     /// When the last change of each document was over: those of one document stay in order.
@@ -60,11 +60,11 @@ enum Change {
 
 impl Run {
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.random.below(from.len() as u64) as usize]
+        from[self.dice.roll(from.len())]
     }
 
-    fn chance(&mut self, of_hundred: u64) -> bool {
-        self.random.below(100) < of_hundred
+    fn chance(&mut self, of_hundred: usize) -> bool {
+        self.dice.roll(100) < of_hundred
     }
 
     fn client(&mut self) -> Option<Place> {
@@ -78,11 +78,11 @@ impl Run {
         if open.is_empty() {
             return None;
         }
-        Some(open[self.random.below(open.len() as u64) as usize])
+        Some(open[self.dice.roll(open.len())])
     }
 
     fn step(&mut self) {
-        match self.random.below(12) {
+        match self.dice.roll(12) {
             0 | 1 => {
                 let place = self.stage.open();
                 if self.chance(80) {
@@ -100,7 +100,7 @@ impl Run {
                 }
                 let room = self.pick(&ROOMS);
                 let user = self.stage.clients[&place].user.clone();
-                let (name, params) = match self.random.below(5) {
+                let (name, params) = match self.dice.roll(5) {
                     0 | 1 => ("stream-room-messages", format!(r#"["{room}"]"#)),
                     2 => ("stream-notify-room", format!(r#"["{room}/user-activity"]"#)),
                     3 => (
@@ -135,9 +135,9 @@ impl Run {
     fn change(&mut self) {
         let (user, room) = (self.pick(&USERS).to_owned(), self.pick(&ROOMS).to_owned());
         let on = self.chance(50);
-        let (change, event, args) = match self.random.below(8) {
+        let (change, event, args) = match self.dice.roll(8) {
             0..=3 => {
-                let status = match self.random.below(4) {
+                let status = match self.dice.roll(4) {
                     0 if !on => r#","status":"INVITED""#,
                     _ => "",
                 };
@@ -202,8 +202,8 @@ impl Run {
         } else {
             (SKEW_MS, 0)
         };
-        let change_at = start + Duration::from_millis(self.random.below(early + 1));
-        let event_at = start + Duration::from_millis(self.random.below(late + 1));
+        let change_at = start + Duration::from_millis(self.dice.roll(early + 1) as u64);
+        let event_at = start + Duration::from_millis(self.dice.roll(late + 1) as u64);
         self.over.insert(document, change_at.max(event_at));
         self.due.push((change_at, Due::Change(change)));
         self.due.push((event_at, Due::Event(event, args)));
@@ -229,7 +229,7 @@ impl Run {
         match change {
             Change::Member(room, user, true) => drop(world.members.insert((room, user))),
             Change::Member(room, user, false) => drop(world.members.remove(&(room, user))),
-            Change::Kind(room, kind) => world.rooms.get_mut(&room).unwrap().kind = kind.into(),
+            Change::Kind(room, kind) => world.set_kind(&room, kind),
             Change::Permission(user, true) => {
                 world.permissions.insert((user, PERMISSION.into()));
             }
@@ -298,21 +298,18 @@ impl Run {
 async fn run(seed: u64) {
     let mut run = Run {
         stage: Stage::new(seed, world()),
-        random: Random::new(seed ^ 0xACCE55),
+        dice: Dice::new(seed ^ 0xACCE55),
         due: Vec::new(),
         over: HashMap::new(),
     };
     for _ in 0..8 {
-        let slowness = [0, 20, 400, 3_000][run.random.below(4) as usize];
+        let slowness = [0, 20, 400, 3_000][run.dice.roll(4)];
         run.stage.script.slowness.set(slowness);
-        run.stage
-            .script
-            .failing
-            .set([0, 0, 100][run.random.below(3) as usize]);
+        run.stage.script.failing.set([0, 0, 100][run.dice.roll(3)]);
         for _ in 0..40 {
             run.step();
-            let pause = run.random.below(120);
-            run.pass(Duration::from_millis(pause)).await;
+            let pause = run.dice.roll(120);
+            run.pass(Duration::from_millis(pause as u64)).await;
         }
         // Everything that was asked is answered, everything that was touched judged once more, and what the store could
         // not tell swept.

@@ -99,14 +99,7 @@ async fn a_message_costs_no_question_for_each_of_its_readers() {
         assert_eq!(of(&told), of(&all));
     }
     assert_eq!(asked(&stage) - before, 2, "one for each room");
-    stage
-        .script
-        .world
-        .borrow_mut()
-        .rooms
-        .get_mut("c")
-        .unwrap()
-        .kind = "p".into();
+    stage.script.world.borrow_mut().set_kind("c", "p");
     stage.event(
         "watch.rooms",
         r#"[{"clientAction":"updated","room":{"_id":"c","t":"p"}}]"#.into(),

@@ -1,7 +1,9 @@
 //! A fan-out to very many: who gets what when clients come and go between its slices.
 
+use harness::Dice;
+
 use super::*;
-use crate::{shard::backlog::WIDE, upstream::script::Random};
+use crate::shard::backlog::WIDE;
 
 /// The members of a room that is served in slices, who all read what they are sent.
 async fn members(bench: &Bench) -> Vec<Client> {
@@ -154,13 +156,13 @@ async fn nobody_gets_an_event_twice_misses_one_or_gets_one_after_he_left() {
             last: 0,
         });
     }
-    let mut random = Random::new(7);
+    let mut dice = Dice::new(7);
     let (mut published, mut changes) = (0, 0);
-    while published < 40 {
-        match random.below(4) {
+    while published < 60 {
+        match dice.roll(4) {
             0 => {
                 // Some alone, some back to back: those are one fan-out.
-                let some = 1 + random.below(3) as usize;
+                let some = 1 + dice.roll(3);
                 let numbers = published + 1..=published + some;
                 bench.publish(
                     numbers
@@ -170,7 +172,7 @@ async fn nobody_gets_an_event_twice_misses_one_or_gets_one_after_he_left() {
                 published += some;
             }
             _ => {
-                let mover = &mut movers[random.below(20) as usize];
+                let mover = &mut movers[dice.roll(20)];
                 mover.read();
                 changes += 1;
                 match mover.state {
@@ -204,7 +206,7 @@ async fn nobody_gets_an_event_twice_misses_one_or_gets_one_after_he_left() {
                 }
             }
         }
-        for _ in 0..random.below(4) {
+        for _ in 0..dice.roll(4) {
             tokio::task::yield_now().await;
         }
     }
