@@ -34,6 +34,8 @@ pub(crate) enum Stage {
     Own,
     /// What shipped as 7.0.
     Old,
+    /// The newest line with gateway and services of ours in one process.
+    All,
 }
 
 /// A product with everybody in place.
@@ -59,7 +61,7 @@ impl Caller {
 impl Stage {
     /// Plays a row; one after the other, because some events reach everybody.
     pub(crate) fn play(self, row: impl FnOnce(&Cast)) {
-        static CASTS: [Mutex<Option<Cast>>; 3] = [const { Mutex::new(None) }; 3];
+        static CASTS: [Mutex<Option<Cast>>; 4] = [const { Mutex::new(None) }; 4];
         let mut cast = CASTS[self as usize]
             .lock()
             // A row that has failed must not take the others with it.
@@ -74,6 +76,7 @@ impl Cast {
             Stage::Newest => (Line::V8, Satellites::Theirs),
             Stage::Own => (Line::V8, Satellites::Ours),
             Stage::Old => (Line::V6_14, Satellites::Theirs),
+            Stage::All => (Line::V8, Satellites::All),
         };
         let binary = env!("CARGO_BIN_EXE_ddp-edge");
         let limits = [("DDP_EDGE_RATE_LIMITS", "false")];

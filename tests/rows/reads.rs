@@ -15,6 +15,10 @@ macro_rules! reads {
             use super::*;
             $(#[test] fn $name() { Stage::Own.play(|cast| check(cast, $stream, &[$($event),+], $allowed)); })+
         }
+        mod in_one_process {
+            use super::*;
+            $(#[test] fn $name() { Stage::All.play(|cast| check(cast, $stream, &[$($event),+], $allowed)); })+
+        }
         mod on_7_0 {
             use super::*;
             $(#[test] fn $name() { Stage::Old.play(|cast| check(cast, $stream, &[$($event),+], $allowed)); })+

@@ -8,6 +8,13 @@ use crate::cast::{Caller, Caller::*, Cast, Stage};
 
 /// One row: a caller's write reaches the listener in this form and all other processes, or `nobody`.
 macro_rules! writes {
+    (beside all services; $($rows:tt)+) => {
+        writes! { Newest; $($rows)+ }
+        mod in_one_process {
+            use super::*;
+            writes! { All; $($rows)+ }
+        }
+    };
     ($stage:ident; $($(#[$open:meta])? $name:ident: $writer:ident $stream:literal $event:literal $args:tt => $outcome:tt;)+) => {
         $(#[test] $(#[$open])? fn $name() {
             let outcome = writes!(@outcome $outcome);
@@ -18,7 +25,7 @@ macro_rules! writes {
     (@outcome ($listener:ident $stream:literal $event:literal)) => { Some(($listener, $stream, $event)) };
 }
 
-writes! { Newest;
+writes! { beside all services;
     typing_under_ones_own_name: Member "notify-room" "<private>/user-activity" ["<username>", ["user-typing"], {}] => (Colleague "notify-room" "<private>/user-activity");
     an_end_of_typing: Member "notify-room" "<private>/user-activity" ["<username>", [], {}] => (Colleague "notify-room" "<private>/user-activity");
     another_activity: Member "notify-room" "<direct>/user-activity" ["<username>", ["user-uploading"]] => (Colleague "notify-room" "<direct>/user-activity");
