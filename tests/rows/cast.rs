@@ -59,6 +59,13 @@ impl Caller {
 }
 
 impl Stage {
+    /// Plays a row on the newest line, beside its own services and with ours in one process.
+    pub(crate) fn newest(row: impl Fn(&Cast)) {
+        for stage in [Self::Newest, Self::All] {
+            stage.play(&row);
+        }
+    }
+
     /// Plays a row; one after the other, because some events reach everybody.
     pub(crate) fn play(self, row: impl FnOnce(&Cast)) {
         static CASTS: [Mutex<Option<Cast>>; 4] = [const { Mutex::new(None) }; 4];

@@ -10,6 +10,13 @@ use crate::cast::{Caller, Cast, Stage};
 /// One row: an event with its arguments becomes these publications, in raw and SockJS framing, and no others for whoever
 /// follows them. `<any>` stands for what the gateway makes up.
 macro_rules! events {
+    (beside all services; $($rows:tt)+) => {
+        events! { Newest; $($rows)+ }
+        mod in_one_process {
+            use super::*;
+            events! { All; $($rows)+ }
+        }
+    };
     ($stage:ident; $($(#[$open:meta])? $name:ident: $event:literal $args:literal => [$($stream:literal $key:literal $told:literal),*];)+) => {
         $(#[test] $(#[$open])? fn $name() {
             let told: &[Told] = &[$(Told { stream: $stream, key: $key, args: $told }),*];
@@ -25,7 +32,7 @@ struct Told {
     args: &'static str,
 }
 
-events! { Newest;
+events! { beside all services;
     license_sync: "license.sync" r#"[]"# => ["notify-all" "license" r#"[]"#];
     license_actions: "license.actions" r#"[{"preventAction":true}]"# => ["notify-all" "license" r#"[]"#];
     abac_config: "abac.config.changed" r#"[]"# => ["notify-logged" "abac-config-changed" r#"[]"#];

@@ -60,7 +60,7 @@ fn frame(user: &str, tuple: &str) -> String {
 
 #[test]
 fn presence_needs_a_login() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for caller in Caller::ALL {
             for mut client in cast.sockets(caller) {
                 let u7 = somebody();
@@ -80,7 +80,7 @@ fn presence_needs_a_login() {
 
 #[test]
 fn a_status_is_told_to_who_watches_the_user_and_to_no_one_else() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let (u7, u8, u9) = (somebody(), somebody(), somebody());
             assert_eq!(
@@ -99,7 +99,7 @@ fn a_status_is_told_to_who_watches_the_user_and_to_no_one_else() {
 
 #[test]
 fn a_status_with_source_and_expiry_has_a_longer_tuple() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let u7 = somebody();
             watch(&mut client, "w", &json!({"added": [u7]}));
@@ -115,7 +115,7 @@ fn a_status_with_source_and_expiry_has_a_longer_tuple() {
 
 #[test]
 fn further_subscriptions_change_the_watch_set_and_end_at_once() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let (u7, u8) = (somebody(), somebody());
             watch(&mut client, "w", &json!({"added": [u7]}));
@@ -132,7 +132,7 @@ fn further_subscriptions_change_the_watch_set_and_end_at_once() {
 
 #[test]
 fn the_end_of_the_first_subscription_clears_the_watch_set() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let (u7, u8) = (somebody(), somebody());
             watch(&mut client, "w", &json!({"added": [u7]}));
@@ -154,7 +154,7 @@ fn the_end_of_the_first_subscription_clears_the_watch_set() {
 
 #[test]
 fn a_status_without_a_name_or_a_status_is_told_to_nobody() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
             let u7 = somebody();
             assert_eq!(

@@ -90,7 +90,7 @@ mod conferences {
 /// `__my_messages__` needs a login, whatever the original says.
 #[test]
 fn all_messages_need_a_login() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for caller in Caller::ALL {
             for mut client in cast.sockets(caller) {
                 let answer = client.stream("room-messages", "__my_messages__");
@@ -106,7 +106,7 @@ fn all_messages_need_a_login() {
 
 #[test]
 fn an_unknown_stream_is_an_unknown_publication() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for caller in Caller::ALL {
             for mut client in cast.sockets(caller) {
                 let error = client.stream("no-such", "x").expect_err("unknown");

@@ -18,7 +18,7 @@ fn document(client: &mut Client, collection: &str, id: &str) -> Value {
 fn login_services_come_and_go() {
     const NAME: &str = "meteor.loginServiceConfiguration";
     const COLLECTION: &str = "meteor_accounts_loginServiceConfiguration";
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for (number, mut client) in cast.sockets(Caller::Anonymous).into_iter().enumerate() {
             client.subscribe(NAME, &json!([])).expect("for everybody");
             let id = format!("service-{number}");
@@ -48,20 +48,29 @@ fn login_services_come_and_go() {
 #[test]
 fn client_versions_change_and_new_ones_are_added() {
     const COLLECTION: &str = "meteor_autoupdate_clientVersions";
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for (number, mut client) in cast.sockets(Caller::Anonymous).into_iter().enumerate() {
-            client.subscribe(COLLECTION, &json!(["an-app"])).expect("for everybody");
+            client
+                .subscribe(COLLECTION, &json!(["an-app"]))
+                .expect("for everybody");
             let tell = |id: &str, version: &str| {
                 let whole = json!({"_id": id, "version": version, "versionRefreshable": "r", "versionNonRefreshable": version});
-                cast.product.broadcast("meteor.clientVersionUpdated", &json!([whole]));
+                cast.product
+                    .broadcast("meteor.clientVersionUpdated", &json!([whole]));
                 json!({"version": version, "versionRefreshable": "r", "versionNonRefreshable": version})
             };
             document(&mut client, COLLECTION, "web.browser");
             let fields = tell("web.browser", &format!("v{number}"));
-            assert_eq!(document(&mut client, COLLECTION, "web.browser"), json!(["changed", fields]));
+            assert_eq!(
+                document(&mut client, COLLECTION, "web.browser"),
+                json!(["changed", fields])
+            );
             let id = format!("web.number{number}");
             let fields = tell(&id, "v1");
-            assert_eq!(document(&mut client, COLLECTION, &id), json!(["added", fields]));
+            assert_eq!(
+                document(&mut client, COLLECTION, &id),
+                json!(["added", fields])
+            );
         }
     });
 }
@@ -86,29 +95,38 @@ fn change(cast: &Cast, room: &str) -> Value {
 
 #[test]
 fn changes_of_ones_rooms_are_told_and_no_others() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Member) {
             let event = follow_rooms(cast, &mut client);
             client.take_texts();
-            let args = r#"[{"clientAction":"updated","room":{"_id":"<private>","topic":"t","t":"p"}}]"#;
+            let args =
+                r#"[{"clientAction":"updated","room":{"_id":"<private>","topic":"t","t":"p"}}]"#;
             let filled = cast.fill(args, Caller::Member);
             cast.product.broadcast_text("watch.rooms", &filled);
             cast.product.settle(&mut client);
             let texts = client.take_texts();
-            let own: Vec<_> = texts.iter().filter(|text| text.contains("rooms-changed")).collect();
+            let own: Vec<_> = texts
+                .iter()
+                .filter(|text| text.contains("rooms-changed"))
+                .collect();
             let expected = cast.fill(
                 r#"{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{"eventName":"<member>/rooms-changed","args":["updated",{"_id":"<private>","topic":"t","t":"p"}]}}"#,
                 Caller::Member,
             );
             assert_eq!(own, [&expected]);
-            cast.product.assert_silent(&mut client, "notify-user", &event, &change(cast, "<visit>"));
+            cast.product.assert_silent(
+                &mut client,
+                "notify-user",
+                &event,
+                &change(cast, "<visit>"),
+            );
         }
     });
 }
 
 #[test]
 fn a_room_that_one_joins_is_told_as_it_is_stored_but_for_what_is_private() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         let member = cast.user(Caller::Member).expect("a user");
         for mut client in cast.sockets(Caller::Member) {
             let event = follow_rooms(cast, &mut client);
@@ -133,7 +151,7 @@ fn a_room_that_one_joins_is_told_as_it_is_stored_but_for_what_is_private() {
 /// The newest line names a session or none, older ones have no word for it.
 #[test]
 fn a_forced_logout_is_told_with_the_session_that_it_means() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         let user = cast.product.user(&["user"]);
         let event = format!("{}/force_logout", user.id);
         for (args, expected) in [
@@ -154,7 +172,7 @@ fn a_forced_logout_is_told_with_the_session_that_it_means() {
 
 #[test]
 fn a_removed_user_is_told_before_his_sockets_close() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         let user = cast.product.user(&["user"]);
         let event = format!("{}/userData", user.id);
         let mut client = cast.product.open(&user);

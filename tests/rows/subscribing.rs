@@ -55,9 +55,10 @@ fn an_event_that_is_too_long() {
 }
 
 fn check(params: &Value, expected: Answer) {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         for mut client in cast.sockets(Caller::Anonymous) {
-            let sub = json!({"msg": "sub", "id": "s", "name": "stream-notify-all", "params": params});
+            let sub =
+                json!({"msg": "sub", "id": "s", "name": "stream-notify-all", "params": params});
             client.send(&sub);
             let mut document = false;
             let answer = loop {
@@ -79,7 +80,9 @@ fn check(params: &Value, expected: Answer) {
                 Document => assert!(document && answer["msg"] == "ready", "{answer}"),
                 Error(code) => {
                     let error = &answer["error"]["error"];
-                    let text = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
+                    let text = error
+                        .as_str()
+                        .map_or_else(|| error.to_string(), str::to_owned);
                     assert_eq!(text, code, "{answer}");
                 }
             }

@@ -111,7 +111,7 @@ mod on_7_0 {
 
 #[test]
 fn typing_is_under_the_real_name_where_the_workspace_says_so() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         let set = |value: bool| {
             cast.product
                 .ask(&json!({"cmd": "setSetting", "setting": "UI_Use_Real_Name", "value": value}))
@@ -139,7 +139,7 @@ fn typing_is_under_the_real_name_where_the_workspace_says_so() {
 
 #[test]
 fn a_signal_to_a_media_call_goes_to_its_service() {
-    Stage::Newest.play(|cast| {
+    Stage::newest(|cast| {
         let event = cast.fill("<other>/media-calls", Member);
         for (number, mut client) in cast.sockets(Member).into_iter().enumerate() {
             let signal = format!("{{\"number\":{number}}}");
