@@ -5,39 +5,50 @@ use std::{collections::VecDeque, sync::Arc};
 use backplane::Event;
 use hashbrown::HashMap;
 
+/// What may wait behind all look-ups together.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
 /// Rooms with a look-up under way.
 #[derive(Default)]
-pub(crate) struct Holds(HashMap<Arc<str>, VecDeque<Event>>);
+pub(crate) struct Holds {
+    rooms: HashMap<Arc<str>, VecDeque<Event>>,
+    /// Of all events that wait.
+    bytes: usize,
+}
 
 impl Holds {
     /// A look-up of this room, of which none is under way, begins.
     pub(crate) fn begin(&mut self, room: &Arc<str>) {
-        self.0.insert(room.clone(), VecDeque::new());
+        self.rooms.insert(room.clone(), VecDeque::new());
     }
 
     /// It is over; what waited behind it.
     pub(crate) fn end(&mut self, room: &str) -> VecDeque<Event> {
-        self.0.remove(room).unwrap_or_default()
+        let events = self.rooms.remove(room).unwrap_or_default();
+        self.bytes -= events.iter().map(|event| event.args.len()).sum::<usize>();
+        events
     }
 
     pub(crate) fn holds(&self, room: &str) -> bool {
-        self.0.contains_key(room)
+        self.rooms.contains_key(room)
     }
 
     /// Lets an event of a room with a look-up wait; `false` if so many wait already.
     pub(crate) fn wait(&mut self, room: &str, event: Event, events_max: usize) -> bool {
-        let Some(events) = self.0.get_mut(room) else {
+        let Some(events) = self.rooms.get_mut(room) else {
             return false;
         };
-        if events.len() >= events_max {
+        let bytes = self.bytes + event.args.len();
+        if events.len() >= events_max || bytes > WAITING_BYTES_MAX {
             return false;
         }
+        self.bytes = bytes;
         events.push_back(event);
         true
     }
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rooms.is_empty()
     }
 }

@@ -10,9 +10,16 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 use backplane::Event;
 use hashbrown::HashMap;
 
+/// What may wait behind all readings together: thousands of rooms may be read while the store does not answer.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
 /// The readings, by room.
 #[derive(Default)]
-pub(crate) struct Joins(HashMap<Arc<str>, Reading>);
+pub(crate) struct Joins {
+    readings: HashMap<Arc<str>, Reading>,
+    /// Of all events that wait.
+    bytes: usize,
+}
 
 /// One reading that is under way or about to begin, and the next.
 #[derive(Default)]
@@ -42,8 +49,8 @@ pub(crate) struct Done {
 impl Joins {
     /// A user has joined; `true`: the readings of this room must begin now, else he is served in turn.
     pub(crate) fn join(&mut self, room: &Arc<str>, user: Arc<str>, received: Instant) -> bool {
-        let begins = !self.0.contains_key(room);
-        let reading = self.0.entry(room.clone()).or_default();
+        let begins = !self.readings.contains_key(room);
+        let reading = self.readings.entry(room.clone()).or_default();
         let next = reading.next.get_or_insert_with(|| Joined {
             users: Vec::with_capacity(1),
             received,
@@ -54,7 +61,7 @@ impl Joins {
 
     /// A reading begins: for whom.
     pub(crate) fn begin(&mut self, room: &str) -> Option<Joined> {
-        let reading = self.0.get_mut(room)?;
+        let reading = self.readings.get_mut(room)?;
         let joined = reading.next.take()?;
         reading.events.append(&mut reading.next_events);
         Some(joined)
@@ -62,33 +69,38 @@ impl Joins {
 
     /// It is over.
     pub(crate) fn end(&mut self, room: &str) -> Done {
-        let Some(reading) = self.0.get_mut(room) else {
+        let Some(reading) = self.readings.get_mut(room) else {
             return Done {
                 events: VecDeque::new(),
                 is_last: true,
             };
         };
         let events = mem::take(&mut reading.events);
+        self.bytes -= events.iter().map(|event| event.args.len()).sum::<usize>();
         let is_last = reading.next.is_none();
         if is_last {
-            self.0.remove(room);
+            self.readings.remove(room);
         }
         Done { events, is_last }
     }
 
     /// Whether this room is being read.
     pub(crate) fn holds(&self, room: &str) -> bool {
-        self.0.contains_key(room)
+        self.readings.contains_key(room)
     }
 
     /// Lets an event of a room that is being read wait; `false` if so many wait already.
     pub(crate) fn wait(&mut self, room: &str, event: Event, events_max: usize) -> bool {
-        let Some(reading) = self.0.get_mut(room) else {
+        let Some(reading) = self.readings.get_mut(room) else {
             return false;
         };
-        if reading.events.len() + reading.next_events.len() >= events_max {
+        let bytes = self.bytes + event.args.len();
+        if reading.events.len() + reading.next_events.len() >= events_max
+            || bytes > WAITING_BYTES_MAX
+        {
             return false;
         }
+        self.bytes = bytes;
         match reading.next {
             Some(_) => reading.next_events.push_back(event),
             None => reading.events.push_back(event),
@@ -102,7 +114,7 @@ impl Joins {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.readings.is_empty()
     }
 }
 
@@ -123,6 +135,27 @@ mod tests {
             received: Instant::now(),
             handled: Handled::default(),
         }
+    }
+
+    #[test]
+    fn what_waits_behind_all_of_them_is_bounded() {
+        let mut joins = Joins::default();
+        let large = || Event {
+            args: vec![0; 1 << 20].into(),
+            ..event("")
+        };
+        let rooms: Vec<Arc<str>> = (0..100).map(|room| room.to_string().into()).collect();
+        for room in &rooms {
+            joins.join(room, "u1".into(), Instant::now());
+        }
+        let waits = rooms.iter().filter(|room| joins.wait(room, large(), 10));
+        assert_eq!(waits.count(), WAITING_BYTES_MAX >> 20);
+        for room in &rooms {
+            joins.begin(room);
+            joins.end(room);
+        }
+        assert_eq!(joins.bytes, 0);
+        assert!(joins.is_empty());
     }
 
     fn texts(done: Done) -> (Vec<Bytes>, bool) {
