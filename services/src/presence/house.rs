@@ -33,7 +33,6 @@ pub(super) struct House {
     /// The node of an instance, where its document told.
     instances: HashMap<String, String>,
     is_licence_known: bool,
-    has_audited: bool,
     has_reset: bool,
 }
 
@@ -76,7 +75,6 @@ impl House {
             reaper: Reaper::default(),
             instances: HashMap::new(),
             is_licence_known: false,
-            has_audited: false,
             has_reset: false,
         }
     }
@@ -112,7 +110,18 @@ impl House {
 
     async fn hear(&mut self, news: News) -> Result<(), Error> {
         match news {
-            News::Lost { node, instance, at } => self.lose(node, instance, at),
+            News::Lost {
+                node,
+                instance,
+                at,
+                served,
+            } => {
+                self.lose(node, instance, at);
+                if served {
+                    let due = Instant::now() + self.patience();
+                    self.bring_forward(Chore::Audit, due);
+                }
+            }
             News::Unsettled => self.presence.vanished().unsettle(Instant::now()),
             News::InstanceRemoved(id) => {
                 self.presence.cap().forget(&id);
@@ -359,11 +368,8 @@ impl House {
     }
 
     /// Looks at everybody who is thought to be connected, and everybody who is: a process that ended between two steps
-    /// has left them apart.
-    async fn audit(&mut self) -> Result<Duration, Error> {
-        if self.has_audited && !self.patience().is_zero() {
-            return Ok(AUDIT_EVERY);
-        }
+    /// has left them apart. Every service does, because the first of them may be one of the original's, which never looks.
+    async fn audit(&self) -> Result<Duration, Error> {
         for thought in [true, false] {
             let mut after = String::new();
             loop {
@@ -382,8 +388,7 @@ impl House {
                 self.presence.carry_out(commands).await;
             }
         }
-        self.has_audited = true;
-        Ok(AUDIT_EVERY)
+        Ok(AUDIT_EVERY + self.patience())
     }
 }
 

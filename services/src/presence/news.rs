@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backplane::Incoming;
 use serde_json::Value;
 
+use super::shared::SERVICE;
 use crate::now_ms;
 
 /// What whoever keeps house must know.
@@ -15,6 +16,8 @@ pub(super) enum News {
         node: Arc<str>,
         instance: Option<String>,
         at: i64,
+        /// It offered presence: what it was about to write nobody writes any more.
+        served: bool,
     },
     /// The bus was away, or we were.
     Unsettled,
@@ -35,6 +38,7 @@ impl News {
     pub(super) fn of(news: Incoming) -> Option<Self> {
         match news {
             Incoming::NodeDown { node, .. } => Some(Self::Lost {
+                served: node.services.iter().any(|name| name == SERVICE),
                 node: node.id,
                 instance: node.instance,
                 at: now_ms(),

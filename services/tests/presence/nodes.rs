@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backplane::{Bus, Config as BusConfig};
-use harness::NatsServer;
+use harness::{NatsServer, NodeProcess};
 use serde_json::json;
 use services::presence::{self, Mode};
 use store::{Store, bson::doc};
@@ -20,12 +20,17 @@ struct Node {
 
 impl Node {
     async fn join(nats: &NatsServer, name: &str) -> Self {
+        Self::join_within(nats, name, Duration::from_secs(1)).await
+    }
+
+    /// Counts whoever is silent for so long as lost.
+    async fn join_within(nats: &NatsServer, name: &str, heartbeat_timeout: Duration) -> Self {
         let (bus, driver) = Bus::nats(BusConfig {
             servers: backplane::Server::list(&nats.url()).unwrap(),
             node_id: name.to_owned(),
             hostname: name.to_owned(),
             heartbeat_interval: Duration::from_millis(200),
-            heartbeat_timeout: Duration::from_secs(1),
+            heartbeat_timeout,
             dependencies: Vec::new(),
             prefer_local: false,
             ..BusConfig::default()
@@ -169,4 +174,108 @@ async fn presence_services_beside_each_other_agree_on_everybody() {
         let agreed = tokio::time::timeout(Duration::from_secs(10), agreed);
         assert!(agreed.await.is_ok(), "{user} is not {wanted}");
     }
+}
+
+/// Says it until it is heard, as a gateway does.
+async fn insist(bus: &Bus, action: &str, params: serde_json::Value) {
+    while call(bus, action, params.clone()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_node_of_the_original_leaves_behind_when_it_dies_is_made_true_by_ours() {
+    let (nats, place) = (
+        tokio::task::spawn_blocking(NatsServer::start)
+            .await
+            .unwrap(),
+        on_mongo().await,
+    );
+    let users: Vec<String> = (0..12).map(|number| format!("u{number}")).collect();
+    for user in &users {
+        add_user(&place.store, user, doc! {}).await;
+    }
+    let (transporter, url) = (nats.url(), place.url());
+    let mut theirs = tokio::task::spawn_blocking(move || {
+        let environment = [
+            ("TRANSPORTER", transporter.as_str()),
+            ("MONGO_URL", &url),
+            ("HEARTBEAT_INTERVAL", "1"),
+            ("HEARTBEAT_TIMEOUT", "3"),
+        ];
+        let others =
+            NodeProcess::start("peer.js", &["--services", "settings,license"], &environment);
+        let presence = NodeProcess::start("costs/original.js", &["presence"], &environment);
+        (presence, others)
+    })
+    .await
+    .unwrap();
+    let patience = Duration::from_secs(4);
+    let gateway = Node::join_within(&nats, "g1", patience).await;
+    gateway.knows(1).await;
+    // Some were told of to the original alone.
+    for user in &users[..4] {
+        let session = format!("first-{user}");
+        insist(&gateway.bus, "newConnection", json!([user, session, "g1"])).await;
+    }
+    let away = json!([users[0], "away", format!("first-{}", users[0])]);
+    insist(&gateway.bus, "setConnectionStatus", away).await;
+    let ours = Node::join_within(&nats, "p1", patience).await;
+    ours.serve(&place.store).await;
+    gateway.knows(2).await;
+    ours.knows(2).await;
+    // The rest come and go while it dies; each of them is asked of either, and of ours where that one does not answer.
+    let mut clients = tokio::task::JoinSet::new();
+    for user in users[4..].to_vec() {
+        let bus = gateway.bus.clone();
+        clients.spawn(async move {
+            for life in 0..10 {
+                let session = json!([user, format!("{life}"), "g1"]);
+                insist(&bus, "newConnection", session.clone()).await;
+                if life < 9 {
+                    insist(&bus, "removeConnection", session).await;
+                }
+            }
+        });
+    }
+    // What it leaves between two of its steps: one whom nobody took offline, one whom nobody took online.
+    let written = async |id: &str, connected: &str| {
+        let update =
+            store::Update::set(doc! { "status": connected, "statusConnection": connected });
+        place.store.set_user_status(id, update).await.unwrap();
+    };
+    place
+        .store
+        .edit_connections(vec![(
+            users[1].clone(),
+            vec![store::ConnectionEdit::Remove(format!("first-{}", users[1]))],
+        )])
+        .await
+        .unwrap();
+    written(&users[1], "online").await;
+    written(&users[2], "offline").await;
+    ours.knows(2).await;
+    let mut theirs = tokio::task::spawn_blocking(move || {
+        theirs.0.kill9();
+        theirs
+    })
+    .await
+    .unwrap();
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    shows(&place.store, &users[0], "away").await;
+    shows(&place.store, &users[1], "offline").await;
+    for user in &users[2..] {
+        shows(&place.store, user, "online").await;
+        let entries = place.store.connections(user).await.unwrap();
+        assert_eq!(entries.len(), 1, "{user}: {entries:?}");
+    }
+    gateway.driver.abort();
+    for user in &users {
+        shows(&place.store, user, "offline").await;
+    }
+    tokio::task::spawn_blocking(move || theirs.1.kill9())
+        .await
+        .unwrap();
 }

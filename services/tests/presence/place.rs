@@ -143,6 +143,17 @@ pub(crate) struct Place {
     server: Option<Arc<MongoServer>>,
 }
 
+impl Place {
+    /// Where another process finds the same database.
+    pub(crate) fn url(&self) -> String {
+        let (server, database) = (
+            self.server.as_ref().unwrap(),
+            self.database.as_ref().unwrap(),
+        );
+        server.url(database.name())
+    }
+}
+
 pub(crate) fn embedded() -> Place {
     Place {
         store: Store::embedded(None).unwrap(),
