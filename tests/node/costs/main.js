@@ -1,7 +1,11 @@
 // What the satellites cost: the same calls and the same writes, in turn, to Rocket.Chat's services re-created in Node
 // (costs/original.js) and to ours, on one nats-server and one database, in one run.
 //
-//   node costs/main.js --edge PATH [--rounds 3] [--calls 3000] [--storm 10000] [--events 5000] [--only accounts,..] [--sides node,edge]
+//   node costs/main.js --edge PATH [--rounds 3] [--calls 3000] [--storm 10000] [--events 5000] [--only accounts,..]
+//                      [--sides node,edge] [--mongo PORT]
+//
+// `--mongo` is where a mongod of this machine listens (a replica set of one), instead of the stand-in, which is slow; its
+// database "ddp_edge_costs" is made anew.
 //
 // CPU time is that of the process under test alone, from /proc/<pid>/stat, so that what else runs on the machine counts for
 // little. Calls are asked 64 at a time by one Moleculer broker in this process, which is the slowest part: calls per second are
@@ -9,16 +13,19 @@
 
 const { spawn } = require("node:child_process");
 const { createHash } = require("node:crypto");
-const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const path = require("node:path");
 const { parseArgs } = require("node:util");
 const { MongoClient } = require("mongodb");
 
 const { createBroker, service } = require("../monolith/moleculer");
+const changes = require("./changes");
+const { counter, cpu, pause, rss, until } = require("./measure");
+const storm = require("./storm");
 
 const ROOT = path.join(__dirname, "../../..");
 const TOOLS = path.join(ROOT, "target/tools/bin");
+const DATABASE = "ddp_edge_costs";
 const USERS = 10_000;
 const AT_ONCE = 64;
 const WARM = 2_000;
@@ -26,7 +33,6 @@ const ROLES = { accounts: "accounts", authorization: "authorization", presence: 
 
 console.log = console.error;
 const say = (line) => process.stdout.write(`${line}\n`);
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const hashed = (token) => createHash("sha256").update(token).digest("base64");
 const children = new Set();
 
@@ -39,10 +45,11 @@ async function main() {
     events: { type: "string", default: "5000" },
     only: { type: "string", default: "accounts,authorization,presence,hub" },
     sides: { type: "string", default: "node,edge" },
+    mongo: { type: "string" },
   };
   const { values: flags } = parseArgs({ options });
   const count = Object.fromEntries(["rounds", "calls", "storm", "events"].map((name) => [name, Number(flags[name])]));
-  const place = await start();
+  const place = await start(flags.mongo);
   const results = {};
   for (let round = 0; round < count.rounds; round++) {
     for (const name of flags.only.split(",")) {
@@ -61,20 +68,23 @@ async function main() {
 }
 
 /** Servers, an asker on the bus, a database with people. */
-async function start() {
-  const [natsPort, mongoPort] = [await freePort(), await freePort()];
+async function start(given) {
+  const [natsPort, mongoPort] = [await freePort(), Number(given ?? (await freePort()))];
   run(path.join(TOOLS, "nats-server"), ["-a", "127.0.0.1", "-p", String(natsPort)], {});
-  run(path.join(TOOLS, "secantusd"), ["--host", "127.0.0.1", "--port", String(mongoPort), "--storage-path", ":memory:"], {});
+  if (!given) run(path.join(TOOLS, "secantusd"), ["--host", "127.0.0.1", "--port", String(mongoPort), "--storage-path", ":memory:"], {});
   const environment = {
     TRANSPORTER: `nats://127.0.0.1:${natsPort}`,
-    MONGO_URL: `mongodb://127.0.0.1:${mongoPort}/rocketchat`,
+    MONGO_URL: `mongodb://127.0.0.1:${mongoPort}/${DATABASE}?directConnection=true`,
     HEARTBEAT_INTERVAL: "2",
     HEARTBEAT_TIMEOUT: "6",
+    // Who waits longest in a storm is waited for.
+    REQUEST_TIMEOUT: "600",
   };
   await until("the database", () => canConnect(mongoPort));
   await until("nats-server", () => canConnect(natsPort));
   const client = await MongoClient.connect(environment.MONGO_URL);
   const db = client.db();
+  await db.dropDatabase();
   await fill(db);
   // What the services write goes past a counter.
   const commands = new Map();
@@ -88,7 +98,7 @@ async function start() {
   const events = Object.fromEntries(Object.keys(heard).map((name) => [name, (event) => heard[name](event)]));
   broker.createService(service("streamer", { events, dependencies: [] }, () => {}));
   await broker.start();
-  return { broker, db, heard, commands, environment: { ...environment, MONGO_URL: `mongodb://127.0.0.1:${counted}/rocketchat?directConnection=true` } };
+  return { broker, db, heard, commands, environment: { ...environment, MONGO_URL: `mongodb://127.0.0.1:${counted}/${DATABASE}?directConnection=true` } };
 }
 
 async function fill(db) {
@@ -157,66 +167,8 @@ const MEASURES = {
     };
   },
 
-  /** Everybody's socket is dropped, and all are back at once. */
-  async presence(place, under, { storm }) {
-    const connect = (n) => place.broker.call("presence.newConnection", [`user-${n}`, `session-${n}`, "asker"]);
-    const drop = (n) => place.broker.call("presence.removeConnection", [`user-${n}`, `session-${n}`, "asker"]);
-    await Promise.all(Array.from({ length: storm }, (_, n) => connect(n)));
-    await holds(place, storm, "online");
-    let told = 0;
-    place.heard["presence.status"] = () => void (told += 1);
-    const before = [cpu(under), writes(place), Date.now()];
-    await Promise.all(Array.from({ length: storm }, (_, n) => drop(n)));
-    await Promise.all(Array.from({ length: storm }, (_, n) => connect(n)));
-    await holds(place, storm, "online");
-    const figures = { cpu: (cpu(under) - before[0]) / (2 * storm), seconds: (Date.now() - before[2]) / 1_000 };
-    figures.writes = writes(place) - before[1];
-    figures.told = told;
-    place.heard["presence.status"] = () => {};
-    figures.rss = rss(under);
-    await place.db.collection("usersSessions").deleteMany({});
-    await place.db.collection("users").updateMany({}, { $set: { status: "offline", statusConnection: "offline" } });
-    return { storm: figures };
-  },
-
-  /** Messages are written as fast as the database takes them, fifty at a time; each is timed from its write to its event. */
-  async hub(place, under, { events }) {
-    const messages = place.db.collection("rocketchat_message");
-    const [sent, delays] = [new Map(), []];
-    let heard = () => {};
-    place.heard["watch.messages"] = ({ message }) => {
-      const at = sent.get(message._id);
-      if (at === undefined) return;
-      sent.delete(message._id);
-      delays.push(performance.now() - at);
-      heard();
-    };
-    const write = async (from, size) => {
-      const batch = Array.from({ length: size }, (_, n) => ({ _id: `${under.node}-${from + n}`, rid: "room-1", msg: `message ${from + n}`, ts: new Date(), u: { _id: "user-1", username: "user-1" }, _updatedAt: new Date() }));
-      for (const { _id } of batch) sent.set(_id, performance.now());
-      await messages.insertMany(batch);
-    };
-    const all = () => until("all events", () => sent.size === 0);
-    // The hub is at work when it is heard.
-    await until("the hub", async () => {
-      await write(-Math.floor(Math.random() * 1e9), 1);
-      await pause(200);
-      return delays.length > 0;
-    });
-    sent.clear();
-    delays.length = 0;
-    const before = [cpu(under), performance.now()];
-    for (let at = 0; at < events; at += 50) await write(at, 50);
-    await all();
-    const figures = { cpu: (cpu(under) - before[0]) / events, rate: (1_000 * events) / (performance.now() - before[1]) };
-    delays.sort((a, b) => a - b);
-    figures.p50 = delays[Math.floor(delays.length / 2)];
-    figures.p99 = delays[Math.floor(delays.length * 0.99)];
-    figures.rss = rss(under);
-    place.heard["watch.messages"] = () => {};
-    await messages.deleteMany({});
-    return { "change event": figures };
-  },
+  presence: storm,
+  hub: changes,
 };
 
 /** Asks AT_ONCE at a time: CPU µs of the process per call and calls per second, when it is warm (Node compiles as it goes). */
@@ -238,48 +190,6 @@ async function asking(_place, under, calls, ask, isRight) {
   return { cpu: (cpu(under) - before[0]) / calls, rate: (1_000 * calls) / (performance.now() - before[1]), rss: rss(under) };
 }
 
-/** Waits until the first `count` users have this status. */
-const holds = ({ db }, count, status) =>
-  until(`${count} ${status}`, async () => (await db.collection("users").countDocuments({ status })) >= count);
-
-/** CPU time of a process in µs. */
-function cpu({ child }) {
-  const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1].split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
-}
-
-/** Resident memory of a process in MB. */
-function rss({ child }) {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))[1]) / 1_024;
-}
-
-const writes = ({ commands }) => ["update", "insert", "findAndModify", "bulkWrite"].reduce((sum, name) => sum + (commands.get(name) ?? 0), 0);
-
-/** Passes on what comes to the port that it returns, and counts the commands by name. */
-async function counter(target, commands) {
-  const server = net.createServer((client) => {
-    const upstream = net.connect(target, "127.0.0.1");
-    let waiting = Buffer.alloc(0);
-    client.on("data", (chunk) => {
-      upstream.write(chunk);
-      waiting = waiting.length ? Buffer.concat([waiting, chunk]) : chunk;
-      while (waiting.length >= 4 && waiting.length >= waiting.readInt32LE(0)) {
-        const message = waiting.subarray(0, waiting.readInt32LE(0));
-        waiting = waiting.subarray(message.length);
-        // OP_MSG: flags, kind, length of the document, type of its first member; then its name.
-        if (message.readInt32LE(12) !== 2013) continue;
-        const name = message.subarray(26, message.indexOf(0, 26)).toString();
-        commands.set(name, (commands.get(name) ?? 0) + 1);
-      }
-    });
-    upstream.on("data", (chunk) => client.write(chunk));
-    for (const [one, other] of [[client, upstream], [upstream, client]]) one.on("error", () => {}).on("close", () => other.destroy());
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  server.unref();
-  return server.address().port;
-}
-
 function report(results) {
   const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
   const spread = (list) => `${median(list).toFixed(1)} (${Math.min(...list).toFixed(1)}-${Math.max(...list).toFixed(1)})`;
@@ -298,12 +208,6 @@ function run(command, args, environment) {
   children.add(child);
   child.once("exit", () => children.delete(child));
   return child;
-}
-
-async function until(what, holds) {
-  for (const end = Date.now() + 180_000; !(await holds()); await pause(20)) {
-    if (Date.now() > end) throw new Error(`it never came: ${what}`);
-  }
 }
 
 const canConnect = (port) =>
