@@ -7,7 +7,7 @@ use serde_json::json;
 use services::presence::Mode;
 use store::{
     Instance, Store, Update,
-    bson::{Document, doc},
+    bson::{DateTime, Document, doc},
 };
 
 use crate::place::{It, SHORT, add_user, config, embedded, on_mongo, open};
@@ -266,4 +266,44 @@ async fn what_was_taken_from_the_bus_is_written_before_the_end() {
     let (first, second, third, ()) = tokio::join!(first, second, third, end);
     assert!(first.is_ok() && second.is_ok() && third.is_ok());
     assert_eq!(store.connections("u").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_stands_there_twice_lives_and_ends_as_one() {
+    let it = It::on_mongo(SHORT, &["u"]).await;
+    let database = it.database.as_ref().unwrap();
+    let old = DateTime::from_millis(DateTime::now().timestamp_millis() - 1_000);
+    let entry = doc! { "id": "s", "instanceId": "n1", "status": "away", "_createdAt": old, "_updatedAt": old };
+    let sessions = database.collection::<Document>("usersSessions");
+    let twice = doc! { "_id": "u", "connections": [entry.clone(), entry] };
+    sessions.insert_one(twice).await.unwrap();
+    it.call("updateConnection", json!(["u", "s"])).await;
+    it.shows("u", "away").await;
+    // The original's heartbeat moves the first only, and its reaper then takes the other one of a socket that is there.
+    let entries = it.store.connections("u").await.unwrap();
+    let old = old.timestamp_millis();
+    assert!(
+        entries.iter().all(|entry| entry.touched > old),
+        "{entries:?}"
+    );
+    it.call("removeConnection", json!(["u", "s", "n1"])).await;
+    assert_eq!(it.sessions("u").await.len(), 0);
+    it.shows("u", "offline").await;
+}
+
+#[tokio::test]
+async fn no_roles_and_an_empty_list_of_them_are_told_apart() {
+    for mut it in It::both(SHORT, &[]).await {
+        it.store
+            .insert_user(doc! { "_id": "none", "username": "none" })
+            .await
+            .unwrap();
+        add_user(&it.store, "empty", doc! { "roles": [] }).await;
+        for (user, roles) in [("none", None), ("empty", Some(json!([])))] {
+            it.call("newConnection", json!([user, "s", "n1"])).await;
+            let told = it.told().await;
+            assert_eq!(told["user"]["_id"], user);
+            assert_eq!(told["user"].get("roles"), roles.as_ref());
+        }
+    }
 }
