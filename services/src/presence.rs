@@ -6,8 +6,8 @@
 //!   lost nodes, reaper, expiry, audit (house)
 //! ```
 //!
-//! What came off the bus first reaches the database first, per user. The rules (`engine`, `merge`, `play`, `queue`,
-//! `swept`, `doubt`, `vanished`, `reaper`, `cap`) are pure; `round`, `house` and `sweep` move their bytes and time.
+//! What came off the bus first reaches the database first, per user. The rules (`engine`, `merge`, `pace`, `play`,
+//! `queue`, `swept`, `doubt`, `vanished`, `reaper`, `cap`) are pure; `round`, `house` and `sweep` move their bytes and time.
 
 mod cap;
 mod command;
@@ -18,6 +18,7 @@ mod house;
 mod merge;
 mod metrics;
 mod news;
+mod pace;
 mod play;
 mod queue;
 mod reaper;

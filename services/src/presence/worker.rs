@@ -1,9 +1,6 @@
 //! Takes what is queued and has it carried out, a few rounds at a time; every user is in one of them at most.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use store::Error;
 use tokio::{task::JoinSet, time::sleep_until};
@@ -11,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     command::{Action, Command},
+    pace::Pace,
     queue::Batch,
     round::carry_out,
     shared::Presence,
@@ -19,8 +17,7 @@ use super::{
 /// Works until the end is near and nothing is left to do.
 pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
     let mut rounds: JoinSet<(Vec<Batch>, Option<Error>)> = JoinSet::new();
-    // After a failure the database is left alone until then.
-    let mut pause = (Instant::now(), PAUSE_MIN);
+    let mut pace = Pace::new(Instant::now());
     loop {
         let now = Instant::now();
         for (user, session) in presence.doubt().due(now) {
@@ -28,11 +25,11 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
             presence.queue().push(user, again);
         }
         let mut next = None;
-        if now < pause.0 {
-            next = Some(pause.0);
+        if let Some(rested) = pace.rests(now) {
+            next = Some(rested);
         } else {
-            while rounds.len() < ROUNDS {
-                let batches = presence.queue().take(USERS, now);
+            while rounds.len() < pace.rounds() {
+                let batches = presence.queue().take(pace.users(), now);
                 if batches.is_empty() {
                     next = presence.queue().next(now);
                     break;
@@ -57,23 +54,16 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
                 for batch in batches {
                     presence.queue().done(batch, now);
                 }
-                pause = match failed {
-                    None => (now, PAUSE_MIN),
+                match failed {
+                    None => pace.succeeded(now),
                     Some(error) => {
                         tracing::warn!(%error, "presence will be written later");
-                        (now + pause.1, (pause.1 * 2).min(PAUSE_MAX))
+                        pace.failed(now);
                     }
-                };
+                }
             }
             () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
             () = ended.cancelled(), if is_idle => return,
         }
     }
 }
-
-/// Users in one round: one command of some 100 kB to the database.
-const USERS: usize = 500;
-/// More only wait for the database.
-const ROUNDS: usize = 4;
-const PAUSE_MIN: Duration = Duration::from_millis(250);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
