@@ -24,17 +24,26 @@ pub(crate) fn respond(
     uplink: &Uplink,
     to: &Address,
     outcome: &Result<Option<Bytes>, ServiceError>,
+    action: &str,
 ) {
+    let refused = |error: &ServiceError| {
+        let node = uplink.node_id();
+        let data = fault(error).map(|fault| fault.data(action, node));
+        let object = ErrorObject {
+            data: data.as_deref(),
+            ..error_object(error, node)
+        };
+        send(uplink, to, Err(object));
+    };
     match outcome {
         Ok(None) => send(uplink, to, Ok(None)),
         Ok(Some(data)) => match serde_json::from_slice::<&RawValue>(data) {
             Ok(data) => send(uplink, to, Ok(Some(data))),
             Err(_) => {
-                let error = ServiceError::plain("Error", "the result is no JSON");
-                send(uplink, to, Err(error_object(&error, uplink.node_id())));
+                refused(&ServiceError::plain("Error", "the result is no JSON"));
             }
         },
-        Err(error) => send(uplink, to, Err(error_object(error, uplink.node_id()))),
+        Err(error) => refused(error),
     }
 }
 
@@ -52,7 +61,7 @@ pub(crate) fn refuse(uplink: &Uplink, to: &Address, fault: Fault, action: &str) 
         node_id: Some((&**uplink.node_id()).into()),
         code: Some(RemoteCode::Number(fault.code())),
         kind: Some(fault.kind().into()),
-        retryable: Some(true),
+        retryable: Some(fault.is_retryable()),
         data: Some(&data),
         ..ErrorObject::default()
     };
@@ -118,8 +127,19 @@ fn error_object<'a>(error: &'a ServiceError, node_id: &'a str) -> ErrorObject<'a
             name: Some(name.into()),
             message: Some(message.into()),
             node_id,
+            code: fault(error).map(|fault| RemoteCode::Number(fault.code())),
+            kind: fault(error).map(|fault| fault.kind().into()),
+            retryable: fault(error).map(Fault::is_retryable),
             ..ErrorObject::default()
         },
+    }
+}
+
+/// Whether a handler answers with one of Moleculer's own errors.
+fn fault(error: &ServiceError) -> Option<Fault> {
+    match error {
+        ServiceError::Plain { name, .. } => Fault::named(name),
+        ServiceError::Meteor(_) => None,
     }
 }
 

@@ -155,7 +155,7 @@ impl fmt::Display for Code {
 pub enum ServiceError {
     /// Crosses as the original's shape (`errorType` `Meteor.Error`).
     Meteor(MeteorError),
-    /// Any other error: class name and message.
+    /// Any other error: class name and message. Under a name of Moleculer's own it crosses as peers send it.
     Plain { name: String, message: String },
 }
 

@@ -84,7 +84,7 @@ impl Owed {
     pub(crate) fn answer(&self, key: u64, outcome: &Result<Option<Bytes>, ServiceError>) {
         let debt = self.lock().take(key);
         if let Some(debt) = debt {
-            respond(&self.uplink, &debt.to, outcome);
+            respond(&self.uplink, &debt.to, outcome, debt.action);
             self.paid.notify_waiters();
         }
     }

@@ -270,6 +270,40 @@ async fn a_node_gets_our_errors_as_from_the_original() {
     );
 }
 
+/// A peer rebuilds these from their data, and would wait for its deadline if there were none.
+#[tokio::test]
+async fn a_node_gets_errors_of_moleculers_own_names_at_once() {
+    let mut net = Network::start().await;
+    let mut inbox = net.bus.announce(echo());
+    net.peer
+        .ask(&json!({"cmd": "waitForServices", "names": ["echo"]}));
+    for (name, kind) in [
+        ("ServiceNotFoundError", "SERVICE_NOT_FOUND"),
+        ("ServiceNotAvailableError", "SERVICE_NOT_AVAILABLE"),
+        ("RequestTimeoutError", "REQUEST_TIMEOUT"),
+        ("RequestSkippedError", "REQUEST_SKIPPED"),
+        ("RequestRejectedError", "REQUEST_REJECTED"),
+        ("QueueIsFullError", "QUEUE_FULL"),
+        ("MaxCallLevelError", "MAX_CALL_LEVEL"),
+    ] {
+        let error = ServiceError::Plain {
+            name: name.to_owned(),
+            message: "in our words".to_owned(),
+        };
+        net.peer.send(&json!({"cmd": "call", "action": "echo.it"}));
+        next_request(&mut inbox).await.respond(Err(error));
+        let answer = net
+            .peer
+            .wait_for("the answer", |line| line["reply"] == "call");
+        let error = &answer["error"];
+        assert_eq!(
+            (&error["name"], &error["type"]),
+            (&name.into(), &kind.into()),
+            "{answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_result_that_the_bus_cannot_carry_becomes_an_error() {
     let mut net = Network::start().await;

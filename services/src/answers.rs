@@ -16,19 +16,25 @@ pub(crate) fn is_yes(answer: Option<&Bytes>) -> bool {
     }
 }
 
-/// The error of a service that we asked, as our own answer.
+/// The error of a service that we asked, as our own answer: under the name that a peer would give it.
 pub(crate) fn passed_on(error: Error) -> ServiceError {
-    let action = error.action.clone();
+    let message = error.to_string();
     let (name, message) = match error.kind {
         ErrorKind::Refused(remote) => match remote.meteor() {
             Some(meteor) => return ServiceError::Meteor(meteor),
             None => (remote.name, remote.message),
         },
-        ErrorKind::NotFound => (
-            "ServiceNotFoundError".to_owned(),
-            format!("no node offers {action}"),
-        ),
-        _ => ("Error".to_owned(), error.to_string()),
+        kind => {
+            let name = match kind {
+                ErrorKind::NotFound => "ServiceNotFoundError",
+                ErrorKind::Timeout => "RequestTimeoutError",
+                ErrorKind::Skipped => "RequestSkippedError",
+                ErrorKind::Unavailable | ErrorKind::Disconnected => "RequestRejectedError",
+                ErrorKind::TooDeep => "MaxCallLevelError",
+                ErrorKind::Refused(_) | ErrorKind::Malformed | ErrorKind::TooLarge => "Error",
+            };
+            (name.to_owned(), message)
+        }
     };
     ServiceError::Plain { name, message }
 }
@@ -36,6 +42,24 @@ pub(crate) fn passed_on(error: Error) -> ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_call_is_passed_on_under_the_name_that_a_peer_gives_it() {
+        for (kind, expected) in [
+            (ErrorKind::NotFound, "ServiceNotFoundError"),
+            (ErrorKind::Timeout, "RequestTimeoutError"),
+            (ErrorKind::Skipped, "RequestSkippedError"),
+            (ErrorKind::Unavailable, "RequestRejectedError"),
+            (ErrorKind::Disconnected, "RequestRejectedError"),
+            (ErrorKind::TooDeep, "MaxCallLevelError"),
+            (ErrorKind::Malformed, "Error"),
+        ] {
+            match passed_on(Error::new(kind, "a.b")) {
+                ServiceError::Plain { name, .. } => assert_eq!(name, expected),
+                error @ ServiceError::Meteor(_) => panic!("{error:?}"),
+            }
+        }
+    }
 
     #[test]
     fn an_answer_counts_by_truthiness() {

@@ -257,7 +257,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         }
         _ => {
             let error = ServiceError::plain("TypeError", "params is not an array");
-            respond(bus.uplink(), &to, &Err(error));
+            respond(bus.uplink(), &to, &Err(error), action);
             return Ok(());
         }
     };
