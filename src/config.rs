@@ -450,6 +450,7 @@ mod tests {
             ("PORT", "70000"),
             ("TRANSPORTER", "TCP"),
             ("SERIALIZER", "MsgPack"),
+            ("BROKER", "nats"),
             ("MONGO_URL", "localhost"),
             ("DDP_EDGE_ORIGINS", "chat.example.org"),
             ("DDP_EDGE_IDLE_CLOSE_CODE", "1005"),

@@ -1,5 +1,7 @@
 //! Rules about the tree that no compiler checks: who may import whom, who may name which driver, how long files get.
 
+#[path = "tidy/contract.rs"]
+mod contract;
 #[path = "tidy/deny.rs"]
 mod deny;
 #[path = "tidy/imports.rs"]
