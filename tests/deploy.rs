@@ -1,5 +1,8 @@
 //! What of `deploy/` cannot be run here, for want of a container engine and a cluster, is judged by those who know its form.
 
+#[path = "deploy/image.rs"]
+mod image;
+
 use std::{
     fs,
     path::{Path, PathBuf},
