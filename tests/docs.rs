@@ -208,6 +208,35 @@ fn the_commands_of_the_guide_work() {
 }
 
 #[test]
+fn every_metric_that_operators_are_told_of_is_on_some_page() {
+    let (sources, list) = (sources(), include_str!("metrics.txt"));
+    let is_known = |name: &str| {
+        let quoted = format!("\"{name}\"");
+        list.lines()
+            .any(|line| line.split(' ').next() == Some(name))
+            || sources.iter().any(|(_, text)| text.contains(&quoted))
+    };
+    let mut missing = BTreeSet::new();
+    for file in ["docs/operators.md", "deploy/alerts.yaml"] {
+        let text = fs::read_to_string(root().join(file)).expect("it is there");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let ours = |word: &&str| {
+            ["ddp_edge_", "moleculer_", "users_"]
+                .iter()
+                .any(|start| word.starts_with(start))
+        };
+        for name in words.filter(ours) {
+            let views = ["_bucket", "_sum", "_count", "_rate"];
+            let whole = views.iter().find_map(|view| name.strip_suffix(view));
+            if !is_known(name) && !whole.is_some_and(is_known) {
+                missing.insert(format!("{file}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
 fn the_bill_of_materials_names_what_is_in_the_lock_file() {
     let output = Command::new(root().join("scripts/sbom"))
         .output()
