@@ -110,7 +110,7 @@ impl Joins {
 
     /// Rooms that are looked up.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.readings.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
