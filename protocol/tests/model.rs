@@ -212,6 +212,7 @@ impl Model {
                     r#""reason":"Too many subscriptions","message":"Too many subscriptions [error-too-many-subscriptions]"}"#
                 );
                 said.push(format!(r#"< {{"msg":"nosub","id":{id},"error":{error}}}"#));
+                said.push("? refused count".to_owned());
                 self.calls.pop_front();
             } else {
                 said.push(format!("? sub {} s []", self.keys));

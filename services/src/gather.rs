@@ -146,12 +146,12 @@ mod tests {
     type Begun = (Vec<u32>, oneshot::Sender<Found<u32, u32>>);
 
     /// Reads wait for the test, which answers them in any order.
-    fn gather() -> (Arc<Gather<u32, u32>>, mpsc::UnboundedReceiver<Begun>) {
-        let (begin, begun) = mpsc::unbounded_channel();
+    fn gather() -> (Arc<Gather<u32, u32>>, mpsc::Receiver<Begun>) {
+        let (begin, begun) = mpsc::channel(100);
         let gather = Gather::new(move |mut keys: Vec<u32>| {
             let (answer, answered) = oneshot::channel();
             keys.sort_unstable();
-            begin.send((keys, answer)).unwrap();
+            begin.try_send((keys, answer)).unwrap();
             async move { answered.await.unwrap() }
         });
         (Arc::new(gather), begun)

@@ -74,7 +74,7 @@ fn who_follows_a_room_hears_every_change_once_although_the_hub_at_work_is_killed
     let (rid, mut clients) = followers(&workspace, &gateway, 5);
     let runtime = Runtime::new().expect("a runtime");
     let store = store(&workspace, &runtime);
-    let mut hubs = vec![hub(&workspace), hub(&workspace)];
+    let mut hubs = [hub(&workspace), hub(&workspace)];
     let first = eventually("a leader", || hubs.iter().position(leads));
     // The first hub of all begins with what is written from then on.
     eventually("it works", || {

@@ -226,8 +226,8 @@ async fn what_a_node_of_the_original_leaves_behind_when_it_dies_is_made_true_by_
     ours.knows(2).await;
     // The rest come and go while it dies; each of them is asked of either, and of ours where that one does not answer.
     let mut clients = tokio::task::JoinSet::new();
-    for user in users[4..].to_vec() {
-        let bus = gateway.bus.clone();
+    for user in &users[4..] {
+        let (bus, user) = (gateway.bus.clone(), user.clone());
         clients.spawn(async move {
             for life in 0..10 {
                 let session = json!([user, format!("{life}"), "g1"]);
