@@ -46,10 +46,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, Mode};
 use self::{
-    command::{Action, Asked, CHOOSES, Command, OFFERS_CLAIMS},
+    command::{Action, Asked, CHOOSES, Command, OFFERS_CLAIMS, SERVICE},
     house::House,
     news::News,
-    shared::{Presence, SERVICE},
+    shared::Presence,
 };
 use crate::{
     errors::{plain, unavailable},

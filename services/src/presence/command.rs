@@ -227,6 +227,8 @@ fn is_true(params: &Params, index: usize) -> bool {
 
 /// How a user chooses a status.
 pub(super) const CHOOSES: &str = "presence.setStatus";
+/// The name of the service.
+pub(super) const SERVICE: &str = "presence";
 /// Who offers this follows the rules of 8.6.
 pub(super) const OFFERS_CLAIMS: &str = "presence.setActiveState";
 const SOURCES: [&str; 3] = ["internal", "manual", "external"];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backplane::Incoming;
 use serde_json::Value;
 
-use super::shared::SERVICE;
+use super::command::SERVICE;
 use crate::now_ms;
 
 /// What whoever keeps house must know.

@@ -5,12 +5,12 @@ use std::{collections::HashMap, time::Instant};
 use store::{Connection, ConnectionEdit, Error, ErrorKind, StatusOwner, StatusWrite};
 
 use super::{
-    command::{Action, Command, status},
+    command::{Action, Command, SERVICE, status},
     engine::Input,
     metrics,
     play::{Play, Setting, compacted},
     queue::Batch,
-    shared::{Presence, SERVICE},
+    shared::Presence,
 };
 use crate::{errors::unavailable, now_ms, serve::Outcome};
 

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     cap::Cap,
-    command::Command,
+    command::{Command, SERVICE},
     config::{Config, Mode},
     doubt::Doubt,
     engine::is_told,
@@ -233,8 +233,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The name of the service.
-pub(super) const SERVICE: &str = "presence";
 /// How long the workspace may take to write a setting: the house stands still meanwhile.
 const SETTING_WITHIN: Duration = Duration::from_secs(5);
 /// Nodes remembered: ids are made anew with every start.
