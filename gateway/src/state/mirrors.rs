@@ -53,15 +53,15 @@ impl Source {
 
     /// The documents in an answer to [`Self::action`]; one more than fit says that there are more.
     fn read(&self, answer: &str) -> Mirror {
-        const SEEN_MAX: usize = DOCUMENTS_MAX + 1;
+        let seen = DOCUMENTS_MAX + 1;
         if self.stream == Stream::LoginServices {
             let records = ejson::elements(answer).filter_map(|record| {
                 let id = ejson::field(record, "_id").and_then(ejson::string)?;
                 Some((id.into_owned(), record.to_owned()))
             });
-            records.take(SEEN_MAX).collect()
+            records.take(seen).collect()
         } else {
-            let records = ejson::fields(answer).take(SEEN_MAX);
+            let records = ejson::fields(answer).take(seen);
             records
                 .map(|(id, record)| (id.into_owned(), without_id(record)))
                 .collect()
