@@ -351,9 +351,10 @@ impl Registry {
             .chain(by_pattern.map(|(_, listener)| listener))
     }
 
-    /// Takes in a node that was unknown; `None` when there are too many.
+    /// Takes in a node that was unknown, in the place of one that is gone if need be; `None` when there are too many.
     fn join(&mut self, info: Info<'_>, seq: f64, now: Instant) -> Option<NodeInfo> {
-        if self.nodes.len() >= NODES_MAX {
+        if self.nodes.len() >= NODES_MAX && !self.forget_gone() {
+            self.cut += 1;
             return None;
         }
         let id: Arc<str> = info.sender.as_ref().into();
@@ -361,6 +362,17 @@ impl Registry {
         self.nodes.insert(id.clone(), node);
         self.list(&id, info, seq);
         self.nodes.get(&id).map(|node| node.info.clone())
+    }
+
+    /// Forgets the node that is gone for longest; before those that were lost, whose return is a gap, those that left.
+    fn forget_gone(&mut self) -> bool {
+        let gone = self.nodes.iter();
+        let gone = gone.filter_map(|(id, node)| Some((node.was_lost, node.offline_since?, id)));
+        let Some((_, _, id)) = gone.min() else {
+            return false;
+        };
+        let id = id.clone();
+        self.nodes.remove(&id).is_some()
     }
 
     fn take_down(&mut self, id: &str, unexpected: bool, now: Instant) -> Option<Change> {
@@ -574,6 +586,27 @@ mod tests {
         assert_eq!(net.info("a", "1", 3, &["s.y"]), "=a");
         assert_eq!(net.info("a", "1", 4, &["s.y"]), "", "nothing is new");
         assert!(net.registry.next_node("s.y").is_some() && net.registry.next_node("s.x").is_none());
+    }
+
+    #[test]
+    fn nodes_that_are_gone_keep_no_place_from_those_that_come() {
+        let mut net = Net::new();
+        net.info("lost", "1", 1, &[]);
+        net.after(40).timeout();
+        for node in 1..NODES_MAX {
+            net.info(&format!("odd-{node}"), "1", 1, &[]);
+        }
+        assert_eq!(net.info("monolith", "1", 1, &["s.x"]), "+monolith");
+        net.info("odd-1", "1", 1, &[]);
+        assert_eq!(
+            net.info("one-too-many", "1", 1, &[]),
+            "",
+            "all of them are there"
+        );
+        net.registry.handle_disconnect("odd-2", net.now);
+        assert_eq!(net.info("another", "1", 1, &["s.y"]), "+another");
+        assert!(net.registry.next_node("s.y").is_some());
+        assert_eq!(net.registry.nodes.len(), NODES_MAX);
     }
 
     #[test]
