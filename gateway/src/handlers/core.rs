@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use protocol::ddp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::work::Work;
 use crate::{
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) work: Rc<Work>,
     pub(crate) flights: Questions,
     pub(crate) wake: Wake,
+    /// Rooms that may be read now for who has joined them.
+    pub(crate) room_readings: Semaphore,
     /// Who waits for his `users` document.
     pub(crate) documents: Documents,
     /// Scratch for event names.
@@ -99,6 +101,7 @@ impl Core {
             work: Rc::default(),
             flights: Questions::default(),
             wake: Wake::default(),
+            room_readings: Semaphore::new(ROOMS_AT_ONCE),
             documents: Documents::default(),
             key: RefCell::default(),
         }
@@ -169,6 +172,10 @@ impl Core {
         self.with_post(Post::flush);
     }
 }
+
+/// Rooms that are read at the same time: what waits in the database's driver waits by its deadline, and a mass join would be a
+/// gap instead of a while.
+const ROOMS_AT_ONCE: usize = 32;
 
 /// The time by the runtime's clock, which tests can stop.
 pub(crate) fn now() -> Instant {

@@ -146,10 +146,14 @@ impl Core {
     /// joined meanwhile.
     async fn show_room(self: &Rc<Self>, room: Arc<str>) {
         loop {
+            // Who joins while the room waits for its turn is read for with the others.
+            let turn = self.room_readings.acquire().await;
             let Some(joined) = self.state.joins.borrow_mut().begin(&room) else {
                 return;
             };
-            match self.upstream.room_document(&room).await {
+            let document = self.upstream.room_document(&room).await;
+            drop(turn);
+            match document {
                 Ok(Some(document)) => {
                     let rooms = self.state.rooms.borrow();
                     // Who has left meanwhile does not hear of it.

@@ -48,6 +48,9 @@ pub(crate) struct Script {
     pub(crate) missing: RefCell<HashSet<&'static str>>,
     /// Nodes that are monoliths.
     pub(crate) monoliths: RefCell<Vec<Arc<str>>>,
+    /// Questions that are being answered, and the most that ever were.
+    reading: std::cell::Cell<usize>,
+    pub(crate) reading_most: std::cell::Cell<usize>,
     /// Calls, by action, in order.
     pub(crate) called: RefCell<Vec<(String, String)>>,
 }
@@ -191,6 +194,8 @@ impl Script {
             said: RefCell::default(),
             missing: RefCell::default(),
             monoliths: RefCell::default(),
+            reading: 0.into(),
+            reading_most: 0.into(),
             called: RefCell::default(),
         })
     }
@@ -226,9 +231,13 @@ impl Script {
     }
 
     pub(super) async fn read<T>(&self, look: impl FnOnce(&World) -> T) -> Result<T, Unknown> {
+        self.reading.set(self.reading.get() + 1);
+        let most = self.reading_most.get().max(self.reading.get());
+        self.reading_most.set(most);
         self.pause().await;
         let answer = look(&self.world.borrow());
         self.pause().await;
+        self.reading.set(self.reading.get() - 1);
         let fails = self.dice.borrow_mut().roll(1_000) < self.failing.get();
         if fails { Err(Unknown) } else { Ok(answer) }
     }

@@ -5,6 +5,41 @@ use store::Room;
 use super::*;
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn the_rooms_of_a_mass_join_are_read_a_few_at_a_time_and_all_of_them() {
+    const ROOMS: usize = 500;
+    let rooms = (0..ROOMS).map(|number| {
+        let room = Room {
+            id: format!("r{number}"),
+            kind: "p".into(),
+            ..Room::default()
+        };
+        (room.id.clone(), room)
+    });
+    let world = World {
+        rooms: rooms.collect(),
+        tokens: [("t".to_owned(), "bob".to_owned())].into(),
+        ..World::default()
+    };
+    let mut stage = Stage::new(1, world);
+    let place = stage.open();
+    stage.log_in(place, "t");
+    stage.pass(Duration::from_secs(1)).await;
+    stage.subscribe(place, "stream-notify-user", r#"["bob/rooms-changed"]"#);
+    stage.pass(Duration::from_secs(1)).await;
+    stage.script.slowness.set(100);
+    for number in 0..ROOMS {
+        let args = format!(
+            r#"[{{"clientAction":"inserted","subscription":{{"_id":"s","rid":"r{number}","u":{{"_id":"bob"}}}}}}]"#
+        );
+        stage.event("watch.subscriptions", args);
+    }
+    stage.pass(Duration::from_secs(10)).await;
+    let most = stage.script.reading_most.get();
+    assert!((2..50).contains(&most), "{most} at once");
+    assert_eq!(stage.clients[&place].got.len(), ROOMS);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_mass_add_closes_nobody_and_everybody_hears_of_the_room_first() {
     let users: Vec<String> = (0..100).map(|number| format!("u{number}")).collect();
     let room = Room {
