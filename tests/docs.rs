@@ -103,6 +103,7 @@ fn every_line_at_warn_and_above_is_in_the_guide() {
             "tracing::warn!(",
             "tracing::error!(",
             "complaints.warn(",
+            "COMPLAINTS.warn(",
             "complain(",
         ] {
             for call in source.split(start).skip(1) {

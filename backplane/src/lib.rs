@@ -18,6 +18,7 @@ mod answer;
 mod bus;
 mod calling;
 mod calls;
+mod complaints;
 mod config;
 mod core;
 mod emission;
@@ -39,6 +40,7 @@ mod waiting;
 
 pub use bus::{Bus, Status};
 pub use calls::{CallOptions, Context};
+pub use complaints::Complaints;
 pub use config::Config;
 pub use core::Service;
 pub use error::{Code, Error, ErrorKind, MeteorError, RemoteError, ServiceError};

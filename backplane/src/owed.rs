@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::{
     answer::{Address, refuse, respond},
+    complaints::Complaints,
     error::ServiceError,
     fault::Fault,
     meters::Meters,
@@ -23,6 +24,7 @@ pub(crate) struct Owed {
     meters: Arc<Meters>,
     state: Mutex<State>,
     paid: Notify,
+    complaints: Complaints,
 }
 
 #[derive(Default)]
@@ -47,6 +49,7 @@ impl Owed {
             meters,
             state: Mutex::default(),
             paid: Notify::new(),
+            complaints: Complaints::new(),
         }
     }
 
@@ -119,7 +122,13 @@ impl Owed {
             let labels = [("service", service), ("action", debt.action)];
             self.meters
                 .add("moleculer_request_timeout_total", &labels, 1.0);
-            tracing::warn!(action = debt.action, "a request was not answered in time");
+            if let Some(left_out) = self.complaints.turn("late", now) {
+                tracing::warn!(
+                    action = debt.action,
+                    left_out,
+                    "a request was not answered in time"
+                );
+            }
             refuse(&self.uplink, &debt.to, Fault::TimedOut, debt.action);
             self.paid.notify_waiters();
         }

@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use backplane::Complaints;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
-use crate::{admission::Accepted, complaints::Complaints, metrics, shared::Shared};
+use crate::{admission::Accepted, metrics, shared::Shared};
 
 /// Connections that the kernel keeps for us between two accepts.
 const BACKLOG: i32 = 4_096;

@@ -23,7 +23,6 @@ mod admission;
 pub mod bench;
 mod buffers;
 mod bus;
-mod complaints;
 pub mod config;
 mod handlers;
 mod http;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::login::hashed;
 use self::{expiration::Expiration, hashing::Hashing, lockout::Lockout};
 use crate::{
-    errors::{plain, unavailable},
+    errors::{COMPLAINTS, plain, unavailable},
     gather::Gather,
     params::{Params, optional_text},
     serve::{Call, Handler, Outcome, serve},
@@ -125,7 +125,7 @@ impl Accounts {
     async fn announce_logout(&self, user: &str) {
         let left = match self.store.login_tokens(user).await {
             Ok(left) => left,
-            Err(error) => return tracing::warn!(%error, "a logout is not announced"),
+            Err(error) => return COMPLAINTS.warn("a logout is not announced", &error),
         };
         let diff = ejson::to_text(&doc! { "services.resume.loginTokens": left });
         let id = json!(user);

@@ -1,6 +1,6 @@
 //! The few ways in which a service answers "no".
 
-use backplane::{Code, MeteorError, ServiceError};
+use backplane::{Code, Complaints, MeteorError, ServiceError};
 
 /// A Meteor error with a text code, which clients may see.
 pub(crate) fn meteor(code: &str, reason: &str) -> ServiceError {
@@ -33,8 +33,11 @@ pub(crate) fn invalid_param() -> ServiceError {
     plain("invalid-param")
 }
 
+/// What fails with every question while a server is away.
+pub(crate) static COMPLAINTS: Complaints = Complaints::new();
+
 /// The store did not answer. Unknown means no, but never "no such user": callers tell the two apart.
 pub(crate) fn unavailable(error: store::Error) -> ServiceError {
-    tracing::warn!(%error, "the store did not answer");
+    COMPLAINTS.warn("the store did not answer", &error);
     plain("the database does not answer")
 }

@@ -12,7 +12,7 @@ mod traffic;
 
 use std::{sync::Arc, time::Duration};
 
-use backplane::{Bus, CallOptions};
+use backplane::{Bus, CallOptions, Complaints};
 use bytes::Bytes;
 use protocol::ddp::encode::quoted;
 use store::{Conference, Instance, Room, StatusOwner, Store, User, bson::Bson};
@@ -20,7 +20,7 @@ use tokio::runtime;
 
 pub(crate) use self::error::CallError;
 use self::traffic::Traffic;
-use crate::{complaints::Complaints, metrics, readiness::Readiness};
+use crate::{metrics, readiness::Readiness};
 
 /// The name of our service on the bus, the original's.
 pub(crate) const SERVICE: &str = "streamer";

@@ -14,7 +14,7 @@ use store::{
 use super::reads::Reads;
 use crate::{
     answers::{is_yes, passed_on},
-    errors::{plain, unavailable},
+    errors::{COMPLAINTS, plain, unavailable},
     now_ms,
     params::optional_text,
     serve::{Call, Handler, Outcome},
@@ -149,7 +149,7 @@ impl Abac {
         }
         let noted = self.store.set_attributes_checked(room, user, now).await;
         if let Err(error) = noted {
-            tracing::warn!(%error, "cannot note a decision by attributes");
+            COMPLAINTS.warn("cannot note a decision by attributes", &error);
         }
         Ok(true)
     }

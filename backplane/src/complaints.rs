@@ -2,20 +2,20 @@
 //! those that were left out.
 
 use std::{
-    cell::RefCell,
+    collections::BTreeMap,
     fmt::Display,
+    mem,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-
-use hashbrown::HashMap;
 
 /// Time between two lines of one kind.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What has been said lately.
 #[derive(Default)]
-pub(crate) struct Complaints {
-    kinds: RefCell<HashMap<&'static str, Said>>,
+pub struct Complaints {
+    kinds: Mutex<BTreeMap<&'static str, Said>>,
 }
 
 struct Said {
@@ -24,16 +24,24 @@ struct Said {
 }
 
 impl Complaints {
+    /// Nothing has been said.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            kinds: Mutex::new(BTreeMap::new()),
+        }
+    }
+
     /// Warns, if this has not been said within the last second.
-    pub(crate) fn warn(&self, what: &'static str, error: &dyn Display) {
+    pub fn warn(&self, what: &'static str, error: &dyn Display) {
         if let Some(left_out) = self.turn(what, Instant::now()) {
             tracing::warn!(%error, left_out, "{what}");
         }
     }
 
     /// How many were left out since the last line; `None`: this one is left out too.
-    fn turn(&self, what: &'static str, now: Instant) -> Option<u64> {
-        let mut kinds = self.kinds.borrow_mut();
+    pub(crate) fn turn(&self, what: &'static str, now: Instant) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(said) = kinds.get_mut(what) else {
             kinds.insert(
                 what,
@@ -49,7 +57,7 @@ impl Complaints {
             return None;
         }
         said.at = now;
-        Some(std::mem::take(&mut said.left_out))
+        Some(mem::take(&mut said.left_out))
     }
 }
 
