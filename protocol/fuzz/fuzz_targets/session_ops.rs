@@ -94,7 +94,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
                     asked = Some(event);
                 }
                 Event::Unsubscribe { sub } => assert!(known.contains(&sub)),
-                Event::Connected { .. } | Event::Activity => {}
+                Event::Connected { .. } | Event::Refused { .. } | Event::Activity => {}
             }
         }
         while session.poll_frame(&mut outbox, now) {}
