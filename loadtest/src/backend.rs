@@ -72,16 +72,17 @@ struct Request<'a> {
 }
 
 impl Backend {
-    /// Joins the nats-server at `addr` and announces all services.
+    /// Joins the nats-server at `addr` and announces all services but those that others play.
     pub(crate) fn join(
         addr: std::net::SocketAddr,
         names: Names,
+        unplayed: &[String],
         epoll: &Epoll,
         token: u64,
     ) -> Result<Self> {
         let mut nats = Nats::connect(addr, "loadtest-backend")?;
         nats.register(epoll, token)?;
-        let node = Node::join(&mut nats, "loadtest-backend", services());
+        let node = Node::join(&mut nats, "loadtest-backend", services(unplayed));
         nats.flush(epoll)?;
         Ok(Self {
             nats,
@@ -224,7 +225,7 @@ impl Backend {
 /// Plays the backend until `seconds` have passed, without a swarm.
 pub(crate) fn serve(addr: std::net::SocketAddr, names: Names, seconds: u64) -> Result<()> {
     let mut epoll = Epoll::new()?;
-    let mut backend = Backend::join(addr, names, &epoll, 0)?;
+    let mut backend = Backend::join(addr, names, &[], &epoll, 0)?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut ready = Vec::new();
     while Instant::now() < end {
@@ -237,8 +238,8 @@ pub(crate) fn serve(addr: std::net::SocketAddr, names: Names, seconds: u64) -> R
     backend.leave(&epoll)
 }
 
-fn services() -> Value {
-    json!([
+fn services(unplayed: &[String]) -> Value {
+    let mut services = vec![
         service("settings", &["get", "set"], &[]),
         service(
             "license",
@@ -247,9 +248,9 @@ fn services() -> Value {
                 "hasLicense",
                 "hasModule",
                 "getModules",
-                "getGuestPermissions"
+                "getGuestPermissions",
             ],
-            &[]
+            &[],
         ),
         service(
             "meteor",
@@ -289,7 +290,9 @@ fn services() -> Value {
             ],
             &[],
         ),
-    ])
+    ];
+    services.retain(|service| unplayed.iter().all(|name| service["name"] != **name));
+    services.into()
 }
 
 fn login(names: &Names, token: &str) -> Value {

@@ -17,7 +17,7 @@ use crate::ws;
 pub(crate) struct Script {
     pub(crate) token: String,
     /// Stream and key of each subscription; the first ones carry the topics of `Client::topics`.
-    pub(crate) subscriptions: Vec<(String, String)>,
+    pub(crate) subscriptions: Vec<(String, Value)>,
     /// Whether everything is sent in one burst.
     pub(crate) at_once: bool,
     pub(crate) browser_headers: bool,
@@ -231,8 +231,7 @@ impl Client {
 
     fn push_subscriptions(&self, out: &mut Vec<u8>) {
         let Some(script) = &self.script else { return };
-        for (index, (stream, key)) in script.subscriptions.iter().enumerate() {
-            let params = json!([key, {"useCollection":false,"args":[]}]);
+        for (index, (stream, params)) in script.subscriptions.iter().enumerate() {
             let sub = json!({"msg":"sub","id":format!("s{index}"),"name":stream,"params":params});
             self.framing.push_message(out, &sub);
         }
@@ -426,7 +425,7 @@ mod tests {
         let target = Target::parse(&url, framing).unwrap();
         let script = Script {
             token: "token-0".into(),
-            subscriptions: vec![("stream-room-messages".into(), "room-0".into())],
+            subscriptions: vec![("stream-room-messages".into(), json!(["room-0", false]))],
             at_once: true,
             browser_headers: true,
         };

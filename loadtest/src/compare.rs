@@ -10,14 +10,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::backend::Names;
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, Kind};
 use crate::launch::Launch;
 use crate::outcome::{Curves, Outcome, Point, Rows, Runs};
 use crate::plan::Plan;
 use crate::process::{self, RaisedGroup};
 use crate::report::Report;
 use crate::run;
-use crate::scenario::Scenario;
+use crate::scenario::{Interest, Scenario};
 use crate::sweep::Sweep;
 use crate::target::Target;
 
@@ -121,9 +121,14 @@ impl Comparison {
             .command
             .as_ref()
             .map_err(|reason| anyhow!("{reason}"))?;
-        let running = self
-            .launch
-            .start(&candidate.name, command, scenario.servers)?;
+        if candidate.kind == Kind::Peer && matches!(scenario.interest, Interest::Watched { .. }) {
+            bail!("has no presence");
+        }
+        let has_satellites = candidate.kind == Kind::Tested;
+        let running =
+            self.launch
+                .start(&candidate.name, command, scenario.servers, has_satellites)?;
+        let satellites = self.launch.satellites.iter().filter(|_| has_satellites);
         let target = |addr: &SocketAddr| Target::parse(&format!("ws://{addr}"), candidate.framing);
         run::run(&Plan {
             scenario: *scenario,
@@ -131,6 +136,7 @@ impl Comparison {
             targets: running.addrs.iter().map(target).collect::<Result<_>>()?,
             nats: Some(running.nats_addr),
             names: self.names.clone(),
+            unplayed: satellites.map(|(service, _)| service.clone()).collect(),
             users: scenario.connections,
             pids: running.pids(),
         })

@@ -20,6 +20,8 @@ pub(crate) struct Launch {
     pub(crate) logs: PathBuf,
     /// Environment of the servers; `{port}` and `{nats}` are filled in.
     pub(crate) env: Vec<(String, String)>,
+    /// What runs beside each server under test, and off its CPU: service and command.
+    pub(crate) satellites: Vec<(String, String)>,
     /// The servers' CPU, and nobody else's.
     pub(crate) server_cpu: usize,
     pub(crate) generator_cpu: usize,
@@ -32,6 +34,7 @@ pub(crate) struct Running {
     servers: Vec<Process>,
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) nats_addr: SocketAddr,
+    _satellites: Vec<(Process, SocketAddr)>,
     _nats: Process,
 }
 
@@ -48,12 +51,25 @@ impl Drop for Process {
 
 impl Launch {
     /// Starts `count` servers by `command` on the servers' CPU and leaves the calling thread on the generator's.
-    pub(crate) fn start(&self, name: &str, command: &[String], count: usize) -> Result<Running> {
+    pub(crate) fn start(
+        &self,
+        name: &str,
+        command: &[String],
+        count: usize,
+        with_satellites: bool,
+    ) -> Result<Running> {
         fs::create_dir_all(&self.logs)?;
         // Off the servers' CPU: what nats-server takes there would be missing in one run and not in another.
         sys::run_on(&self.other_cpus)?;
         let (mut nats, nats_addr) = self.start_nats()?;
         wait_for_port(nats_addr, &mut nats)?;
+        let mut satellites = Vec::new();
+        for (service, command) in self.satellites.iter().filter(|_| with_satellites) {
+            let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            let (mut satellite, addr) = self.start_server(service, &words, 0, nats_addr)?;
+            wait_for_port(addr, &mut satellite)?;
+            satellites.push((satellite, addr));
+        }
         sys::run_on(&[self.server_cpu])?;
         let started: Result<Vec<_>> = (0..count)
             .map(|number| self.start_server(name, command, number, nats_addr))
@@ -67,6 +83,7 @@ impl Launch {
             servers,
             addrs,
             nats_addr,
+            _satellites: satellites,
             _nats: nats,
         })
     }

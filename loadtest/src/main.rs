@@ -182,6 +182,9 @@ struct CompareArgs {
     /// An environment variable for the servers, as NAME=VALUE
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
+    /// A satellite as service=command: it runs beside the servers under test, and the backend leaves that service to it
+    #[arg(long = "satellite", value_name = "SERVICE=COMMAND", value_parser = parse_pair)]
+    satellites: Vec<(String, String)>,
     /// Scenarios to run, all if not given
     #[arg(long = "scenario")]
     scenarios: Vec<String>,
@@ -341,6 +344,7 @@ fn run_swarm(args: SwarmArgs) -> Result<bool> {
         targets: vec![Target::parse(&args.url, framing(args.sockjs))?],
         nats: args.nats,
         names: args.names,
+        unplayed: Vec::new(),
         users: args.users.unwrap_or(scenario.connections).max(1),
         pids: args.pid.into_iter().collect(),
         scenario,
@@ -401,6 +405,7 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
             nats_server: args.nats_server,
             logs: args.logs,
             env: args.env,
+            satellites: args.satellites,
             server_cpu: args.server_cpu,
             generator_cpu: args.generator_cpu,
             other_cpus,

@@ -222,9 +222,17 @@ impl fmt::Display for Rows {
                 runs.middle(|report| Some(report.messages_per_read)),
             ];
             write!(f, " {:>6} {:>6} {:>6}", middles[0], middles[1], middles[2])?;
+            // Where nothing is published: until the last `ready`.
+            let times = |report: &Report| {
+                if publishes {
+                    report.latency_ms
+                } else {
+                    report.ready_ms
+                }
+            };
             let middles = [
-                runs.middle(|report| Some(report.latency_ms?.p50)),
-                runs.middle(|report| Some(report.latency_ms?.p99)),
+                runs.middle(|report| Some(times(report)?.p50)),
+                runs.middle(|report| Some(times(report)?.p99)),
                 runs.middle(|report| Some(report.rss_end_bytes? as f64 / 1_048_576.0)),
             ];
             write!(

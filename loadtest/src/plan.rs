@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
 use crate::backend::Names;
 use crate::process;
-use crate::scenario::{EXTRAS, Scenario};
+use crate::scenario::{EXTRAS, Interest, Scenario};
 use crate::target::Target;
 use crate::topics;
 
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     /// Where the stand-in backend joins; without it the swarm only connects and listens.
     pub(crate) nats: Option<SocketAddr>,
     pub(crate) names: Names,
+    /// Services that the backend leaves to others.
+    pub(crate) unplayed: Vec<String>,
     /// Clients share this many users.
     pub(crate) users: usize,
     /// The servers' processes, for CPU time and memory; none if they are not known.
@@ -29,8 +32,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Streams and keys of client `number`: first those of its topics, then the extra ones.
-    pub(crate) fn subscriptions(&self, number: usize) -> Vec<(String, String)> {
+    /// Streams and parameters of client `number`: first those of its topics, then the extra ones.
+    pub(crate) fn subscriptions(&self, number: usize) -> Vec<(String, Value)> {
         let Self {
             scenario,
             names,
@@ -40,14 +43,24 @@ impl Plan {
         let user = format!("{}{}", names.user_prefix, number % users);
         let topics = topics::topics_of(scenario.interest, number, *users)
             .into_iter()
-            .map(|topic| {
-                let (stream, event) = topics::stream_and_event(scenario.interest, names, topic);
-                (stream.to_owned(), event)
-            });
+            .map(|topic| topics::stream_and_event(scenario.interest, names, topic));
         let extras = EXTRAS[..scenario.extra_subscriptions].iter();
-        topics
-            .chain(extras.map(|(stream, key)| ((*stream).to_owned(), key.replace("{}", &user))))
-            .collect()
+        let extras = extras.map(|(stream, key)| (*stream, key.replace("{}", &user)));
+        let one_each = |(stream, key): (&str, String)| {
+            (
+                stream.to_owned(),
+                json!([key, {"useCollection":false,"args":[]}]),
+            )
+        };
+        if let Interest::Watched { .. } = scenario.interest {
+            let watched: Vec<_> = topics.map(|(_, user)| user).collect();
+            let all = (
+                "stream-user-presence".to_owned(),
+                json!(["", {"added": watched}]),
+            );
+            return [all].into_iter().chain(extras.map(one_each)).collect();
+        }
+        topics.chain(extras).map(one_each).collect()
     }
 
     pub(crate) fn cpu_time(&self) -> Result<Option<Duration>> {

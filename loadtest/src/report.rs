@@ -118,6 +118,8 @@ pub(crate) struct Report {
     pub(crate) subscriptions: usize,
     pub(crate) connect_seconds: f64,
     pub(crate) connects_per_second: f64,
+    /// From a client's start to its last `ready`.
+    pub(crate) ready_ms: Option<Latency>,
     /// Between the last `ready` and the first reading of memory or the load: until the server had come to rest.
     pub(crate) rest_seconds: f64,
     /// Server CPU from the first connect to the last `ready`, per connection.
@@ -222,7 +224,11 @@ impl fmt::Display for Report {
             )?;
             line(f, "messages/read", format!("{:.2}", self.messages_per_read))?;
         }
-        for (name, latency) in [("latency", self.latency_ms), ("ping", self.ping_ms)] {
+        for (name, latency) in [
+            ("ready", self.ready_ms),
+            ("latency", self.latency_ms),
+            ("ping", self.ping_ms),
+        ] {
             if let Some(Latency {
                 count,
                 p50,

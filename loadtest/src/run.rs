@@ -58,6 +58,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
     let rss_end = plan.rss_bytes()?;
     let stalled_closed = (stalled > 0).then(|| swarm.count_closed(stalled));
     let connections = swarm.opened();
+    let ready_ms = swarm.ready_times();
     let faults = swarm.finish()?;
 
     let share = |cpu: Option<Duration>, count: u64| {
@@ -71,6 +72,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         subscriptions: plan.subscriptions(0).len(),
         connect_seconds: connected.elapsed.as_secs_f64(),
         connects_per_second: connections as f64 / connected.elapsed.as_secs_f64(),
+        ready_ms,
         rest_seconds: connected.rest_seconds,
         cpu_us_per_connection: share(connected.cpu, connections as u64),
         rss_empty_bytes: rss_empty,

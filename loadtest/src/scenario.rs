@@ -45,6 +45,8 @@ pub(crate) enum Interest {
     Rooms { rooms: usize, each: usize },
     /// `notify-user` `<own id>/notification`.
     OwnUser,
+    /// The presence of `each` out of `users`, spread evenly, in one `user-presence` subscription.
+    Watched { users: usize, each: usize },
 }
 
 /// How the connections come about.
@@ -258,6 +260,17 @@ pub(crate) fn all() -> Vec<Scenario> {
             title: "1,000 users, one notify-user event each, 20,000 events/s",
             interest: Interest::OwnUser,
             load: Load::PerSecond(20_000.0),
+            ..one_room
+        },
+        Scenario {
+            name: "presence",
+            title: "10,000 users flap, 2,000 watchers of 200 each, 2,000 events/s",
+            connections: 2000,
+            interest: Interest::Watched {
+                users: 10_000,
+                each: 200,
+            },
+            load: Load::PerSecond(2_000.0),
             ..one_room
         },
         Scenario {

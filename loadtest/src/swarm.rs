@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::backend::Backend;
 use crate::client::{Client, Progress, Script};
 use crate::plan::Plan;
-use crate::report::{Faults, Latency};
+use crate::report::{Faults, Histogram, Latency};
 use crate::scenario::Scenario;
 use crate::sys::{Epoll, Ready};
 use crate::tally::Tally;
@@ -34,6 +34,10 @@ pub(crate) struct Swarm {
     backend: Option<Backend>,
     tally: Tally,
     opened: usize,
+    /// When each began to connect.
+    started: Vec<Instant>,
+    /// From there to the last `ready`.
+    ready_times: Histogram,
     /// Clients that ended before they were ready.
     lost: usize,
     progress: Line,
@@ -49,7 +53,8 @@ impl Swarm {
     /// Joins the nats-server as the backend, if the plan has one; nobody connects yet.
     pub(crate) fn new(plan: &Plan) -> Result<Self> {
         let epoll = Epoll::new()?;
-        let join = |addr| Backend::join(addr, plan.names.clone(), &epoll, BACKEND);
+        let (names, unplayed) = (&plan.names, &plan.unplayed);
+        let join = |addr| Backend::join(addr, names.clone(), unplayed, &epoll, BACKEND);
         let backend = plan.nats.map(join).transpose()?;
         let interest = plan.scenario.interest;
         let topics = if backend.is_some() {
@@ -66,6 +71,8 @@ impl Swarm {
             backend,
             tally: Tally::new(topics, interest, plan.names.clone()),
             opened: 0,
+            started: Vec::new(),
+            ready_times: Histogram::default(),
             lost: 0,
             progress: Line {
                 shown: false,
@@ -118,6 +125,7 @@ impl Swarm {
                 let target = &self.targets[number % self.targets.len()];
                 let client = Client::start(target, script, topics, &self.epoll, number as u64)?;
                 self.clients.push(Some(client));
+                self.started.push(Instant::now());
             }
             if Instant::now() > deadline {
                 bail!(
@@ -142,6 +150,8 @@ impl Swarm {
                 .for_each(|topic| self.tally.remove_subscriber(topic));
         }
         self.opened = 0;
+        self.started.clear();
+        self.ready_times = Histogram::default();
         self.tally.faults.closed += std::mem::take(&mut self.lost) as u64;
     }
 
@@ -222,6 +232,11 @@ impl Swarm {
         self.opened
     }
 
+    /// From a client's start to its last `ready`.
+    pub(crate) fn ready_times(&self) -> Option<Latency> {
+        self.ready_times.summary()
+    }
+
     /// The first few things that went wrong.
     pub(crate) fn reasons(&self) -> &[String] {
         &self.tally.faults.reasons
@@ -296,6 +311,8 @@ impl Swarm {
             Ok(Progress::Same) => {}
             Ok(Progress::BecameReady) => {
                 self.opened += 1;
+                let time = self.started[ready.token as usize].elapsed();
+                self.ready_times.record(time.as_nanos() as u64);
                 client
                     .topic_numbers()
                     .for_each(|topic| self.tally.add_subscriber(topic));

@@ -174,15 +174,21 @@ impl Tally {
         messages: impl FnOnce() -> Result<Vec<String>>,
     ) {
         let (stream, event) = topics::stream_and_event(self.interest, &self.names, marker.topic);
+        // Marked is a document's id, or the text of a status.
+        let (place, id) = match self.interest {
+            Interest::Watched { .. } => ("/fields/args/0/2", &*event),
+            Interest::Rooms { .. } | Interest::OwnUser => ("/fields/args/0/_id", "id"),
+        };
         let right = messages().is_ok_and(|messages| {
             messages.iter().all(|message| {
                 serde_json::from_str::<Value>(message).is_ok_and(|message| {
                     message["msg"] == "changed"
                         && message["collection"] == *stream
-                        && message["id"] == "id"
+                        && message["id"] == *id
                         && message["fields"]["eventName"] == *event
-                        && message["fields"]["args"][0]["_id"]
-                            .as_str()
+                        && message
+                            .pointer(place)
+                            .and_then(Value::as_str)
                             .is_some_and(|id| id.starts_with("lt~"))
                 })
             })

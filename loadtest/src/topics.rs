@@ -8,6 +8,7 @@ pub(crate) fn event_name(interest: Interest) -> &'static str {
     match interest {
         Interest::Rooms { .. } => "watch.messages",
         Interest::OwnUser => "notify.desktop",
+        Interest::Watched { .. } => "presence.status",
     }
 }
 
@@ -26,6 +27,10 @@ pub(crate) fn stream_and_event(
             "stream-notify-user",
             format!("{}{topic}/notification", names.user_prefix),
         ),
+        Interest::Watched { .. } => (
+            "stream-user-presence",
+            format!("{}{topic}", names.user_prefix),
+        ),
     }
 }
 
@@ -34,6 +39,7 @@ pub(crate) fn topic_count(interest: Interest, users: usize) -> usize {
     match interest {
         Interest::Rooms { rooms, .. } => rooms,
         Interest::OwnUser => users,
+        Interest::Watched { users, .. } => users,
     }
 }
 
@@ -47,6 +53,9 @@ pub(crate) fn topics_of(interest: Interest, client: usize, users: usize) -> Vec<
                 .collect()
         }
         Interest::OwnUser => vec![(client % users) as u32],
+        Interest::Watched { users, each } => (client * each..(client + 1) * each)
+            .map(|watched| (watched % users) as u32)
+            .collect(),
     }
 }
 

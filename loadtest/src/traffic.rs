@@ -90,6 +90,7 @@ impl Traffic {
                     self.push_room_message(&room, &marker);
                 }
                 Interest::OwnUser => self.push_notification(&marker),
+                Interest::Watched { .. } => self.push_status(&marker),
             }
             backend.broadcast(&mut self.packet, event_name(self.interest), &self.data);
         }
@@ -133,6 +134,19 @@ impl Traffic {
             )
             .as_bytes(),
         );
+    }
+
+    fn push_status(&mut self, marker: &Marker) {
+        let user = format!("{}{}", self.names.user_prefix, marker.topic);
+        self.data.extend_from_slice(
+            format!(
+                r#"[{{"user":{{"_id":"{user}","username":"{user}","status":"busy","statusText":""#
+            )
+            .as_bytes(),
+        );
+        marker.push(&mut self.data);
+        self.data
+            .extend_from_slice(br#""},"previousStatus":"online"}]"#);
     }
 }
 
@@ -208,6 +222,10 @@ mod tests {
             traffic.push_notification(&marker);
             let value: serde_json::Value = serde_json::from_slice(&traffic.data).unwrap();
             assert_eq!(value[0], "user-3");
+            traffic.data.clear();
+            traffic.push_status(&marker);
+            let value: serde_json::Value = serde_json::from_slice(&traffic.data).unwrap();
+            assert_eq!(value[0]["user"]["_id"], "user-3");
         }
     }
 }

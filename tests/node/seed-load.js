@@ -1,5 +1,5 @@
-// Fills the database at MONGO_URL for load tests: rooms room-0.., users user-0.. whose resume token is token-<n>, everybody
-// a member of nothing (the load generator's stand-in backend answers every access question with yes), and ends.
+// Fills the database at MONGO_URL for load tests: public rooms room-0.., users user-0.. whose resume token is token-<n> and who
+// may read public rooms, everybody a member of nothing; with the indexes that logins and questions need. Then it ends.
 //
 //   MONGO_URL=mongodb://.. node seed-load.js [rooms] [users]
 
@@ -22,6 +22,13 @@ async function main() {
     services: { resume: { loginTokens: [{ hashedToken: hashed(`token-${n}`), when: now }] } },
     _updatedAt: now,
   }));
+  for (const permission of ["view-c-room", "preview-c-room", "view-joined-room"]) {
+    await database.collection("rocketchat_permissions").replaceOne({ _id: permission }, { roles: ["user"] }, { upsert: true });
+  }
+  // As the original's: without them every login and question walks through all documents.
+  await database.collection("users").createIndex({ "services.resume.loginTokens.hashedToken": 1 });
+  await database.collection("rocketchat_subscription").createIndex({ rid: 1, "u._id": 1 });
+  await database.collection("rocketchat_subscription").createIndex({ "u._id": 1 });
   await client.close();
   console.log(JSON.stringify({ ready: { rooms, users } }));
 }

@@ -7,7 +7,6 @@
 
 const { spawn } = require("node:child_process");
 const { readFileSync } = require("node:fs");
-const { MongoClient } = require("mongodb");
 const { ServiceBroker } = require("moleculer");
 const WebSocket = require("ws");
 
@@ -29,15 +28,6 @@ const any = (below) => Math.floor(Math.random() * below);
 const counts = { lives: 0, messages: 0, removals: 0, logouts: 0, refused: 0 };
 
 async function main() {
-  const database = await MongoClient.connect(process.env.MONGO_URL);
-  for (const permission of ["view-c-room", "preview-c-room", "view-joined-room"]) {
-    await database.db().collection("rocketchat_permissions").insertOne({ _id: permission, roles: ["user"] });
-  }
-  // As the original's: without them every login and question walks through all documents.
-  await database.db().collection("users").createIndex({ "services.resume.loginTokens.hashedToken": 1 });
-  await database.db().collection("rocketchat_subscription").createIndex({ rid: 1, "u._id": 1 });
-  await database.db().collection("rocketchat_subscription").createIndex({ "u._id": 1 });
-  await database.close();
   const nats = spawn(natsServer, ["-a", "127.0.0.1", "-p", `${NATS_PORT}`], { stdio: "ignore" });
   await sleep(1);
   const broker = new ServiceBroker({ nodeID: "monolith", transporter: `nats://127.0.0.1:${NATS_PORT}`, logger: false });
@@ -111,10 +101,10 @@ function life(broker) {
     const fate = any(10);
     if (fate < 3) {
       counts.removals++;
-      broker.broadcast("watch.subscriptions", { clientAction: "removed", subscription: { _id: "s", rid: rooms[0], u: { _id: `user-${user}` } } });
+      broker.broadcast("watch.subscriptions", [{ clientAction: "removed", subscription: { _id: "s", rid: rooms[0], u: { _id: `user-${user}` } } }]);
     } else if (fate === 3) {
       counts.logouts++;
-      broker.broadcast("user.forceLogout", `user-${user}`);
+      broker.broadcast("user.forceLogout", [`user-${user}`]);
     } else if (fate === 4) {
       send({ msg: "unsub", id: "s0" });
     } else if (fate === 5) {

@@ -86,7 +86,7 @@ impl Floor {
         let services = json!([service(
             "streamer",
             &[],
-            &["watch.messages", "notify.desktop"]
+            &["watch.messages", "notify.desktop", "presence.status"]
         )]);
         let node = Node::join(&mut nats, "floor", services);
         nats.flush(&epoll)?;
@@ -138,11 +138,10 @@ impl Floor {
             self.nats.drain(|message| {
                 if message.sid != node::EVENT {
                     life_cycle.push((message.sid, message.payload.to_vec()));
-                } else if let Some((event, document)) = event::slice(message.payload)
-                    && let Some(&topic) = self.topics.get(&event)
+                } else if let Some(event) = event::slice(message.payload)
+                    && let Some(&topic) = self.topics.get(&event.event)
                 {
-                    self.fanout
-                        .publish(self.mode, topic, &event, document, &self.epoll);
+                    self.fanout.publish(self.mode, topic, &event, &self.epoll);
                 }
             })?;
             for (sid, payload) in life_cycle {
@@ -226,8 +225,11 @@ impl Floor {
                 reply(json!({"msg":"updated","methods":[id]}).to_string());
             }
             "sub" => {
-                let event = message.params[0].as_str().unwrap_or_default();
-                self.subscribe(slot, event);
+                let watched = message.params.get(1).map(|options| &options["added"]);
+                let one = std::slice::from_ref(&message.params[0]);
+                for event in watched.and_then(Value::as_array).map_or(one, |list| list) {
+                    self.subscribe(slot, event.as_str().unwrap_or_default());
+                }
                 reply(json!({"msg":"ready","subs":[id]}).to_string());
             }
             "ping" => reply(json!({"msg":"pong","id":id}).to_string()),

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
 
-use super::event::push_changed;
+use super::event::{Sliced, push_changed};
 use crate::sys::{Epoll, Interest};
 
 const IO_SLICES_MAX: usize = 1024;
@@ -51,20 +51,13 @@ pub(super) struct Connection {
 
 impl Fanout {
     /// Builds the frame once and brings it to all subscribers, or to their queues.
-    pub(super) fn publish(
-        &mut self,
-        mode: Mode,
-        topic: u32,
-        event: &str,
-        document: &[u8],
-        epoll: &Epoll,
-    ) {
+    pub(super) fn publish(&mut self, mode: Mode, topic: u32, event: &Sliced<'_>, epoll: &Epoll) {
         if self.frame_count == self.frames.len() {
             self.frames.push(Vec::new());
         }
         let frame = &mut self.frames[self.frame_count];
         frame.clear();
-        push_changed(frame, event, document);
+        push_changed(frame, event);
         for &slot in &self.subscribers[topic as usize] {
             let Some(connection) = &mut self.connections[slot as usize] else {
                 continue;
