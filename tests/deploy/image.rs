@@ -21,6 +21,8 @@ const LIBRARIES: [&str; 5] = [
 ];
 /// Of util-linux: makes a folder the root of a process, and its user whom we like, without being root.
 const UNSHARE: &str = "/usr/bin/unshare";
+/// Of coreutils: the same for root, where containers may not make user namespaces.
+const CHROOT: &str = "/usr/sbin/chroot";
 
 /// The instructions of a stage: their words and what follows.
 fn stage(head: &str) -> Vec<(String, String)> {
@@ -96,6 +98,26 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// A program and its first arguments that run the others with this folder as the root, as this user.
+fn inside(user: &str, folder: &Path) -> (&'static str, Vec<String>) {
+    let mut try_out = Command::new(UNSHARE);
+    try_out.args(["--map-user=1", "--map-group=1", "/bin/true"]);
+    if try_out.status().is_ok_and(|status| status.success()) {
+        let arguments = vec![
+            format!("--map-user={user}"),
+            format!("--map-group={user}"),
+            "--keep-caps".to_owned(),
+            format!("--root={}", folder.display()),
+        ];
+        return (UNSHARE, arguments);
+    }
+    let arguments = vec![
+        format!("--userspec={user}:{user}"),
+        folder.display().to_string(),
+    ];
+    (CHROOT, arguments)
+}
+
 #[test]
 fn every_image_runs_and_is_healthy_with_nothing_but_its_own_files() {
     let base = stage(":nonroot AS base\n");
@@ -106,12 +128,7 @@ fn every_image_runs_and_is_healthy_with_nothing_but_its_own_files() {
     let user = only(&base, "USER");
     // Kubernetes believes no name to be another user than root.
     assert!(user.parse().is_ok_and(|user: u32| user > 0), "{user}");
-    let inside = [
-        format!("--map-user={user}"),
-        format!("--map-group={user}"),
-        "--keep-caps".to_owned(),
-        format!("--root={}", folder.display()),
-    ];
+    let (program, inside) = inside(user, &folder);
     let run = |command: &[String]| -> Vec<String> { [&inside[..], command].concat() };
     let entry = words(only(&base, "ENTRYPOINT"));
     let (_, health) = only(&base, "HEALTHCHECK")
@@ -132,9 +149,9 @@ fn every_image_runs_and_is_healthy_with_nothing_but_its_own_files() {
             ("TRANSPORTER", "nats://127.0.0.1:1"),
             ("MONGO_URL", "mongodb://127.0.0.1:1/rocketchat"),
         ];
-        let is_healthy = || Edge::run(UNSHARE, &health, &[("PORT", &port)]).0 == 0;
+        let is_healthy = || Edge::run(program, &health, &[("PORT", &port)]).0 == 0;
         assert!(!is_healthy(), "{target} does not run yet");
-        let mut edge = Edge::start(UNSHARE, &command, &environment);
+        let mut edge = Edge::start(program, &command, &environment);
         edge.wait_for_ok(number, "/livez");
         assert!(is_healthy(), "{target}");
     }
