@@ -211,14 +211,17 @@ fn a_hidden_user_is_told_as_offline_once_and_then_not_at_all() {
 fn a_user_who_is_shown_again_is_told_at_once() {
     each(|cast| {
         for mut client in cast.sockets(Caller::Stranger) {
-            let hidden = cast.product.user(&["user"]);
+            let [hidden, visible] = [(); 2].map(|()| cast.product.user(&["user"]));
             hide(cast, &hidden.id, true);
             let status = status_of(&hidden.id, &hidden.username, &json!({}));
-            let answer = watch(&mut client, "w", &json!({"added": [hidden.id]}));
+            let answer = watch(&mut client, "w", &json!({"added": [hidden.id, visible.id]}));
             assert_eq!(answer["msg"], "ready", "{answer}");
             let offline = word(cast, &mut client, &status);
             assert_eq!(offline["fields"]["args"][0][1], 0, "{offline}");
             assert!(told(cast, &mut client, &status).is_empty());
+            // Nothing of that waits any more when somebody else's is told.
+            let other = status_of(&visible.id, &visible.username, &json!({}));
+            word(cast, &mut client, &other);
             let is_his = |message: &Value| {
                 message["collection"] == STREAM && message["id"] == hidden.id.as_str()
             };
