@@ -582,16 +582,17 @@ fn mongodb_dies_under_writes_and_nothing_is_missed() {
     place.check(count);
 }
 
+/// So few entries that the log forgets at once. A real server keeps 990 MB at least, or an hour.
+const SHORT_LOG: [&str; 4] = [
+    "--oplog-max-entries",
+    "50",
+    "--oplog-retention-seconds",
+    "1",
+];
+
 #[test]
 fn lost_history_is_said_aloud_and_what_feeds_caches_is_sent_again() {
-    // So few entries that the log forgets at once. A real server keeps 990 MB at least, or an hour.
-    let arguments = [
-        "--oplog-max-entries",
-        "50",
-        "--oplog-retention-seconds",
-        "1",
-    ];
-    let Some(mongo) = secantus(&arguments) else {
+    let Some(mongo) = secantus(&SHORT_LOG) else {
         return;
     };
     let place = Place::start_on(mongo);

@@ -13,7 +13,7 @@ use crate::{
     calls::{CallOptions, Context, Outcome, Outline},
     error::{Error, ErrorKind},
     incoming::{Incoming, Request},
-    measured::Measured,
+    measured::{Measured, Side},
     reply::Reply,
     waiting::Waiting,
 };
@@ -64,7 +64,7 @@ impl Bus {
                     },
                     reply: Reply::local(
                         answer,
-                        Measured::here(self.meters(), action, caller, level),
+                        Measured::begin(self.meters(), Side::Here, action, caller, level),
                     ),
                 };
                 self.fill(&waiting, [Incoming::Request(request)], now);
@@ -86,7 +86,8 @@ impl Bus {
                     ver: Version,
                     sender: self.node_id().into(),
                 });
-                let elsewhere = Measured::elsewhere(self.meters(), action, caller, level);
+                let elsewhere =
+                    Measured::begin(self.meters(), Side::Elsewhere, action, caller, level);
                 if let Err(error) = self.uplink().send(Kind::Request, Some(&node), payload) {
                     elsewhere.failed(&error);
                     return Err(error);

@@ -13,37 +13,24 @@ pub(crate) struct Measured {
     meters: Arc<Meters>,
     action: String,
     caller: String,
-    side: &'static str,
+    side: Side,
     begun: Instant,
 }
 
+/// Where a request is handled.
+#[derive(Clone, Copy)]
+pub(crate) enum Side {
+    Here,
+    Elsewhere,
+}
+
 impl Measured {
-    /// A request that is handled on this node.
-    pub(crate) fn here(
+    pub(crate) fn begin(
         meters: &Arc<Meters>,
+        side: Side,
         action: &str,
         caller: Option<&str>,
         level: u32,
-    ) -> Self {
-        Self::begin(meters, action, caller, level, "local")
-    }
-
-    /// A request that another node handles.
-    pub(crate) fn elsewhere(
-        meters: &Arc<Meters>,
-        action: &str,
-        caller: Option<&str>,
-        level: u32,
-    ) -> Self {
-        Self::begin(meters, action, caller, level, "remote")
-    }
-
-    fn begin(
-        meters: &Arc<Meters>,
-        action: &str,
-        caller: Option<&str>,
-        level: u32,
-        side: &'static str,
     ) -> Self {
         let measured = Self {
             meters: meters.clone(),
@@ -93,20 +80,17 @@ impl Measured {
         self.meters
             .add("moleculer_request_error_total", &labels, 1.0);
         if *error == ErrorKind::Timeout {
-            let labels = [service, action];
-            self.meters
-                .add("moleculer_request_timeout_total", &labels, 1.0);
+            timed_out(&self.meters, &self.action);
         }
     }
 
     fn labels(&self) -> [(&'static str, &str); 4] {
-        let service = self.action.split('.').next().unwrap_or_default();
-        [
-            ("service", service),
-            ("action", &self.action),
-            ("type", self.side),
-            ("caller", &self.caller),
-        ]
+        let [service, action] = of_action(&self.action);
+        let side = match self.side {
+            Side::Here => "local",
+            Side::Elsewhere => "remote",
+        };
+        [service, action, ("type", side), ("caller", &self.caller)]
     }
 }
 
@@ -119,6 +103,16 @@ impl Drop for Measured {
         self.meters
             .observe("moleculer_request_time", &labels, millis, 1, now);
     }
+}
+
+/// A request was not answered in time.
+pub(crate) fn timed_out(meters: &Meters, action: &str) {
+    meters.add("moleculer_request_timeout_total", &of_action(action), 1.0);
+}
+
+fn of_action(action: &str) -> [(&'static str, &str); 2] {
+    let service = action.split('.').next().unwrap_or_default();
+    [("service", service), ("action", action)]
 }
 
 /// What peers call through; more is the word of nobody.

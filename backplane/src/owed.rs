@@ -14,6 +14,7 @@ use crate::{
     complaints::Complaints,
     error::ServiceError,
     fault::Fault,
+    measured::timed_out,
     meters::Meters,
     uplink::Uplink,
 };
@@ -118,10 +119,7 @@ impl Owed {
         };
         for debt in late {
             self.uplink.counters.requests_late.fetch_add(1, Relaxed);
-            let service = debt.action.split('.').next().unwrap_or_default();
-            let labels = [("service", service), ("action", debt.action)];
-            self.meters
-                .add("moleculer_request_timeout_total", &labels, 1.0);
+            timed_out(&self.meters, debt.action);
             if let Some(left_out) = self.complaints.turn("late", now) {
                 tracing::warn!(
                     action = debt.action,

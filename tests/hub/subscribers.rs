@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use store::{MongoConfig, Store, Update, bson::doc};
 use tokio::runtime::Runtime;
 
-use super::{BINARY, HEARTBEATS, secantus};
+use super::{BINARY, HEARTBEATS, SHORT_LOG, secantus};
 
 fn store(workspace: &Workspace, runtime: &Runtime) -> Store {
     let config = MongoConfig {
@@ -129,14 +129,7 @@ fn who_follows_a_room_hears_every_change_once_although_the_hub_at_work_is_killed
 
 #[test]
 fn who_follows_anything_is_sent_to_resync_when_a_hub_has_lost_history() {
-    // So few entries that the log forgets at once.
-    let arguments = [
-        "--oplog-max-entries",
-        "50",
-        "--oplog-retention-seconds",
-        "1",
-    ];
-    let Some(mongo) = secantus(&arguments) else {
+    let Some(mongo) = secantus(&SHORT_LOG) else {
         return;
     };
     let workspace = Workspace::start_on(mongo, &HEARTBEATS);

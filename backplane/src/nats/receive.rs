@@ -20,7 +20,7 @@ use crate::{
     fault::Fault,
     handled::Arrivals,
     incoming::{Event, GapCause, GapScope, Incoming, Request},
-    measured::Measured,
+    measured::{Measured, Side},
     reply::Reply,
     waiting::Waiting,
 };
@@ -59,6 +59,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
         };
         let args = payload.slice_ref(packet.data.as_bytes());
         let sender = intern(bus, &mut senders, packet.sender);
+        let from_us = *sender == *bus.node_id();
         let meta = match packet.meta {
             "{}" => Bytes::from_static(b"{}"),
             meta => payload.slice_ref(meta.as_bytes()),
@@ -71,7 +72,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
                 name,
                 args: args.clone(),
                 sender: sender.clone(),
-                from_us: *sender == *bus.node_id(),
+                from_us,
                 meta: meta.clone(),
                 received: now,
                 handled: arrivals.add(name, service, packet.caller.as_deref()),
@@ -274,7 +275,8 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     };
     // Saturates; a level of nonsense is refused where the nested call is made.
     let level = packet.level.map_or(1, |level| level as u32);
-    let measured = Measured::here(bus.meters(), action, packet.caller.as_deref(), level);
+    let caller = packet.caller.as_deref();
+    let measured = Measured::begin(bus.meters(), Side::Here, action, caller, level);
     let request = Request {
         action,
         params: payload.slice_ref(params.as_bytes()),
