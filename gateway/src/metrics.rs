@@ -63,6 +63,10 @@ pub(crate) fn describe() {
         "Writes to sockets: one for all that waits for a client"
     );
     describe_counter!("ddp_edge_shed_total", "Frames that slow clients miss");
+    describe_counter!(
+        "ddp_edge_late_total",
+        "Typing and status left out, whole, because the shard had more to do than it can"
+    );
     describe_histogram!(
         "ddp_edge_fan_out_seconds",
         "From an event's arrival to the outboxes, per batch and shard"
@@ -218,8 +222,11 @@ pub(crate) fn session_panicked() {
 }
 
 /// One batch has been put into outboxes.
-pub(crate) fn published(delivered: u64, shed: u64) {
+pub(crate) fn published(delivered: u64, shed: u64, late: u64) {
     counter!("ddp_edge_deliveries_total").increment(delivered);
+    if late > 0 {
+        counter!("ddp_edge_late_total").increment(late);
+    }
     if shed > 0 {
         counter!("ddp_edge_shed_total").increment(shed);
     }

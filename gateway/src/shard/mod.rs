@@ -54,6 +54,7 @@ mod watching;
 
 use backlog::Backlog;
 use entry::Entry;
+use slices::Appended;
 
 pub(crate) use opening::Arrival;
 
@@ -83,8 +84,7 @@ pub(crate) struct Shard {
     buffer: RefCell<Box<[u8]>>,
     /// Header objects of the connections; many browsers send the same.
     headers: RefCell<HashSet<Arc<str>>>,
-    /// Bytes of publications since everything was written that could be.
-    appended: Cell<usize>,
+    appended: Cell<Appended>,
     /// The run loop is on its way already.
     roused: Cell<bool>,
     /// State of a small random generator for jitter, where nobody gains from guessing.
@@ -108,7 +108,7 @@ impl Shard {
             timers: RefCell::new(DelayQueue::new()),
             buffer: RefCell::new(vec![0; READ_BYTES].into()),
             headers: RefCell::default(),
-            appended: Cell::new(0),
+            appended: Cell::default(),
             roused: Cell::new(false),
             jitter: Cell::new(0x9E37_79B9_7F4A_7C15 ^ u64::from(index) << 32),
             shared,
@@ -135,7 +135,7 @@ impl Shard {
                 }
                 let more = self.flush();
                 if !self.relieve() && !more {
-                    self.appended.set(0);
+                    self.appended.take();
                     if self.backlog.borrow().is_empty() && self.mailbox.is_empty() {
                         break;
                     }

@@ -25,8 +25,10 @@ use crate::{
 /// What one batch has done, for counters that are touched once per batch.
 #[derive(Default)]
 pub(super) struct Tally {
-    delivered: u64,
+    pub(super) delivered: u64,
     shed: u64,
+    /// Publications left out because they came too late.
+    pub(super) late: u64,
     slow: Vec<Rc<Entry>>,
     /// What can be missed is not held for anybody.
     is_tight: bool,
@@ -63,7 +65,7 @@ impl Shard {
 
     /// Counts what was done and closes who does not read.
     pub(super) fn published(&self, tally: Tally) {
-        metrics::published(tally.delivered, tally.shed);
+        metrics::published(tally.delivered, tally.shed, tally.late);
         // Only now: closing changes the topic table.
         for entry in tally.slow {
             self.close(&entry, CloseReason::SlowConsumer);

@@ -284,8 +284,13 @@ fn room() -> Topic {
 
 fn message(topic: &Topic, text: &str) -> Publication {
     let args = Body::Args(format!("[\"{text}\"]").into());
-    let now = std::time::Instant::now();
-    Publication::new(To::Topic(topic.clone()), args, Class::Data, now)
+    Publication::new(To::Topic(topic.clone()), args, Class::Data, super::now())
+}
+
+fn sheddable(topic: &Topic, text: &str) -> Publication {
+    let mut publication = message(topic, text);
+    publication.class = Class::Sheddable;
+    publication
 }
 
 /// The first client.
@@ -508,11 +513,9 @@ async fn typing_is_shed_before_a_message_is_lost() {
     let mut client = bench.connected(256).await;
     bench.subscribe(&mut client, "a", &room()).await;
     let text = "x".repeat(2_500);
-    let mut typing = message(&room(), "typing");
-    typing.class = Class::Sheddable;
     bench.publish(vec![
         message(&room(), &text),
-        typing,
+        sheddable(&room(), "typing"),
         message(&room(), "important"),
     ]);
     assert_eq!(client.next().await, Seen::Text(changed(&text)));

@@ -1,4 +1,6 @@
-//! The budget for what is held for all clients: before it, at it, behind it.
+//! More to do than a shard can, and the budget for what is held for all clients: before it, at it, behind it.
+
+use std::time::Duration;
 
 use super::*;
 use crate::buffers::Pressure;
@@ -6,12 +8,6 @@ use crate::buffers::Pressure;
 const BUDGET: usize = 100_000;
 /// What one message to everybody holds of it for whoever does not read.
 const MESSAGE: usize = 10_000;
-
-fn sheddable(topic: &Topic, text: &str) -> Publication {
-    let args = Body::Args(format!("[\"{text}\"]").into());
-    let now = std::time::Instant::now();
-    Publication::new(To::Topic(topic.clone()), args, Class::Sheddable, now)
-}
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn beyond_the_budget_the_worst_goes_and_everybody_else_stays() {
@@ -98,4 +94,43 @@ async fn messages_in_part_and_waiting_calls_are_held_too() {
     let then = Effect::Nothing;
     bench.post(ToShard::Answer(ticket, Answer::Method { outcome, then }));
     assert!(matches!(calling.next().await, Seen::Text(_)));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_can_be_missed_is_left_out_where_it_would_come_late() {
+    let bench = bench(|_| {});
+    let mut client = bench.connected(1 << 20).await;
+    bench.subscribe(&mut client, "a", &room()).await;
+    let (late, kept) = (sheddable(&room(), "late"), message(&room(), "kept"));
+    tokio::time::advance(Duration::from_millis(90)).await;
+    let fresh = sheddable(&room(), "fresh");
+    tokio::time::advance(Duration::from_millis(20)).await;
+    bench.publish(vec![late, kept, fresh]);
+    assert_eq!(client.next().await, Seen::Text(changed("kept")));
+    assert_eq!(client.next().await, Seen::Text(changed("fresh")));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_crowd_of_small_publications_is_written_in_portions() {
+    let bench = bench(|_| {});
+    let mut members = Vec::new();
+    for _ in 0..100 {
+        let mut member = bench.connected(1 << 20).await;
+        bench.subscribe(&mut member, "a", &room()).await;
+        members.push(member);
+    }
+    let crowd = (0..1_000).map(|number| message(&room(), &number.to_string()));
+    bench.publish(crowd.collect());
+    while bench.shard.backlog.borrow().is_empty() {
+        assert_eq!(members[0].end.available(), 0, "all of it at once");
+        tokio::task::yield_now().await;
+    }
+    for number in 0..1_000 {
+        for member in &mut members {
+            assert_eq!(
+                member.next().await,
+                Seen::Text(changed(&number.to_string()))
+            );
+        }
+    }
 }
