@@ -121,8 +121,10 @@ impl Comparison {
             .command
             .as_ref()
             .map_err(|reason| anyhow!("{reason}"))?;
-        if candidate.kind == Kind::Peer && matches!(scenario.interest, Interest::Watched { .. }) {
-            bail!("has no presence");
+        let of_rocket_chat =
+            matches!(scenario.interest, Interest::Watched { .. }) || scenario.typing_per_event > 0;
+        if candidate.kind == Kind::Peer && of_rocket_chat {
+            bail!("has no presence and no typing");
         }
         let has_satellites = candidate.kind == Kind::Tested;
         let running =

@@ -242,10 +242,15 @@ impl fmt::Display for Rows {
             )?;
             let faults: Vec<_> = runs.faults().collect();
             match (&runs.failure, faults.as_slice()) {
-                (Some(failure), _) => writeln!(f, "{failure}")?,
-                (None, []) => writeln!(f, "none")?,
-                (None, faults) => writeln!(f, "{faults:?}")?,
+                (Some(failure), _) => write!(f, "{failure}")?,
+                (None, []) => write!(f, "none")?,
+                (None, faults) => write!(f, "{faults:?}")?,
             }
+            let after = runs.spread(|report| Some(report.recovered_ms?.p99));
+            if let Some(after) = after {
+                write!(f, "; a second after the load p99 {after} ms")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -41,7 +41,13 @@ impl Plan {
             ..
         } = self;
         let user = format!("{}{}", names.user_prefix, number % users);
-        let topics = topics::topics_of(scenario.interest, number, *users)
+        let topics = topics::topics_of(scenario.interest, number, *users);
+        let typing: Vec<_> = topics
+            .iter()
+            .filter(|_| scenario.typing_per_event > 0)
+            .map(|&room| ("stream-notify-room", topics::typing_event(names, room)))
+            .collect();
+        let topics = topics
             .into_iter()
             .map(|topic| topics::stream_and_event(scenario.interest, names, topic));
         let extras = EXTRAS[..scenario.extra_subscriptions].iter();
@@ -60,7 +66,7 @@ impl Plan {
             );
             return [all].into_iter().chain(extras.map(one_each)).collect();
         }
-        topics.chain(extras).map(one_each).collect()
+        topics.chain(typing).chain(extras).map(one_each).collect()
     }
 
     pub(crate) fn cpu_time(&self) -> Result<Option<Duration>> {

@@ -126,6 +126,8 @@ pub(crate) struct Report {
     pub(crate) cpu_us_per_connection: Option<f64>,
     pub(crate) rss_empty_bytes: Option<u64>,
     pub(crate) rss_connected_bytes: Option<u64>,
+    /// At the end of the measured window.
+    pub(crate) rss_loaded_bytes: Option<u64>,
     pub(crate) rss_end_bytes: Option<u64>,
     pub(crate) rss_bytes_per_connection: Option<f64>,
     /// Of the measured window, without warm-up.
@@ -145,6 +147,8 @@ pub(crate) struct Report {
     pub(crate) messages_per_read: f64,
     pub(crate) latency_ms: Option<Latency>,
     pub(crate) ping_ms: Option<Latency>,
+    /// A second after too much load has come down to what can be done.
+    pub(crate) recovered_ms: Option<Latency>,
     /// How the stalled readers ended: still open, or closed by the server.
     pub(crate) stalled_closed: Option<usize>,
     pub(crate) faults: Faults,
@@ -186,11 +190,12 @@ impl fmt::Display for Report {
         let rss = [
             self.rss_empty_bytes,
             self.rss_connected_bytes,
+            self.rss_loaded_bytes,
             self.rss_end_bytes,
         ]
         .map(mib)
         .join(" / ");
-        line(f, "rss empty/connected/end", format!("{rss} MiB"))?;
+        line(f, "rss empty/connected/loaded/end", format!("{rss} MiB"))?;
         line(
             f,
             "rss/connection",
@@ -228,6 +233,7 @@ impl fmt::Display for Report {
             ("ready", self.ready_ms),
             ("latency", self.latency_ms),
             ("ping", self.ping_ms),
+            ("latency a second after", self.recovered_ms),
         ] {
             if let Some(Latency {
                 count,

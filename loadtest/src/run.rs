@@ -20,6 +20,9 @@ const QUIET_LOOKS: u32 = 4;
 /// One that never rests is measured all the same.
 const REST_MAX: Duration = Duration::from_secs(20);
 
+/// Behind too much of it: what a server gets to work off what waits, and as long its messages are timed again.
+const SETTLE_AFTER_LOAD: Duration = Duration::from_secs(1);
+
 /// What connecting took.
 struct Connected {
     elapsed: Duration,
@@ -40,6 +43,9 @@ struct Loaded {
     unwanted: u64,
     latency: Option<Latency>,
     ping: Option<Latency>,
+    rss_bytes: Option<u64>,
+    /// From a second after the load has come down on.
+    recovered: Option<Latency>,
 }
 
 /// Runs `plan` to its end.
@@ -77,6 +83,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         cpu_us_per_connection: share(connected.cpu, connections as u64),
         rss_empty_bytes: rss_empty,
         rss_connected_bytes: connected.rss_bytes,
+        rss_loaded_bytes: loaded.rss_bytes,
         rss_end_bytes: rss_end,
         rss_bytes_per_connection: rss_empty
             .zip(connected.rss_bytes)
@@ -95,6 +102,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report> {
         messages_per_read: ratio(loaded.delivered as f64, loaded.reads as f64),
         latency_ms: loaded.latency,
         ping_ms: loaded.ping,
+        recovered_ms: loaded.recovered,
         stalled_closed,
         faults,
     })
@@ -172,8 +180,16 @@ fn load(plan: &Plan, swarm: &mut Swarm) -> Result<Loaded> {
         published: published - before.0,
         unwanted: unwanted - before.1,
         latency,
-        ping: None,
+        rss_bytes: plan.rss_bytes()?,
+        ..Loaded::default()
     };
+    if scenario.typing_per_event > 0 {
+        traffic.calm();
+        swarm.publish_for(SETTLE_AFTER_LOAD, &mut traffic, "calm")?;
+        swarm.begin_measuring();
+        swarm.publish_for(SETTLE_AFTER_LOAD, &mut traffic, "calm")?;
+        loaded.recovered = swarm.measured().2;
+    }
     swarm.drain()?;
     if let Some(probe) = probe {
         loaded.ping = probe.finish()?.summary();

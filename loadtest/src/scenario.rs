@@ -17,6 +17,9 @@ pub(crate) struct Scenario {
     pub(crate) load: Load,
     /// Events for nobody before each wanted one.
     pub(crate) unwanted_per_event: u32,
+    /// Words of who is typing in its room, which everybody there hears, before each event: what a server may leave out when
+    /// it has more to do than it can.
+    pub(crate) typing_per_event: u32,
     /// Bytes of the JSON document that is published; a room message's frame is about 107 bytes longer.
     pub(crate) message_bytes: usize,
     /// Clients of the first room that stop reading once they are ready.
@@ -157,6 +160,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         },
         load: Load::InFlight(1),
         unwanted_per_event: 0,
+        typing_per_event: 0,
         message_bytes: 530,
         stalled: 0,
         probe: false,
@@ -253,6 +257,15 @@ pub(crate) fn all() -> Vec<Scenario> {
             message_bytes: 4096,
             stalled: 1,
             measure: Duration::from_secs(14),
+            ..one_room
+        },
+        Scenario {
+            name: "overload",
+            title: "one room of 1,000, 50 messages/s among 5,000 words/s of typing, one stops reading",
+            load: Load::PerSecond(50.0),
+            typing_per_event: 100,
+            stalled: 1,
+            figure: Figure::LatencyP99,
             ..one_room
         },
         Scenario {

@@ -34,6 +34,11 @@ pub(crate) fn stream_and_event(
     }
 }
 
+/// Event name of `stream-notify-room` under which a room hears who is typing.
+pub(crate) fn typing_event(names: &Names, room: u32) -> String {
+    format!("{}{room}/user-activity", names.room_prefix)
+}
+
 /// How many topics there are for so many users.
 pub(crate) fn topic_count(interest: Interest, users: usize) -> usize {
     match interest {

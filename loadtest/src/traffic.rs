@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{Backend, Names};
 use crate::scenario::{Interest, Load, Scenario};
 use crate::tally::{Marker, Tally};
-use crate::topics::{event_name, topic_count};
+use crate::topics::{event_name, topic_count, typing_event};
 
 /// What a document is without its filler, roughly; the filler makes up the size that a scenario asks for.
 const DOCUMENT_BYTES: usize = 250;
@@ -16,6 +16,7 @@ pub(crate) struct Traffic {
     interest: Interest,
     names: Names,
     unwanted_per_event: u32,
+    typing_per_event: u32,
     topics: u32,
     next_topic: u32,
     started: Instant,
@@ -36,6 +37,7 @@ impl Traffic {
             interest: scenario.interest,
             names,
             unwanted_per_event: scenario.unwanted_per_event,
+            typing_per_event: scenario.typing_per_event,
             topics: topic_count(scenario.interest, users) as u32,
             next_topic: 0,
             started: now,
@@ -69,6 +71,11 @@ impl Traffic {
         matches!(self.load, Load::InFlight(_))
     }
 
+    /// Nobody types any more.
+    pub(crate) fn calm(&mut self) {
+        self.typing_per_event = 0;
+    }
+
     /// Publishes what is due at `now`.
     pub(crate) fn publish_due(&mut self, now: Instant, backend: &mut Backend, tally: &mut Tally) {
         let elapsed = now.saturating_duration_since(self.started);
@@ -83,6 +90,10 @@ impl Traffic {
                 continue;
             };
             self.published += 1;
+            self.push_typing(topic);
+            for _ in 0..self.typing_per_event {
+                backend.broadcast(&mut self.packet, "stream", &self.data);
+            }
             self.data.clear();
             match self.interest {
                 Interest::Rooms { .. } => {
@@ -102,6 +113,13 @@ impl Traffic {
         let elapsed = now.saturating_duration_since(self.started);
         due(self.load, self.published)
             .map_or(longest, |due| due.saturating_sub(elapsed).min(longest))
+    }
+
+    fn push_typing(&mut self, topic: u32) {
+        self.data.clear();
+        let event = typing_event(&self.names, topic);
+        let relay = format!(r#"[["notify-room","{event}",["user-1",["user-typing"],{{}}]]]"#);
+        self.data.extend_from_slice(relay.as_bytes());
     }
 
     fn push_room_message(&mut self, room: &str, marker: &Marker) {

@@ -39,6 +39,16 @@ pub(super) fn slice(packet: &[u8]) -> Option<Sliced<'_>> {
                 argument: document,
             })
         }
+        b"stream" => {
+            let event = data.strip_prefix(br#"[["notify-room",""#)?;
+            let event_end = memchr::memchr(b'"', event)?;
+            let arguments = event[event_end..].strip_prefix(br#"",["#)?;
+            Some(Sliced {
+                stream: "stream-notify-room",
+                event: text(&event[..event_end])?,
+                argument: arguments.strip_suffix(b"]]]")?,
+            })
+        }
         b"presence.status" => {
             let user = data.strip_prefix(br#"[{"user":{"_id":""#)?;
             let status = after(user, br#""statusText":"#)?;
