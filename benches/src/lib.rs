@@ -1,6 +1,8 @@
 //! The hot path in small pieces, each a function that does its work once: criterion times them (`benches/`), the
 //! `instructions` binary counts their instructions (`scripts/instructions`), so that both speak of the same work.
 
+mod readers;
+
 use std::{hint::black_box, io::IoSlice, sync::Arc, time::Instant};
 
 use bytes::BytesMut;
@@ -13,6 +15,8 @@ use protocol::{
     sockjs::Framing,
     ws,
 };
+
+pub use readers::READERS;
 
 /// A room message as the monolith announces it: about 700 bytes of packet.
 #[must_use]

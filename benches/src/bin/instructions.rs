@@ -1,19 +1,22 @@
-//! Runs one case of the hot path a number of times, for `scripts/instructions`, which counts under valgrind: twice with
-//! different numbers, so that the difference is the work alone.
+//! Runs one case a number of times, for `scripts/instructions`, which counts under valgrind: twice with different numbers, so
+//! that the difference is the work alone.
 //!
-//! `instructions` lists the cases; `instructions NUMBER TIMES` runs one.
+//! `instructions` lists the pieces of the hot path, `instructions readers` the JSON libraries at their places, the numbers going
+//! on; `instructions NUMBER TIMES` runs one.
+
+use benches::{CASES, READERS};
 
 fn main() {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse::<usize>().ok());
-    let (Some(number), Some(times)) = (arguments.next(), arguments.next()) else {
-        for case in benches::CASES {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let numbers: Vec<usize> = arguments.iter().flat_map(|text| text.parse()).collect();
+    let &[number, times] = numbers.as_slice() else {
+        let are_readers = arguments.first().is_some_and(|first| first == "readers");
+        for case in if are_readers { READERS } else { CASES } {
             println!("{}", case.name);
         }
         return;
     };
-    let Some(case) = benches::CASES.get(number) else {
+    let Some(case) = CASES.iter().chain(READERS).nth(number) else {
         return;
     };
     let mut work = (case.prepare)();
