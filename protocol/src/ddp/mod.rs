@@ -9,7 +9,7 @@ mod message;
 mod regexp;
 mod scan;
 mod text;
-mod walk;
+pub(crate) mod walk;
 
 pub use error::{Error, ErrorCode};
 pub use message::{ClientMessage, Refused};

@@ -51,7 +51,7 @@ fn after(bytes: &[u8], at: usize, sign: u8) -> Option<usize> {
 }
 
 /// Where white space ends.
-pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }
@@ -78,29 +78,48 @@ fn scalar_end(bytes: &[u8], at: usize) -> usize {
     at + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
-/// Names and ids are shorter than this: up to here a byte loop is faster than a vector search.
-const SHORT: usize = 24;
-
-/// One past the closing quote of the string that begins here.
+/// One past the closing quote of the string that begins here; the end of the text where none closes it.
 pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
+    closing_quote(bytes, start).map_or(bytes.len(), |quote| quote + 1)
+}
+
+/// Where the string that begins here is closed.
+pub(crate) fn closing_quote(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
-    while at < start + SHORT {
-        match bytes.get(at) {
-            Some(b'"') => return at + 1,
-            // The byte behind a backslash is part of the escape; the hex digits of a \u need no care.
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
-            None => return bytes.len(),
+    loop {
+        at = quote_or_escape(bytes, at)?;
+        if bytes[at] == b'"' {
+            return Some(at);
         }
+        // The byte behind a backslash is part of the escape; the hex digits of a \u need no care.
+        at += 2;
     }
-    while let Some(rest) = bytes.get(at..) {
-        match memchr2(b'"', b'\\', rest) {
-            Some(offset) if rest.get(offset) == Some(&b'"') => return at + offset + 1,
-            Some(offset) => at += offset + 2,
-            None => break,
+}
+
+/// Names and ids end within so many words of eight bytes, in which to look is cheaper than to begin a vector search.
+const NEAR: usize = 5;
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// Where the next quote or backslash stands.
+fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
+    for _ in 0..NEAR {
+        let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            break;
+        };
+        let word = u64::from_le_bytes(*word);
+        let found = marks(word, b'"') | marks(word, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
         }
+        at += 8;
     }
-    bytes.len()
+    memchr2(b'"', b'\\', bytes.get(at..)?).map(|offset| at + offset)
+}
+
+/// The highest bit of every byte of this value, and perhaps of some above the first of them.
+fn marks(word: u64, byte: u8) -> u64 {
+    let zero_where_equal = word ^ (ONES * u64::from(byte));
+    zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
 }
 
 /// One past the bracket that closes the container which begins here.
@@ -129,6 +148,8 @@ pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -158,6 +179,25 @@ mod tests {
                 bytes[at] = byte;
                 walk(&String::from_utf8_lossy(&bytes));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_closed_where_a_look_at_every_byte_finds_it(
+            text in prop::collection::vec(
+                prop_oneof![20 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\')],
+                1..120,
+            ),
+        ) {
+            let mut is_escaped = false;
+            let closes = |byte: &u8| {
+                let escaped = std::mem::take(&mut is_escaped);
+                is_escaped = !escaped && *byte == b'\\';
+                !escaped && *byte == b'"'
+            };
+            let slow = text[1..].iter().position(closes).map(|at| at + 1);
+            prop_assert_eq!(closing_quote(&text, 0), slow);
         }
     }
 

@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::{Deserializer, value::RawValue};
 
 use super::{DecodeError, Version, is_node_id};
+use crate::ddp::walk;
 
 /// An event as it arrives.
 #[derive(Debug)]
@@ -49,10 +51,9 @@ impl<'a> Event<'a> {
             match key {
                 b"event" => event.event = text(value)?,
                 b"data" if value.starts_with(b"[") => event.data = utf8(value)?,
-                b"groups" => {
-                    let groups: Option<_> =
+                b"groups" if value != b"null" => {
+                    event.groups =
                         serde_json::from_slice(value).map_err(|_| DecodeError::Malformed)?;
-                    event.groups = groups.unwrap_or_default();
                 }
                 b"broadcast" => event.broadcast = value == b"true",
                 b"meta" if value.starts_with(b"{") => event.meta = utf8(value)?,
@@ -110,7 +111,9 @@ pub struct Emission<'a> {
 /// A string value; escapes are rare and cost an allocation.
 fn text(value: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
     match value {
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => utf8(inner).map(Cow::Borrowed),
+        [b'"', inner @ .., b'"'] if memchr(b'\\', inner).is_none() => {
+            utf8(inner).map(Cow::Borrowed)
+        }
         _ => serde_json::from_slice(value)
             .map(Cow::Owned)
             .map_err(|_| DecodeError::Malformed),
@@ -130,15 +133,17 @@ struct Member<'a> {
 
 /// The members of one JSON object, in order.
 struct Members<'a> {
-    rest: &'a [u8],
+    payload: &'a [u8],
+    at: usize,
     is_first: bool,
 }
 
 impl<'a> Members<'a> {
     fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
         match payload.trim_ascii() {
-            [b'{', rest @ ..] => Ok(Self {
-                rest,
+            payload @ [b'{', ..] => Ok(Self {
+                payload,
+                at: 1,
                 is_first: true,
             }),
             // As real peers do: an empty packet lacks its version.
@@ -149,30 +154,42 @@ impl<'a> Members<'a> {
 
     /// `None` behind the last member.
     fn next(&mut self) -> Result<Option<Member<'a>>, DecodeError> {
-        self.rest = self.rest.trim_ascii_start();
-        match self.rest {
-            [b'}'] => return Ok(None),
-            [b',', rest @ ..] if !self.is_first => self.rest = rest.trim_ascii_start(),
+        match self.peek() {
+            Some(b'}') if self.at + 1 == self.payload.len() => return Ok(None),
+            Some(b',') if !self.is_first => self.at += 1,
             _ if self.is_first => {}
             _ => return Err(DecodeError::Malformed),
         }
         self.is_first = false;
-        let key = self.take(string_len(self.rest)?);
-        let [b'"', key @ .., b'"'] = key else {
+        if self.peek() != Some(b'"') {
             return Err(DecodeError::Malformed);
-        };
-        let [b':', rest @ ..] = self.rest.trim_ascii_start() else {
+        }
+        let quoted = self.take(string_len)?;
+        if self.peek() != Some(b':') {
             return Err(DecodeError::Malformed);
-        };
-        self.rest = rest.trim_ascii_start();
-        let value = self.take(value_len(self.rest)?);
+        }
+        self.at += 1;
+        self.peek();
+        let value = self.take(value_len)?;
+        let key = &quoted[1..quoted.len() - 1];
         Ok(Some(Member { key, value }))
     }
 
-    fn take(&mut self, len: usize) -> &'a [u8] {
-        let (taken, rest) = self.rest.split_at(len);
-        self.rest = rest;
-        taken
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> Option<u8> {
+        self.at = walk::skip_space(self.payload, self.at);
+        self.payload.get(self.at).copied()
+    }
+
+    /// Takes what begins here and is as long as this finds.
+    fn take(
+        &mut self,
+        len: impl Fn(&[u8]) -> Result<usize, DecodeError>,
+    ) -> Result<&'a [u8], DecodeError> {
+        let rest = &self.payload[self.at..];
+        let len = len(rest)?;
+        self.at += len;
+        Ok(&rest[..len])
     }
 }
 
@@ -193,22 +210,10 @@ fn value_len(input: &[u8]) -> Result<usize, DecodeError> {
     }
 }
 
-/// Length of a string with its quotes. A plain loop: the strings at this level are short.
+/// Length of the string at the start of `input` with its quotes.
 fn string_len(input: &[u8]) -> Result<usize, DecodeError> {
-    let [b'"', rest @ ..] = input else {
-        return Err(DecodeError::Malformed);
-    };
-    let mut is_escaped = false;
-    for (at, byte) in rest.iter().enumerate() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            // Both quotes count.
-            b'"' => return Ok(at + 2),
-            _ => {}
-        }
-    }
-    Err(DecodeError::Malformed)
+    let quote = walk::closing_quote(input, 0).ok_or(DecodeError::Malformed)?;
+    Ok(quote + 1)
 }
 
 /// Length of an object or an array, if it is valid.
