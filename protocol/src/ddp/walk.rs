@@ -88,7 +88,7 @@ pub(crate) fn closing_quote(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     loop {
         at = quote_or_escape(bytes, at)?;
-        if bytes[at] == b'"' {
+        if bytes.get(at) == Some(&b'"') {
             return Some(at);
         }
         // The byte behind a backslash is part of the escape; the hex digits of a \u need no care.

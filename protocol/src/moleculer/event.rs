@@ -161,17 +161,16 @@ impl<'a> Members<'a> {
             _ => return Err(DecodeError::Malformed),
         }
         self.is_first = false;
-        if self.peek() != Some(b'"') {
+        self.peek();
+        let [b'"', key @ .., b'"'] = self.take(string_len)? else {
             return Err(DecodeError::Malformed);
-        }
-        let quoted = self.take(string_len)?;
+        };
         if self.peek() != Some(b':') {
             return Err(DecodeError::Malformed);
         }
         self.at += 1;
         self.peek();
         let value = self.take(value_len)?;
-        let key = &quoted[1..quoted.len() - 1];
         Ok(Some(Member { key, value }))
     }
 
@@ -186,10 +185,10 @@ impl<'a> Members<'a> {
         &mut self,
         len: impl Fn(&[u8]) -> Result<usize, DecodeError>,
     ) -> Result<&'a [u8], DecodeError> {
-        let rest = &self.payload[self.at..];
-        let len = len(rest)?;
-        self.at += len;
-        Ok(&rest[..len])
+        let (_, rest) = self.payload.split_at(self.at);
+        let (taken, _) = rest.split_at(len(rest)?);
+        self.at += taken.len();
+        Ok(taken)
     }
 }
 
@@ -212,6 +211,9 @@ fn value_len(input: &[u8]) -> Result<usize, DecodeError> {
 
 /// Length of the string at the start of `input` with its quotes.
 fn string_len(input: &[u8]) -> Result<usize, DecodeError> {
+    if input.first() != Some(&b'"') {
+        return Err(DecodeError::Malformed);
+    }
     let quote = walk::closing_quote(input, 0).ok_or(DecodeError::Malformed)?;
     Ok(quote + 1)
 }
