@@ -197,7 +197,7 @@ fn encoded(framing: Framing) -> Box<dyn FnMut()> {
         black_box(framing.frame(&ddp::encode::stream_changed(
             "room-messages",
             "GENERAL",
-            black_box(args.as_bytes()),
+            black_box(&args),
         )));
     })
 }
@@ -209,7 +209,7 @@ fn fan_out(n: usize) -> Box<dyn FnMut()> {
     let now = Instant::now();
     Box::new(move || {
         let frame = protocol::outbox::Frame::Shared(Framing::Raw.frame(
-            &ddp::encode::stream_changed("room-messages", "GENERAL", args.as_bytes()),
+            &ddp::encode::stream_changed("room-messages", "GENERAL", &args),
         ));
         for outbox in &mut outboxes {
             let _ = black_box(outbox.push(frame.clone(), Class::Data, true, now));

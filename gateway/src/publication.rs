@@ -130,13 +130,9 @@ impl Publication {
         self.frames.0[framing as usize]
             .get_or_init(|| {
                 Frame::Shared(match (&self.to, &self.body) {
-                    (To::Topic(topic), Body::Args(args)) => {
-                        framing.frame(&ddp::encode::stream_changed(
-                            topic.stream.name(),
-                            &topic.event,
-                            args.as_bytes(),
-                        ))
-                    }
+                    (To::Topic(topic), Body::Args(args)) => framing.frame(
+                        &ddp::encode::stream_changed(topic.stream.name(), &topic.event, args),
+                    ),
                     (To::Topic(_), Body::Message(text) | Body::Status { message: text, .. }) => {
                         framing.frame(text)
                     }

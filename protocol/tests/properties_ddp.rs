@@ -32,12 +32,12 @@ proptest! {
         )?;
         check(&encode::removed(&text, &other), json!({"msg": "removed", "collection": text, "id": other}))?;
         check(
-            &encode::stream_changed(&text, &other, raw.as_bytes()),
+            &encode::stream_changed(&text, &other, &raw),
             json!({"msg": "changed", "collection": format!("stream-{text}"), "id": "id",
                 "fields": {"eventName": other, "args": value}}),
         )?;
         check(
-            &encode::presence_changed(&text, raw.as_bytes()),
+            &encode::presence_changed(&text, &raw),
             json!({"msg": "changed", "collection": "stream-user-presence", "id": text,
                 "fields": {"uid": text, "args": [value], "eventName": text}}),
         )?;

@@ -3,7 +3,10 @@
 //! `id`s of calls and subscriptions are raw JSON as the client sent them; `fields`, `args` and results are raw JSON too.
 
 pub use super::text::{push_string, quoted};
-use super::{Error, text::push_raw};
+use super::{
+    Error,
+    text::{push_escaped, push_raw},
+};
 
 /// `{"msg":"connected","session":"..."}`
 pub fn connected(session: &str) -> String {
@@ -106,27 +109,27 @@ pub fn removed(collection: &str, id: &str) -> String {
 }
 
 /// The one shape of a stream event (streams.md 3): `stream` without its `stream-`, `args` a raw JSON array.
-pub fn stream_changed(stream: &str, event: &str, args: &[u8]) -> String {
+pub fn stream_changed(stream: &str, event: &str, args: &str) -> String {
     let mut out = String::with_capacity(96 + stream.len() + event.len() + args.len());
-    out.push_str(r#"{"msg":"changed","collection":"#);
-    push_string(&mut out, &["stream-", stream].concat());
-    out.push_str(r#","id":"id","fields":{"eventName":"#);
+    out.push_str(r#"{"msg":"changed","collection":"stream-"#);
+    push_escaped(&mut out, stream);
+    out.push_str(r#"","id":"id","fields":{"eventName":"#);
     push_string(&mut out, event);
     out.push_str(r#","args":"#);
-    push_raw(&mut out, args);
+    out.push_str(args);
     out.push_str("}}");
     out
 }
 
 /// A `stream-user-presence` event, the only one of another shape: `tuple` is `[username, status, text]` as raw JSON.
-pub fn presence_changed(user: &str, tuple: &[u8]) -> String {
+pub fn presence_changed(user: &str, tuple: &str) -> String {
     let mut out = String::with_capacity(112 + 3 * user.len() + tuple.len());
     out.push_str(r#"{"msg":"changed","collection":"stream-user-presence","id":"#);
     push_string(&mut out, user);
     out.push_str(r#","fields":{"uid":"#);
     push_string(&mut out, user);
     out.push_str(r#","args":["#);
-    push_raw(&mut out, tuple);
+    out.push_str(tuple);
     out.push_str(r#"],"eventName":"#);
     push_string(&mut out, user);
     out.push_str("}}");
@@ -175,11 +178,11 @@ mod tests {
             r#"{"msg":"removed","collection":"c","id":"x"}"#
         );
         assert_eq!(
-            stream_changed("notify-user", "u1/otr", b"[1,{\"a\":2}]"),
+            stream_changed("notify-user", "u1/otr", "[1,{\"a\":2}]"),
             r#"{"msg":"changed","collection":"stream-notify-user","id":"id","fields":{"eventName":"u1/otr","args":[1,{"a":2}]}}"#
         );
         assert_eq!(
-            presence_changed("u7", br#"["bob",1,"lunch"]"#),
+            presence_changed("u7", r#"["bob",1,"lunch"]"#),
             r#"{"msg":"changed","collection":"stream-user-presence","id":"u7","fields":{"uid":"u7","args":[["bob",1,"lunch"]],"eventName":"u7"}}"#
         );
     }

@@ -10,6 +10,12 @@ pub fn quoted(text: &str) -> String {
 /// Appends `text` as a JSON string, quotes included.
 pub fn push_string(out: &mut String, text: &str) {
     out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+/// The same without the quotes.
+pub(super) fn push_escaped(out: &mut String, text: &str) {
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {
         let escape = match byte {
@@ -28,10 +34,12 @@ pub fn push_string(out: &mut String, text: &str) {
         plain_from = at + 1;
     }
     out.push_str(&text[plain_from..]);
-    out.push('"');
 }
 
 /// Appends raw JSON that its source has checked; a byte that is no UTF-8 after all is replaced, not trusted.
 pub(super) fn push_raw(out: &mut String, raw: &[u8]) {
-    out.push_str(&String::from_utf8_lossy(raw));
+    match std::str::from_utf8(raw) {
+        Ok(raw) => out.push_str(raw),
+        Err(_) => out.push_str(&String::from_utf8_lossy(raw)),
+    }
 }
