@@ -24,6 +24,8 @@ pub mod bench;
 mod buffers;
 mod bus;
 pub mod config;
+#[cfg(test)]
+mod costs;
 mod handlers;
 mod http;
 mod io;

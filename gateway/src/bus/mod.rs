@@ -164,7 +164,7 @@ async fn watch(core: Rc<Core>, bus: Bus) {
 }
 
 impl Core {
-    fn incoming(self: &Rc<Self>, incoming: Incoming) {
+    pub(crate) fn incoming(self: &Rc<Self>, incoming: Incoming) {
         match incoming {
             Incoming::Event(event) => self.event(event),
             // Dropped unanswered, which answers an error: nothing is offered.
@@ -199,7 +199,7 @@ impl Core {
         }
     }
 
-    fn call_of_shard(self: &Rc<Self>, call: ToBus) {
+    pub(crate) fn call_of_shard(self: &Rc<Self>, call: ToBus) {
         match call {
             ToBus::Opened(connection) => self.opened(&connection),
             ToBus::Closed(connection) => self.closed(&connection),

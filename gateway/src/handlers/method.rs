@@ -17,6 +17,49 @@ use crate::{
     upstream::CallError,
 };
 
+/// What becomes of a method.
+#[derive(Clone, Copy, Debug)]
+enum Method {
+    Login,
+    Logout,
+    /// Sets a status; so many of the first params count.
+    Status(usize),
+    Online,
+    Away,
+    Guest,
+    Write(Stream),
+    Forwarded,
+}
+
+/// Those that end here, besides the writes to streams.
+const OWN: &[(&str, Method)] = &[
+    ("login", Method::Login),
+    ("logout", Method::Logout),
+    ("UserPresence:setDefaultStatus", Method::Status(1)),
+    ("setUserStatus", Method::Status(2)),
+    ("UserPresence:online", Method::Online),
+    ("UserPresence:away", Method::Away),
+    ("livechat:setUpConnection", Method::Guest),
+];
+
+impl Method {
+    fn named(name: &str) -> Self {
+        if let Some((_, own)) = OWN.iter().find(|(own, _)| *own == name) {
+            return *own;
+        }
+        match name.strip_prefix("stream-").and_then(Stream::named) {
+            Some(stream) => Self::Write(stream),
+            None => Self::Forwarded,
+        }
+    }
+}
+
+/// The names of those.
+#[cfg(test)]
+pub(crate) fn own_methods() -> impl Iterator<Item = &'static str> {
+    OWN.iter().map(|(name, _)| *name)
+}
+
 /// What a method ends with: its result, raw JSON.
 type Outcome = Result<Option<Bytes>, ddp::Error>;
 
@@ -32,23 +75,18 @@ impl Core {
         let started = Instant::now();
         // The session passes on nothing but JSON text.
         let params = std::str::from_utf8(&params).unwrap_or("[]");
-        let (outcome, then) = match &*name {
-            "login" => login::login(self, &caller, params).await,
-            "logout" => self.logout(&caller).await,
-            "UserPresence:setDefaultStatus" => {
-                return self.user_status(ticket, &caller, params, 1);
+        let (outcome, then) = match Method::named(&name) {
+            Method::Login => login::login(self, &caller, params).await,
+            Method::Logout => self.logout(&caller).await,
+            Method::Status(args) => return self.user_status(ticket, &caller, params, args),
+            Method::Online => return self.connection_status(ticket, &caller, "online"),
+            Method::Away => return self.connection_status(ticket, &caller, "away"),
+            Method::Guest => (self.guest(&caller, params), Effect::Nothing),
+            Method::Write(stream) => {
+                let outcome = self.write(&caller, stream, params).await;
+                (outcome.map(|()| None), Effect::Nothing)
             }
-            "setUserStatus" => return self.user_status(ticket, &caller, params, 2),
-            "UserPresence:online" => return self.connection_status(ticket, &caller, "online"),
-            "UserPresence:away" => return self.connection_status(ticket, &caller, "away"),
-            "livechat:setUpConnection" => (self.guest(&caller, params), Effect::Nothing),
-            name => match name.strip_prefix("stream-").and_then(Stream::named) {
-                Some(stream) => {
-                    let outcome = self.write(&caller, stream, params).await;
-                    (outcome.map(|()| None), Effect::Nothing)
-                }
-                None => (self.forward(&caller, name, params).await, Effect::Nothing),
-            },
+            Method::Forwarded => (self.forward(&caller, &name, params).await, Effect::Nothing),
         };
         metrics::method(outcome.is_ok(), started.elapsed());
         self.answer(ticket, outcome, then);

@@ -13,7 +13,7 @@ mod judge;
 pub(crate) mod line;
 pub(crate) mod login;
 mod membership;
-mod method;
+pub(crate) mod method;
 pub(crate) mod mirrors;
 mod my_messages;
 pub(crate) mod presence;

@@ -11,6 +11,8 @@ pub(crate) mod plan;
 pub(crate) mod presence_status;
 pub(crate) mod question;
 pub(crate) mod request;
+#[cfg(test)]
+pub(crate) mod samples;
 pub(crate) mod scope;
 pub(crate) mod setting;
 pub(crate) mod table;

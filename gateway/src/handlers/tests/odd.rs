@@ -6,10 +6,7 @@ use serde_json::Value;
 use store::{Room, User};
 
 use super::*;
-use crate::streams::{
-    events::EVENTS,
-    plan::tests::{CASES, Case},
-};
+use crate::streams::samples::{addressed, samples};
 
 /// What may stand anywhere instead of what is expected, as JSON text.
 fn odd_values() -> Vec<String> {
@@ -42,35 +39,6 @@ fn odd_values() -> Vec<String> {
         .map(Into::into)
         .chain([deep, long])
         .collect()
-}
-
-/// Events without publications, and what those with reactions say to them.
-#[rustfmt::skip]
-const SAMPLES: &[(&str, &str)] = &[
-    ("license.module", r#"[{"module":"m","valid":true}]"#),
-    ("authorization.guestPermissions", r#"[["view-d-room"]]"#),
-    ("accounts.logout", r#"[{"userId":"u1","connection":{"id":"c"}}]"#),
-    ("stream", r#"[["notify-room","r1/user-activity",["bob",["user-typing"]]]]"#),
-    ("stream", r#"[{"stream":"notify-user","eventName":"u1/notification","args":[1],"origin":"other"}]"#),
-    ("stream", r#"[["user-presence","u1",[["bob",1]]]]"#),
-    ("watch.settings", r#"[{"clientAction":"updated","setting":{"_id":"Site_Name","value":"x","public":false,"enterprise":true,"invalidValue":"","hidden":false}}]"#),
-    ("presence.status", r#"[{"user":{"_id":"u1","username":"u1","status":"away","statusText":"x","statusSource":"manual","name":"B","roles":["user"]},"hasVisibilityRestrictions":true}]"#),
-    ("presence.invalidateVisibility", r#"[{"targets":["u1"],"viewers":["u1"]}]"#),
-    ("notify.ephemeralMessage", r#"["u1","r1",{"msg":"m","_id":"x"}]"#),
-    ("notify.importedMessages", r#"[{"roomIds":["r1"]}]"#),
-    ("watch.inquiries", r#"[{"clientAction":"updated","inquiry":{"_id":"r1","department":"r1","defaultAgent":{"agentId":"u1"}},"diff":{"department":"r1"}}]"#),
-    ("watch.loginServiceConfiguration", r#"[{"clientAction":"changed","id":"s","data":{"_id":"s","service":"x"}}]"#),
-    ("meteor.clientVersionUpdated", r#"[{"_id":"web.browser","version":"a","assets":[]}]"#),
-    ("watch.users", r#"[{"clientAction":"updated","id":"u1","diff":{"active":false,"roles":["user"],"services.resume.loginTokens":[]},"unset":{"x":1}}]"#),
-    ("watch.subscriptions", r#"[{"clientAction":"inserted","subscription":{"_id":"s","rid":"r1","status":"INVITED","u":{"_id":"u1"}}}]"#),
-    ("watch.rooms", r#"[{"clientAction":"updated","room":{"_id":"r1","t":"p","teamId":"t","teamMain":true,"prid":"r3","v":{"token":"g"},"abacAttributes":[{"key":"k"}],"servedBy":{"_id":"u1"}}}]"#),
-    ("watch.messages", r#"[{"message":{"_id":"m","rid":"r1","u":{"_id":"u1"}}}]"#),
-    ("user.roleUpdate", r#"[{"type":"removed","_id":"admin","u":{"_id":"u1","username":"u1"}}]"#),
-];
-
-fn samples() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let cases = CASES.iter().map(|Case(event, args, _)| (*event, *args));
-    cases.chain(SAMPLES.iter().copied())
 }
 
 /// Stands for the odd value while the rest is written.
@@ -126,17 +94,6 @@ fn pointers(value: &Value, at: String) -> Vec<String> {
     all
 }
 
-#[test]
-fn every_event_has_a_sample() {
-    for event in EVENTS {
-        assert!(
-            samples().any(|(name, _)| name == event.name),
-            "{} has none",
-            event.name
-        );
-    }
-}
-
 fn world() -> World {
     let users = ["u1", "u2"];
     let rooms = [("r1", "p"), ("r2", "p"), ("r3", "c")];
@@ -169,31 +126,6 @@ fn world() -> World {
     }
 }
 
-/// Everything of the table that is addressed to somebody, asked for as this user and for this room.
-fn addressed(user: &str, room: &str) -> Vec<(Stream, String)> {
-    let mut all = vec![
-        (Stream::NotifyUser, format!("{user}/rooms-changed")),
-        (Stream::NotifyUser, format!("{user}/message")),
-        (Stream::NotifyRoom, format!("{room}/messagesImported")),
-        (Stream::RoomMessages, "__my_messages__".into()),
-    ];
-    for said in EVENTS.iter().flat_map(|event| event.publications) {
-        let id = match said.stream {
-            Stream::NotifyUser => user,
-            Stream::NotifyRoom | Stream::RoomMessages | Stream::RoomData => room,
-            _ => continue,
-        };
-        let rest = said
-            .key
-            .split_once('/')
-            .map_or(String::new(), |(_, rest)| format!("/{rest}"));
-        if !rest.contains('<') && !all.contains(&(said.stream, format!("{id}{rest}"))) {
-            all.push((said.stream, format!("{id}{rest}")));
-        }
-    }
-    all
-}
-
 /// A client of this user that follows all that is addressed to him, his room, and his own presence.
 async fn client(stage: &mut Stage, user: &str, room: &str) -> (Place, Vec<Sub>) {
     let place = stage.open();
@@ -222,7 +154,7 @@ async fn client(stage: &mut Stage, user: &str, room: &str) -> (Place, Vec<Sub>) 
 
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn whatever_is_wrong_with_an_event_nobody_else_hears_of_it_or_loses_anything() {
-    for (event, args) in samples() {
+    for (event, args, _) in samples() {
         let mut stage = Stage::new(1, world());
         let (bystander, subs) = client(&mut stage, "u2", "r2").await;
         let (_, _) = client(&mut stage, "u1", "r1").await;
