@@ -35,7 +35,7 @@ use crate::{
 const MEMBERS: usize = 1_000;
 
 /// Clients that follow whatever is said: all of `u1`, who is a member.
-const LISTENERS: usize = 4;
+const LISTENERS: usize = 2;
 
 /// In which everything has come to its end: what an event has touched is judged again after 2 s, too.
 pub(super) const SETTLED: Duration = Duration::from_millis(2_500);
@@ -222,7 +222,7 @@ pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
-/// A user's member of the room is `u1`, `warm`, `evil`, or one of a thousand.
+/// `u1`, `warm` and `evil` are among the members of `r1`, and may whatever a permission is for.
 fn world() -> World {
     let room = |(id, kind, token): (&str, &str, Option<&str>)| {
         let room = Room {
@@ -243,9 +243,9 @@ fn world() -> World {
         };
         (id.to_owned(), user)
     };
-    let named = ["u1", "warm", "evil"].map(str::to_owned);
+    let named = ["u1", "warm", "evil"];
     let others = (named.len()..MEMBERS).map(|number| format!("m{number:03}"));
-    let members: Vec<String> = named.into_iter().chain(others).collect();
+    let members = named.map(str::to_owned).into_iter().chain(others);
     let mut permissions = hashbrown::HashSet::new();
     let mut settings: hashbrown::HashMap<_, _> =
         [("OTR_Enable".to_owned(), true)].into_iter().collect();
@@ -261,7 +261,7 @@ fn world() -> World {
             }
             _ => continue,
         };
-        for user in ["u1", "warm", "evil"] {
+        for user in named {
             permissions.extend(needed.iter().map(|one| (user.into(), (*one).to_owned())));
         }
     }
@@ -273,8 +273,8 @@ fn world() -> World {
     };
     World {
         rooms: rooms.into_iter().map(room).collect(),
-        users: members.iter().map(|id| user(id)).collect(),
-        tokens: ["u1", "warm", "evil"]
+        users: named.map(user).into(),
+        tokens: named
             .map(|user| (format!("token-of-{user}"), user.to_owned()))
             .into(),
         members: members

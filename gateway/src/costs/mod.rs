@@ -72,7 +72,7 @@ impl Cost {
 }
 
 const HEAD: &str = "\
-# What a client's message and an event cost at most: bytes in, back to who said it, to 4 others who hear everything, to the
+# What a client's message and an event cost at most: bytes in, back to who said it, to 2 others who hear everything, to the
 # bus; bytes out for one in; calls, broadcasts, reads; allocations, bytes held at once, bytes kept (these three about).
 # Written by `UPDATE_COSTS=1 cargo test -p gateway --lib costs`; a room of 1,000 members.
 ";

@@ -34,6 +34,9 @@ const OTR_STEPS: [&str; 4] = ["handshake", "acknowledge", "deny", "end"];
 /// Members that one `notify-room-users` write reaches at most.
 const MEMBERS_MAX: usize = 1_000;
 
+/// What a relay is charged at least: its envelope travels too, and a thousand of them are not nothing because they say little.
+const RELAY_BYTES: usize = 256;
+
 /// Relays that are written before everything else on this thread has its turn.
 const RELAYS_AT_ONCE: usize = 32;
 
@@ -272,7 +275,7 @@ impl Core {
         if members.len() > MEMBERS_MAX + 1 {
             metrics::cut("members");
         }
-        self.charge(caller, bytes * others.len())?;
+        self.charge(caller, bytes.max(RELAY_BYTES) * others.len())?;
         let args = format!("[{}]", args.join(","));
         self.emit_to_users(
             others.clone(),

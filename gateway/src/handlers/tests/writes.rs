@@ -78,6 +78,28 @@ async fn what_is_passed_on_is_charged_to_the_writer_for_every_member() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn who_says_little_to_many_pays_for_what_carries_it() {
+    let mut stage = Stage::new(1, world(1_000));
+    let place = bob(&mut stage).await;
+    let mut numbers = Vec::new();
+    for _ in 0..17 {
+        numbers.push(tell(&mut stage, place, 1));
+        // No time passes in which something would come back.
+        while stage.core.work.len() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stage.take();
+    let errors = numbers
+        .iter()
+        .filter_map(|number| error_of(&stage, place, *number));
+    let errors: Vec<_> = errors.collect();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].ends_with("[too-many-requests]"), "{errors:?}");
+    assert_eq!(stage.script.said.borrow().len(), 16 * 999);
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_word_to_many_members_is_one_publication_and_lets_others_in_between_its_relays() {
     let mut stage = Stage::new(1, world(1_000));
     let place = bob(&mut stage).await;
