@@ -3,6 +3,7 @@
 mod balance;
 mod node;
 mod offers;
+mod pace;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,6 +20,7 @@ use node::Node;
 pub use node::NodeInfo;
 pub use offers::Offered;
 use offers::{Offers, matches};
+use pace::Pace;
 
 /// The remote nodes and an index of what the available ones offer.
 pub(crate) struct Registry {
@@ -31,8 +33,10 @@ pub(crate) struct Registry {
     events: HashMap<String, Vec<Listener>>,
     /// Listeners whose event name is a pattern.
     patterns: Vec<(String, Listener)>,
-    /// The current second, and how many strangers were asked in it.
-    asked: (Option<Instant>, u32),
+    /// Strangers asked who they are.
+    asked: Pace,
+    /// Nodes told who we are because they asked.
+    told: Pace,
     /// What the offers of all nodes cost.
     bytes: usize,
     /// How often a node offered more than is remembered.
@@ -60,7 +64,8 @@ impl Registry {
             actions: HashMap::new(),
             events: HashMap::new(),
             patterns: Vec::new(),
-            asked: (None, 0),
+            asked: Pace::default(),
+            told: Pace::default(),
             bytes: 0,
             cut: 0,
         }
@@ -141,13 +146,13 @@ impl Registry {
 
     /// Whether one more stranger may be asked who it is: invented senders must not make us shout.
     pub(crate) fn may_ask(&mut self, now: Instant) -> bool {
-        let (second, asked) = &mut self.asked;
-        if second.is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1)) {
-            *second = Some(now);
-            *asked = 0;
-        }
-        *asked += 1;
-        *asked <= ASKED_PER_SECOND_MAX
+        self.asked.is_within(ASKED_PER_SECOND_MAX, now)
+    }
+
+    /// Whether one more node is told who we are: the answer is a hundred times as long as the question. Who was not asks
+    /// again when he hears our heart.
+    pub(crate) fn may_tell(&mut self, now: Instant) -> bool {
+        self.told.is_within(TOLD_PER_SECOND_MAX, now)
     }
 
     /// A polite leave.
@@ -470,6 +475,8 @@ const OFFERS_BYTES_MAX: usize = 32 << 20;
 const PATTERNS_MAX: usize = 1_000;
 /// More strangers than this do not start in one second.
 const ASKED_PER_SECOND_MAX: u32 = 100;
+/// As many as can be known start in one second.
+const TOLD_PER_SECOND_MAX: u32 = 1_000;
 /// As peers do (backplane.md 6.3).
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 const FORGOTTEN_PAUSE: Duration = Duration::from_secs(60);

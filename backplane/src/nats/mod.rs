@@ -6,6 +6,8 @@
 
 mod access;
 mod connection;
+#[cfg(test)]
+mod costs;
 mod examine;
 mod receive;
 

@@ -136,7 +136,9 @@ fn discover(bus: &Bus, is_targeted: bool, payload: &[u8], now: Instant) -> Resul
     if packet.sender == bus.node_id() {
         return Ok(());
     }
-    bus.send_info_to(&packet.sender);
+    if bus.core().registry.may_tell(now) {
+        bus.send_info_to(&packet.sender);
+    }
     if is_targeted {
         let mut core = bus.core();
         if let Some(since) = core.registry.handle_targeted_discover(&packet.sender, now) {
