@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::beside::Attack;
 use crate::peers::floor::Mode;
 use crate::peers::{self, Peer};
 use crate::target::Framing;
@@ -13,6 +14,8 @@ pub(crate) struct Candidate {
     /// `{port}` and `{nats}` (host:port) are filled in; or why it cannot be started here.
     pub(crate) command: Result<Vec<String>, String>,
     pub(crate) framing: Framing,
+    /// What somebody does to it meanwhile.
+    pub(crate) beside: Option<Attack>,
 }
 
 /// What a server is in a comparison.
@@ -38,6 +41,7 @@ impl Candidate {
             kind: Kind::Floor,
             command,
             framing: Framing::Raw,
+            beside: None,
         }
     }
 
@@ -47,6 +51,7 @@ impl Candidate {
             kind: Kind::Peer,
             command: peer.command(),
             framing: peer.framing(),
+            beside: None,
         }
     }
 
@@ -62,6 +67,18 @@ impl Candidate {
                 Ok(words)
             },
             framing,
+            beside: None,
+        }
+    }
+
+    /// The same beside an attack.
+    pub(crate) fn beside(&self, attack: Attack) -> Self {
+        Self {
+            name: format!("{} + {}", self.name, attack.name()),
+            kind: self.kind,
+            command: self.command.clone(),
+            framing: self.framing,
+            beside: Some(attack),
         }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::backend::Names;
+use crate::beside::Beside;
 use crate::candidate::{Candidate, Kind};
 use crate::launch::Launch;
 use crate::outcome::{Curves, Outcome, Point, Rows, Runs};
@@ -132,10 +133,16 @@ impl Comparison {
                 .start(&candidate.name, command, scenario.servers, has_satellites)?;
         let satellites = self.launch.satellites.iter().filter(|_| has_satellites);
         let target = |addr: &SocketAddr| Target::parse(&format!("ws://{addr}"), candidate.framing);
+        let targets: Vec<Target> = running.addrs.iter().map(target).collect::<Result<_>>()?;
+        let begin = |attack| {
+            let (target, names) = (targets[0].clone(), self.names.clone());
+            Beside::start(attack, target, running.nats_addr, names)
+        };
+        let _beside = candidate.beside.map(begin);
         run::run(&Plan {
             scenario: *scenario,
             server: candidate.name.clone(),
-            targets: running.addrs.iter().map(target).collect::<Result<_>>()?,
+            targets: targets.clone(),
             nats: Some(running.nats_addr),
             names: self.names.clone(),
             unplayed: satellites.map(|(service, _)| service.clone()).collect(),

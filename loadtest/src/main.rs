@@ -16,6 +16,7 @@
 //! sharing its mistakes.
 
 mod backend;
+mod beside;
 mod candidate;
 mod centrifuge;
 mod chat;
@@ -49,9 +50,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::backend::Names;
+use crate::beside::Attack;
 use crate::candidate::Candidate;
 use crate::compare::Comparison;
 use crate::launch::Launch;
@@ -196,6 +198,10 @@ struct CompareArgs {
     /// Servers that others have built; see loadtest/peers/README.md
     #[arg(long = "peer", value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
+    /// Run the servers under test once more beside each of these attacks, with a ping's p99 in every scenario with load; `all` are
+    /// all of them
+    #[arg(long = "beside", value_name = "ATTACK", value_delimiter = ',', value_parser = attacks)]
+    beside: Vec<Vec<Attack>>,
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     rounds: u8,
     #[command(flatten)]
@@ -379,6 +385,7 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
     let points = points.map(|(_, scenario)| scenario);
     for scenario in scenarios.iter_mut().chain(points) {
         args.instead.apply(scenario)?;
+        scenario.probe |= !args.beside.is_empty();
     }
     let all_cpus = sys::allowed_cpus()?;
     if [args.server_cpu, args.generator_cpu]
@@ -395,7 +402,12 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
     let peers = args.peers.iter().map(|&peer| Candidate::peer(peer));
     let framing = framing(args.sockjs);
     let tested = args.servers.iter();
-    let tested = tested.map(|(name, command)| Candidate::tested(name, command, framing));
+    let attacks: Vec<Attack> = args.beside.concat();
+    let tested = tested.flat_map(|(name, command)| {
+        let alone = Candidate::tested(name, command, framing);
+        let beside: Vec<_> = attacks.iter().map(|attack| alone.beside(*attack)).collect();
+        [alone].into_iter().chain(beside)
+    });
     let outcome = Comparison {
         scenarios,
         sweeps,
@@ -414,6 +426,9 @@ fn run_compare(args: CompareArgs) -> Result<bool> {
         json: args.json,
     }
     .run()?;
+    if !args.beside.is_empty() {
+        print!("\n{}", outcome.by_server());
+    }
     Ok(!outcome.any_fault())
 }
 
@@ -428,6 +443,13 @@ fn framing(sockjs: bool) -> Framing {
 fn find(name: &str) -> Result<Scenario> {
     let found = scenario::named(name);
     found.ok_or_else(|| anyhow!("no scenario {name}; see `loadtest list`"))
+}
+
+fn attacks(name: &str) -> Result<Vec<Attack>, String> {
+    match name {
+        "all" => Ok(Attack::value_variants().to_vec()),
+        name => Ok(vec![Attack::from_str(name, false)?]),
+    }
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

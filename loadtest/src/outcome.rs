@@ -90,6 +90,34 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The other way round, a row per server: each scenario's figure and what a `ping` took at p99 meanwhile, or a client until it
+    /// was ready.
+    pub(crate) fn by_server(&self) -> String {
+        let heads = self.scenarios.iter().map(|rows| {
+            let (name, unit) = (rows.name, rows.unit);
+            format!(" {name}, {unit} | p99, ms |")
+        });
+        let mut table = format!("| server |{}\n", heads.collect::<String>());
+        table += &format!("|---|{}\n", "---|---|".repeat(self.scenarios.len()));
+        let servers = self.scenarios.first().map_or(0, |rows| rows.rows.len());
+        for at in 0..servers {
+            table += &format!("| {} |", self.scenarios[0].rows[at].runs.server);
+            for Row { runs, figure, .. } in self.scenarios.iter().map(|rows| &rows.rows[at]) {
+                let lost = if runs.faults().next().is_some() {
+                    " †"
+                } else {
+                    ""
+                };
+                let p99 = runs.middle(|report| Some(report.ping_ms.or(report.ready_ms)?.p99));
+                table += &format!(" {}{lost} | {p99} |", text(*figure));
+            }
+            table.push('\n');
+        }
+        table
+    }
+}
+
 /// A table in Markdown: a row per scenario, a column per server.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,6 +70,49 @@ fn both_floors_deliver_every_message_of_every_kind_once_and_in_order() {
     }
 }
 
+#[test]
+fn a_server_runs_once_alone_and_once_beside_each_attack() {
+    let floor = format!(
+        "x={} floor --nats {{nats}} --port {{port}}",
+        env!("CARGO_BIN_EXE_loadtest")
+    );
+    let arguments = [
+        "--scenario",
+        "w1",
+        "--floor",
+        "one-send",
+        "--connections",
+        "10",
+    ];
+    let attacks = [
+        "--server",
+        &floor,
+        "--beside",
+        "sessions,garbage,requests,offers,discoveries",
+    ];
+    let outcome = compare("beside", &[arguments.as_slice(), &attacks].concat());
+    let names: Vec<_> = rows(&outcome)
+        .map(|row| row["server"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "floor one-send",
+            "x",
+            "x + sessions",
+            "x + garbage",
+            "x + requests",
+            "x + offers",
+            "x + discoveries"
+        ]
+    );
+    for row in rows(&outcome) {
+        let report = &row["reports"][0];
+        assert!(report["delivered"].as_u64().unwrap() > 0, "{row}");
+        assert!(report["ping_ms"]["p99"].is_number(), "{row}");
+    }
+}
+
 /// The peer as a comparison calls it; `built` is what scripts/peers makes of it, beside this crate or under the root.
 #[track_caller]
 fn check_peer(peer: &str, built: &Path) {

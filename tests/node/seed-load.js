@@ -1,5 +1,5 @@
 // Fills the database at MONGO_URL for load tests: public rooms room-0.., users user-0.. whose resume token is token-<n> and who
-// may read public rooms, everybody a member of nothing; with the indexes that logins and questions need. Then it ends.
+// may read public rooms, everybody a member of nothing but the last 400, who are members of the private room crowd; with the indexes that logins and questions need. Then it ends.
 //
 //   MONGO_URL=mongodb://.. node seed-load.js [rooms] [users]
 
@@ -14,6 +14,13 @@ async function main() {
   const database = client.db();
   const now = new Date();
   await fill(database.collection("rocketchat_room"), rooms, (n) => ({ _id: `room-${n}`, t: "c", name: `room-${n}`, _updatedAt: now }));
+  await database.collection("rocketchat_room").insertOne({ _id: "crowd", t: "p", name: "crowd", _updatedAt: now });
+  await fill(database.collection("rocketchat_subscription"), Math.min(400, users), (n) => ({
+    _id: `crowd-${n}`,
+    rid: "crowd",
+    u: { _id: `user-${users - 1 - n}`, username: `user-${users - 1 - n}` },
+    _updatedAt: now,
+  }));
   await fill(database.collection("users"), users, (n) => ({
     _id: `user-${n}`,
     username: `user-${n}`,
