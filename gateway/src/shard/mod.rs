@@ -39,6 +39,7 @@ use tokio_util::time::DelayQueue;
 use crate::{link::ToShard, mailbox::Mailbox, place::Place, shared::Shared, topics::TopicTable};
 
 mod admin;
+mod appended;
 mod backlog;
 mod close;
 pub(crate) mod entry;
@@ -52,9 +53,9 @@ mod slices;
 mod timers;
 mod watching;
 
+use appended::Appended;
 use backlog::Backlog;
 use entry::Entry;
-use slices::Appended;
 
 pub(crate) use opening::Arrival;
 

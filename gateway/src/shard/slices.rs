@@ -19,27 +19,9 @@ use crate::{
     publication::{Publication, To},
 };
 
-/// Frames put into outboxes before they are written: some 20 ms of work, so that a crowd of small publications delays
-/// nothing for longer, and W=32 in a room of 1,000 is still one write for each.
-const DELIVERIES_PER_PORTION: u64 = 65_536;
-
 /// What can be missed (typing, status) is passed on no later than this after it arrived. Where a shard is so late, it has
 /// more to do than it can: what is left out makes room for what must not be missed.
 const LATE: Duration = Duration::from_millis(100);
-
-/// What was put into outboxes since everything was written that could be.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Appended {
-    bytes: usize,
-    deliveries: u64,
-}
-
-impl Appended {
-    /// Whether it must be written first.
-    fn is_portion(self, bytes: usize) -> bool {
-        self.bytes >= bytes || self.deliveries >= DELIVERIES_PER_PORTION
-    }
-}
 
 impl Shard {
     /// Takes one message of the bus thread: in its turn, unless it is one that overtakes.
