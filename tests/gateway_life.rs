@@ -4,6 +4,7 @@ use std::net::TcpStream;
 
 use harness::{Client, Edge, Workspace, eventually};
 use serde_json::json;
+use store::{MongoConfig, Store};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 
@@ -39,6 +40,47 @@ fn a_second_signal_ends_it_at_once_and_says_so() {
         .edge
         .wait_for_line("a second signal: sockets were cut");
     drop(clients);
+}
+
+/// As the original's, so that the monolith counts its sockets and presence sees it live.
+#[test]
+fn its_document_among_the_instances_comes_back_and_goes_with_it() {
+    let workspace = Workspace::start(&[]);
+    let often = [("MULTIPLE_INSTANCES_PING_INTERVAL", "0.1")];
+    let mut gateway = workspace.gateway(BINARY, &often);
+    let ours = || {
+        let filter = json!({"name": "ddp-streamer"});
+        let find = json!({"cmd": "find", "collection": "instances", "filter": filter});
+        let mut found = workspace.ask(&find)["documents"].take();
+        found.as_array_mut().map(std::mem::take).unwrap_or_default()
+    };
+    let _client = Client::open(gateway.port);
+    let counted = eventually("it is counted", || {
+        let found = ours();
+        (found.len() == 1 && found[0]["extraInformation"]["conns"] == 1).then(|| found[0].clone())
+    });
+    assert_eq!(counted["pid"], gateway.edge.id());
+    assert!(counted["extraInformation"]["nodeId"].is_string());
+    assert!(counted["_createdAt"].is_string() && counted["_updatedAt"].is_string());
+    eventually("it moves", || {
+        (ours()[0]["_updatedAt"] != counted["_updatedAt"]).then_some(())
+    });
+    // As the database does when its time is up.
+    let config = MongoConfig {
+        url: workspace.mongo_url(),
+        ..MongoConfig::default()
+    };
+    let id = counted["_id"].as_str().expect("an id");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let removed = runtime.block_on(async { Store::mongo(config).await?.remove_instance(id).await });
+    assert!(removed.expect("the database"));
+    eventually("it is back", || {
+        let found = ours();
+        (found.len() == 1 && found[0]["extraInformation"]["conns"] == 1).then_some(())
+    });
+    gateway.edge.signal("TERM");
+    gateway.edge.wait_for_end();
+    assert_eq!(ours().len(), 0);
 }
 
 /// Tokens, passwords, cookies and what people write, by every way in which they come to a gateway.

@@ -181,6 +181,34 @@ async fn the_expiry_setting_applies_from_its_event_on() {
 }
 
 #[tokio::test]
+async fn a_setting_whose_event_was_missed_is_read_again() {
+    let world = World::start().await;
+    let when = DateTime::from_millis(now() - 2 * 86_400_000);
+    let days = doc! { "_id": "Accounts_LoginExpiration", "value": 90 };
+    let token = doc! { "hashedToken": HASH, "when": when };
+    world
+        .insert(vec![holder("bob", token), ("setting", days)])
+        .await;
+    let set = async |days: i32| {
+        let setting = "Accounts_LoginExpiration";
+        world.store.set_setting(setting, days.into()).await.unwrap();
+    };
+    let resumes = async || resume(&world, json!("abc")).await.is_ok();
+    assert!(resumes().await);
+    set(1).await;
+    assert!(resumes().await, "nobody has said so");
+    // Behind a gap, which takes its place among what is heard.
+    world.bus.history_lost(std::time::Instant::now());
+    assert!(!resumes().await);
+    set(90).await;
+    assert!(!resumes().await);
+    world.after_a_minute().await;
+    while !resumes().await {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn passwords_are_refused_in_clear_words_where_they_are_off() {
     let world = World::start().await;
     world.insert(vec![("user", with_password("bob"))]).await;

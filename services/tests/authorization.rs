@@ -5,7 +5,7 @@ mod common;
 use common::World;
 use serde_json::{Value, json};
 use store::{
-    Update,
+    Collection, Update,
     bson::{Bson, doc},
 };
 
@@ -289,6 +289,54 @@ async fn an_event_changes_a_permission_at_once() {
     ] {
         world.announce(event, args.clone()).await;
         assert_eq!(may().await, Ok(expected), "{event} {args}");
+    }
+}
+
+#[tokio::test]
+async fn a_permission_whose_event_was_missed_is_read_again() {
+    let world = world().await;
+    let may = async || world.may("hasPermission", json!(["bob", "create-c"])).await;
+    let grant = async |role: &str| {
+        let roles = Update::set(doc! { "roles": [role] });
+        let (permissions, id) = (Collection::Permissions, "create-c");
+        let updated = world.store.update_document(permissions, id, roles);
+        updated.await.unwrap();
+    };
+    assert_eq!(may().await, Ok(true));
+    grant("admin").await;
+    assert_eq!(may().await, Ok(true), "nobody has said so");
+    // Behind a gap, which takes its place among what is heard.
+    world.bus.history_lost(std::time::Instant::now());
+    assert_eq!(may().await, Ok(false));
+    grant("user").await;
+    assert_eq!(may().await, Ok(false));
+    world.after_a_minute().await;
+    while may().await != Ok(true) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_licence_that_becomes_valid_without_a_word_is_found_within_a_minute() {
+    let world = world().await;
+    let may = async || {
+        world
+            .may("hasPermission", json!(["gus", "view-logs"]))
+            .await
+    };
+    let (valid, list) = ("license.hasValidLicense", "license.getGuestPermissions");
+    let license = world.offer("license", &[valid, list]);
+    license.answers(valid, Ok(json!(false)));
+    license.answers(list, Ok(json!(["create-c"])));
+    world.after_a_minute().await;
+    while license.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(may().await, Ok(true), "there is no licence yet");
+    license.answers(valid, Ok(json!(true)));
+    world.after_a_minute().await;
+    while may().await != Ok(false) {
+        tokio::task::yield_now().await;
     }
 }
 

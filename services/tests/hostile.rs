@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::World;
 use harness::Dice;
 use serde_json::{Value, json};
@@ -237,6 +239,32 @@ async fn bob(world: &World) -> impl PartialEq + std::fmt::Debug {
         store.members("r").await.unwrap(),
         store.room_documents_of("bob").await.unwrap(),
     )
+}
+
+/// The original offers every method of its classes, private ones too.
+#[tokio::test]
+async fn the_documented_actions_are_offered_and_no_others() {
+    let world = World::start().await;
+    tokio::spawn(sandbox::run(
+        world.bus.clone(),
+        world.store.clone(),
+        Default::default(),
+    ));
+    while !world.bus.has_service("meteor") {
+        tokio::task::yield_now().await;
+    }
+    let offered = world.bus.offered().actions;
+    let offered: BTreeSet<&str> = offered.keys().map(String::as_str).collect();
+    assert_eq!(offered, BTreeSet::from(ACTIONS));
+    for inner in [
+        "authorization.getRoles",
+        "authorization.rolesHasPermission",
+        "authorization.all",
+        "presence.setEnabled",
+        "accounts.loginViaResume",
+    ] {
+        assert!(world.ask(inner, &json!(["bob"])).await.is_err(), "{inner}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The satellites on an in-process bus and an embedded store, and stand-ins for what belongs to the monolith.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use backplane::{Bus, CallOptions, Code, ErrorKind, Incoming, Service};
 use serde_json::{Value, json};
@@ -60,10 +63,12 @@ impl World {
 
     /// The answer as JSON (`null` for none), or what the error says: its Meteor code, else its message.
     pub(crate) async fn ask(&self, action: &str, params: &Value) -> Result<Value, String> {
-        let answer = self
-            .bus
-            .call(action, &params.to_string(), CallOptions::default())
-            .await;
+        let options = CallOptions {
+            // A test may have let a minute pass at once.
+            timeout: Some(Duration::from_secs(600)),
+            ..CallOptions::default()
+        };
+        let answer = self.bus.call(action, &params.to_string(), options).await;
         match answer {
             Ok(None) => Ok(Value::Null),
             Ok(Some(answer)) => Ok(serde_json::from_slice(&answer).unwrap()),
@@ -146,6 +151,13 @@ impl World {
             }
         });
         stand_in
+    }
+
+    /// Lets everything be due that happens every minute.
+    pub(crate) async fn after_a_minute(&self) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
     }
 
     /// Sends an event, and waits until those who hear it have: they take what comes in order.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use services::presence::Mode;
 use store::{Instance, bson::doc};
 
-use crate::place::{It, config, offer};
+use crate::place::{It, call, config, offer};
 
 async fn setting(it: &It) -> Option<bool> {
     let value = it.store.setting("Presence_broadcast_disabled").await;
@@ -94,6 +94,38 @@ async fn a_workspace_can_switch_telling_off_and_on() {
     it.call("toggleBroadcast", json!([true])).await;
     it.call("newConnection", json!(["v", "s", "n1"])).await;
     assert_eq!(it.told().await["user"]["_id"], "v");
+}
+
+#[tokio::test]
+async fn every_instance_follows_what_the_settings_say() {
+    let store = store::Store::embedded(None).unwrap();
+    let mut it = It::start(store, config(Mode::Legacy), &["u"]).await;
+    prepared(&it).await;
+    // Another instance was asked to switch it on again, and has written so.
+    it.call("toggleBroadcast", json!([false])).await;
+    let muted = "Troubleshoot_Disable_Presence_Broadcast";
+    let off = doc! { "_id": muted, "value": false };
+    it.store.insert_setting(off).await.unwrap();
+    for setting in ["Presence_broadcast_disabled", muted] {
+        let event =
+            json!([{ "clientAction": "updated", "setting": { "_id": setting, "value": false } }]);
+        it.bus.broadcast("watch.settings", &event.to_string());
+    }
+    let told = it.bus.clone();
+    let flaps = async {
+        loop {
+            for (action, params) in [
+                ("newConnection", json!(["u", "s", "n1"])),
+                ("removeConnection", json!(["u", "s", "n1"])),
+            ] {
+                call(&told, action, params).await.unwrap();
+            }
+        }
+    };
+    tokio::select! {
+        event = it.told() => assert_eq!(event["user"]["_id"], "u"),
+        () = flaps => {}
+    }
 }
 
 #[tokio::test]

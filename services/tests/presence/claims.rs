@@ -129,6 +129,40 @@ async fn the_rules_before_8_6_end_a_claim_and_leave_none_behind() {
 }
 
 #[tokio::test]
+async fn a_choice_without_a_status_shows_online_and_stores_none() {
+    for mut it in It::both(config(Mode::Legacy), &["u"]).await {
+        it.call("newConnection", json!(["u", "s", "n1"])).await;
+        it.told().await;
+        for nothing in [json!(null), json!(""), json!(false), json!(0)] {
+            // What is told of the text is what is stored: trimmed, cut, and gone where it is empty.
+            for (choice, shown, text) in [
+                (
+                    json!(["u", "busy", format!(" {}", "x".repeat(200))]),
+                    "busy",
+                    "x".repeat(120),
+                ),
+                (json!(["u", nothing, " here "]), "online", "here".to_owned()),
+                (json!(["u", nothing, ""]), "online", String::new()),
+            ] {
+                assert_eq!(it.call("setStatus", choice).await, json!(true));
+                let told = it.told().await["user"].take();
+                assert_eq!(
+                    (&told["status"], &told["statusText"]),
+                    (&json!(shown), &json!(text))
+                );
+                let status = it.user("u").await.status;
+                assert_eq!(status.claim.default.as_deref(), Some("busy"));
+                assert_eq!(status.claim.text, Some(text));
+            }
+        }
+        // Without a word on it the text stays.
+        it.call("setStatus", json!(["u", "away", "out"])).await;
+        it.call("setStatus", json!(["u", "busy"])).await;
+        assert_eq!(it.user("u").await.status.claim.text.as_deref(), Some("out"));
+    }
+}
+
+#[tokio::test]
 async fn the_first_claim_switches_to_the_rules_of_8_6() {
     let it = It::start(
         store::Store::embedded(None).unwrap(),

@@ -143,12 +143,16 @@ async fn a_heartbeat_heals_a_status_that_somebody_else_has_written() {
     for it in It::both(SHORT, &["u"]).await {
         it.call("newConnection", json!(["u", "s", "n1"])).await;
         let wrong = doc! { "status": "offline", "statusConnection": "offline" };
-        it.store
-            .set_user_status("u", Update::set(wrong))
-            .await
-            .unwrap();
-        it.call("updateConnection", json!(["u", "s"])).await;
-        assert_eq!(it.shown("u").await.as_deref(), Some("online"));
+        for (action, params) in [
+            ("updateConnection", json!(["u", "s"])),
+            // What a monolith before 8.6 may ask for by name.
+            ("updateUserPresence", json!(["u"])),
+        ] {
+            let update = Update::set(wrong.clone());
+            it.store.set_user_status("u", update).await.unwrap();
+            it.call(action, params).await;
+            assert_eq!(it.shown("u").await.as_deref(), Some("online"), "{action}");
+        }
     }
 }
 

@@ -134,3 +134,50 @@ fn pull_login_token(hashed: &str, now: DateTime) -> Vec<Document> {
     } };
     vec![doc! { "$set": { LOGIN_TOKENS: others, "_updatedAt": now } }]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: DateTime = DateTime::from_millis(1_768_032_000_000);
+
+    /// What an edit makes of `_updatedAt`, whichever stage or operator says so.
+    fn time(edit: Edit, collection: Collection) -> Option<Bson> {
+        let set = |update: &Document| {
+            let set = update.get_document("$set").ok()?;
+            set.get("_updatedAt").cloned()
+        };
+        match write(edit, collection, NOW) {
+            UpdateModifications::Document(update) => set(&update),
+            UpdateModifications::Pipeline(stages) => stages.iter().find_map(set),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_change_has_the_writers_time_where_the_collection_keeps_one() {
+        let fields = || Update::set(doc! { "name": "x" });
+        let remove = || {
+            Edit::Fields(Update {
+                unset: vec!["name".into()],
+                ..Update::default()
+            })
+        };
+        let untouched = || Edit::Connections(vec![ConnectionEdit::Touch("s".into())]);
+        for (edit, collection, stamped) in [
+            (Edit::Fields(fields()), Collection::Users, true),
+            (remove(), Collection::Rooms, true),
+            (Edit::Fields(fields()), Collection::Settings, true),
+            (Edit::PushLoginToken(doc! {}), Collection::Users, true),
+            (Edit::PullLoginToken("h".into()), Collection::Users, true),
+            (Edit::RawFields(fields()), Collection::Users, false),
+            (Edit::Fields(fields()), Collection::Sessions, false),
+            (untouched(), Collection::Sessions, false),
+            (Edit::Fields(fields()), Collection::Instances, false),
+        ] {
+            let shown = format!("{edit:?} {collection:?}");
+            let expected = stamped.then_some(Bson::DateTime(NOW));
+            assert_eq!(time(edit, collection), expected, "{shown}");
+        }
+    }
+}

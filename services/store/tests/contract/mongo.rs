@@ -134,6 +134,40 @@ async fn missing_indexes_are_made_and_existing_ones_left_alone() {
 }
 
 #[tokio::test]
+async fn whoever_has_an_id_that_is_no_text_does_not_log_in() {
+    let place = places::mongodb().await;
+    let users = place.database.collection::<Document>("users");
+    let ids = [
+        Bson::Int32(7),
+        Bson::Null,
+        doc! { "a": 1 }.into(),
+        true.into(),
+    ];
+    for (number, id) in ids.into_iter().enumerate() {
+        let (name, hashed) = (format!("odd{number}"), format!("hash{number}"));
+        let services = doc! {
+            "resume": { "loginTokens": [{ "hashedToken": &hashed }] },
+            "password": { "bcrypt": "$2b$10$N9qo8uLOickgx2ZMRZoMye9ziAGq7vck5tvJgDvwdigaC3VYxmYaC" },
+        };
+        let user = doc! { "_id": &id, "username": &name, "services": services };
+        users.insert_one(user).await.unwrap();
+        let (one, other) = (hashed.clone(), "nobody's".to_owned());
+        assert_eq!(
+            place.store.user_by_token_hash(&hashed).await.unwrap(),
+            None,
+            "{id}"
+        );
+        let owners = place.store.token_owners(&[one, other]).await.unwrap();
+        assert!(owners.is_empty(), "{id}");
+        assert_eq!(
+            place.store.password_hash(&name).await.unwrap(),
+            None,
+            "{id}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_url_without_a_path_means_the_database_rocketchat() {
     let server = own_server().await;
     let store = store_at(&server.url(""), Duration::from_secs(10)).await;
