@@ -61,7 +61,7 @@ fn its_document_among_the_instances_comes_back_and_goes_with_it() {
     });
     assert_eq!(counted["pid"], gateway.edge.id());
     assert!(counted["extraInformation"]["nodeId"].is_string());
-    assert!(counted["_createdAt"].is_string() && counted["_updatedAt"].is_string());
+    assert!(!counted["_createdAt"].is_null());
     eventually("it moves", || {
         (ours()[0]["_updatedAt"] != counted["_updatedAt"]).then_some(())
     });
