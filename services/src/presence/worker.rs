@@ -1,6 +1,9 @@
 //! Takes what is queued and has it carried out, a few rounds at a time; every user is in one of them at most.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use store::Error;
 use tokio::{task::JoinSet, time::sleep_until};
@@ -16,7 +19,7 @@ use super::{
 
 /// Works until the end is near and nothing is left to do.
 pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
-    let mut rounds: JoinSet<(Vec<Batch>, Option<Error>)> = JoinSet::new();
+    let mut rounds: JoinSet<(Vec<Batch>, Option<Error>, Duration)> = JoinSet::new();
     let mut pace = Pace::new(Instant::now());
     loop {
         let now = Instant::now();
@@ -35,7 +38,10 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
                     break;
                 }
                 let presence = presence.clone();
-                rounds.spawn(async move { carry_out(&presence, batches).await });
+                rounds.spawn(async move {
+                    let (batches, failed) = carry_out(&presence, batches).await;
+                    (batches, failed, now.elapsed())
+                });
             }
         }
         let doubted = presence.doubt().next();
@@ -44,7 +50,7 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
         tokio::select! {
             () = presence.filled.notified() => {}
             Some(round) = rounds.join_next() => {
-                let (batches, failed) = match round.map_err(tokio::task::JoinError::try_into_panic) {
+                let (batches, failed, took) = match round.map_err(tokio::task::JoinError::try_into_panic) {
                     Ok(outcome) => outcome,
                     Err(Ok(panic)) => std::panic::resume_unwind(panic),
                     // The runtime ends.
@@ -55,7 +61,7 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
                     presence.queue().done(batch, now);
                 }
                 match failed {
-                    None => pace.succeeded(now),
+                    None => pace.succeeded(now, took),
                     Some(error) => {
                         tracing::warn!(%error, "presence will be written later");
                         pace.failed(now);

@@ -1,12 +1,14 @@
 //! After any churn the entries are exactly the live connections.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
+use futures_util::future::join_all;
 use harness::Dice;
 use serde_json::json;
 use services::presence::Mode;
+use store::Store;
 
-use crate::place::{It, config};
+use crate::place::{It, call, config};
 
 /// One client: logs in, lives a while, goes; the calls of a moment are sent without waiting. Returns the session it still
 /// has at the end.
@@ -66,5 +68,58 @@ async fn churn(it: It, clients: u64, lives: u64) {
 async fn after_churn_the_entries_are_exactly_the_live_connections() {
     for it in It::both(config(Mode::Legacy), &["u", "v", "w"]).await {
         churn(it, 60, 12).await;
+    }
+}
+
+/// So many sockets of one gateway, or as many as `DDP_EDGE_STORM` says.
+fn storm() -> Vec<String> {
+    let count = std::env::var("DDP_EDGE_STORM").map_or(500, |count| count.parse().unwrap());
+    (0..count).map(|number| format!("u{number}")).collect()
+}
+
+/// One call for everybody at once; how many changes were told before all of them were answered and `last` was told.
+async fn everybody(it: &mut It, users: &[String], action: &str, last: &str) -> usize {
+    let bus = it.bus.clone();
+    let calls = users.iter().map(|user| {
+        let params = json!([user, format!("session of {user}"), "n1"]);
+        call(&bus, action, params)
+    });
+    let calls = async {
+        for answer in join_all(calls).await {
+            answer.unwrap();
+        }
+        // Told behind everybody else.
+        let end = json!([last, "s", "n1"]);
+        call(&bus, "newConnection", end).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(it.told_until(last), calls);
+    told.len()
+}
+
+#[tokio::test]
+async fn who_go_and_come_back_at_once_are_told_of_once_each_time() {
+    let users = storm();
+    let mut names: Vec<&str> = users.iter().map(String::as_str).collect();
+    names.extend(["end0", "end1", "end2"]);
+    let store = Store::embedded(None).unwrap();
+    let mut it = It::start(store, config(Mode::Legacy), &names).await;
+    for (action, status, last) in [
+        ("newConnection", "online", "end0"),
+        ("removeConnection", "offline", "end1"),
+        ("newConnection", "online", "end2"),
+    ] {
+        let begun = Instant::now();
+        let told = everybody(&mut it, &users, action, last).await;
+        println!("{action}: {told} told in {:?}", begun.elapsed());
+        assert_eq!(told, users.len(), "{action}");
+        let owners = it.store.status_owners(&users).await.unwrap();
+        let shows = |owner: &store::StatusOwner| owner.status.shown.as_deref() == Some(status);
+        assert!(
+            owners.len() == users.len() && owners.iter().all(shows),
+            "{action}"
+        );
+        let entries = it.store.connections_of(&users).await.unwrap();
+        let expected = if status == "online" { users.len() } else { 0 };
+        assert_eq!(entries.len(), expected, "{action}");
     }
 }
