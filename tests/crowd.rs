@@ -2,10 +2,11 @@
 //! lines for TLS that `deploy/nginx.conf` has.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _},
     net::{Ipv4Addr, TcpStream},
-    path::Path,
-    process::{Child, Command},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use harness::{Edge, eventually, free_port, root};
@@ -92,36 +93,85 @@ fn words(text: &str) -> Vec<&str> {
     pieces.filter(|piece| !piece.is_empty()).collect()
 }
 
-/// Runs what was typed, on these ports: what it printed, its summary, and whether it was content.
-fn run(typed: &str, hosts: [&str; 2], folder: &TempDir, authority: &str) -> (String, Value, bool) {
-    // Built with the workspace, beside the product.
-    let program = Path::new(BINARY).with_file_name("loadtest");
-    assert!(program.is_file(), "cargo build -p loadtest comes first");
-    let [plain, secure] = hosts;
-    let json = folder.path().join("summary.json");
-    let _ = fs::remove_file(&json);
-    let mut command = Command::new(program);
-    for word in typed.split(' ').skip(1) {
-        match word {
-            "https://localhost" => command.arg(format!("https://{secure}")),
-            word => command.arg(word),
-        };
+/// One program of the transcript, running.
+struct Run {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    errors: File,
+    summary: PathBuf,
+}
+
+impl Run {
+    /// Starts what was typed, on these ports.
+    fn start(typed: &str, hosts: [&str; 2], folder: &TempDir, authority: &str) -> Self {
+        // Built with the workspace, beside the product.
+        let program = Path::new(BINARY).with_file_name("loadtest");
+        assert!(program.is_file(), "cargo build -p loadtest comes first");
+        let [plain, secure] = hosts;
+        let mut command = Command::new(program);
+        for word in typed.split(' ').skip(1) {
+            match word {
+                "https://localhost" => command.arg(format!("https://{secure}")),
+                "ws://localhost:3000" => command.arg(format!("ws://{plain}")),
+                word => command.arg(word),
+            };
+        }
+        let summary = folder.path().join("summary.json");
+        let _ = fs::remove_file(&summary);
+        if typed.contains(" chat ") {
+            command.args(["--host", plain]);
+        } else {
+            command.arg("--json").arg(&summary);
+            if !typed.contains("--url") {
+                command.args(["--url", plain]);
+            }
+        }
+        let errors = tempfile::tempfile().expect("a file");
+        let mut child = command
+            .env("SSL_CERT_FILE", folder.path().join(authority))
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(errors.try_clone().expect("a file"))
+            .spawn()
+            .expect("it runs");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        Self {
+            child,
+            output,
+            errors,
+            summary,
+        }
     }
-    if !typed.contains("--url") {
-        command.args(["--url", plain]);
+
+    fn type_line(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        writeln!(input, "{line}").expect("it reads");
     }
-    let output = command
-        .arg("--json")
-        .arg(&json)
-        .env("SSL_CERT_FILE", folder.path().join(authority))
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    let summary = fs::read(&json).ok();
-    let summary = summary.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    (text, summary.unwrap_or_default(), output.status.success())
+
+    /// The next line but those that name the machine; empty at the end.
+    fn line(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            self.output.read_line(&mut line).expect("UTF-8");
+            if !line.starts_with("machine ") {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    /// Ends the input: what else was said, the summary, and whether it was content.
+    fn end(mut self) -> (String, Value, bool) {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("UTF-8");
+        let is_content = self.child.wait().expect("it ends").success();
+        self.errors.rewind().expect("a file");
+        self.errors.read_to_string(&mut text).expect("UTF-8");
+        let summary = fs::read(&self.summary).ok();
+        let summary = summary.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        (text, summary.unwrap_or_default(), is_content)
+    }
 }
 
 #[test]
@@ -139,28 +189,43 @@ fn a_stranger_sees_what_the_transcript_shows_over_ws_and_wss() {
     for part in TRANSCRIPT.split("\n$ loadtest").skip(1) {
         let mut lines = part.lines();
         let typed = format!("loadtest{}", lines.next().expect("what was typed"));
-        let shown: Vec<_> = lines.filter_map(|line| line.strip_prefix("< ")).collect();
-        let (text, summary, is_content) = run(&typed, hosts, &folder, "authority.pem");
-        assert!(is_content, "{typed}: {text}");
-        // The ports are those of this test.
-        let printed = hosts
-            .iter()
-            .fold(text.clone(), |text, host| text.replace(host, "localhost"));
-        let shown = shown.join("\n").replace("localhost:3000", "localhost");
-        assert_eq!(words(printed.trim()), words(&shown), "{typed}");
-        assert_eq!(summary["came_in"], summary["clients"], "{text}");
-        assert_eq!(summary["delivered"], summary["expected"], "{text}");
-        assert!(summary["delivered"].as_u64() > Some(0), "{text}");
-        for nothing in ["refused", "not_taken", "closed"] {
-            assert_eq!(summary[nothing], json!({}), "{text}");
+        let mut run = Run::start(&typed, hosts, &folder, "authority.pem");
+        for line in lines {
+            match line.split_at_checked(2) {
+                Some(("> ", written)) => run.type_line(written),
+                Some(("< ", shown)) => {
+                    // The ports are those of this test.
+                    let printed = run.line();
+                    let printed = hosts
+                        .iter()
+                        .fold(printed, |line, host| line.replace(host, "localhost"));
+                    let shown = shown.replace("localhost:3000", "localhost");
+                    if words(&printed) != words(shown.trim_end()) {
+                        panic!("{typed}: {printed:?}, not {shown:?}: {}", run.end().0);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (rest, summary, is_content) = run.end();
+        assert!(is_content && rest.is_empty(), "{typed}: {rest}");
+        if typed.contains(" crowd ") {
+            assert_eq!(summary["came_in"], summary["clients"], "{summary}");
+            assert_eq!(summary["delivered"], summary["expected"], "{summary}");
+            let is_silent = typed.contains("--rate 0");
+            assert_eq!(summary["delivered"] == 0, is_silent, "{summary}");
+            for nothing in ["refused", "not_taken", "closed"] {
+                assert_eq!(summary[nothing], json!({}), "{summary}");
+            }
         }
         replayed += 1;
     }
-    assert_eq!(replayed, 2);
+    assert_eq!(replayed, 5);
 
     // Of somebody for whom nobody vouches it wants nothing.
     let typed = "loadtest crowd --clients 1 --seconds 1 --url https://localhost";
     fs::write(folder.path().join("nobody.pem"), "").expect("a file");
-    let (text, _, is_content) = run(typed, hosts, &folder, "nobody.pem");
+    let run = Run::start(typed, hosts, &folder, "nobody.pem");
+    let (text, _, is_content) = run.end();
     assert!(!is_content && text.contains("certificate"), "{text}");
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::nats::Nats;
 use crate::node::{self, Node, service, unix_nanos};
+use crate::people::Person;
 use crate::sys::{Epoll, Ready};
 
 /// Above this nothing more is published: the nats-server, or who reads from it, is the bottleneck.
@@ -37,6 +38,32 @@ pub(crate) struct Names {
     /// Resume tokens are this and the number of their user
     #[arg(long, default_value = "token-")]
     pub(crate) token_prefix: String,
+    /// Who comes instead of those, into which room: people of a server that knows them.
+    #[arg(skip)]
+    pub(crate) real: Option<(Vec<Person>, String)>,
+}
+
+impl Names {
+    pub(crate) fn room(&self, topic: u32) -> String {
+        match &self.real {
+            Some((_, room)) => room.clone(),
+            None => format!("{}{topic}", self.room_prefix),
+        }
+    }
+
+    pub(crate) fn user(&self, number: usize) -> String {
+        match &self.real {
+            Some((people, _)) => people[number % people.len()].id.clone(),
+            None => format!("{}{number}", self.user_prefix),
+        }
+    }
+
+    pub(crate) fn token(&self, number: usize) -> String {
+        match &self.real {
+            Some((people, _)) => people[number % people.len()].token.clone(),
+            None => format!("{}{number}", self.token_prefix),
+        }
+    }
 }
 
 impl Default for Names {
@@ -45,6 +72,7 @@ impl Default for Names {
             room_prefix: "room-".into(),
             user_prefix: "user-".into(),
             token_prefix: "token-".into(),
+            real: None,
         }
     }
 }

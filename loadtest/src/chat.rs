@@ -3,8 +3,12 @@
 
 use std::{
     io::{BufRead as _, Read as _, Write as _},
-    net::TcpStream,
-    sync::{Arc, Mutex, PoisonError},
+    net::{Shutdown, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, SyncSender},
+    },
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -38,15 +42,30 @@ pub(crate) fn run(args: &ChatArgs) -> Result<()> {
     ws::push_upgrade_request(&mut request, &host, "/websocket", "");
     socket.write_all(&request)?;
 
-    let writer = Arc::new(Mutex::new(socket.try_clone()?));
+    let mut talk = Talk {
+        args,
+        writer: Arc::new(Mutex::new(socket.try_clone()?)),
+        has_left: Arc::default(),
+        answered: None,
+    };
     for message in [
         json!({ "msg": "connect", "version": "1", "support": ["1"] }),
         json!({ "msg": "method", "id": "login", "method": "login", "params": [{ "user": { "username": args.user }, "password": args.password.as_ref().unwrap_or(&args.user) }] }),
         json!({ "msg": "method", "id": "room", "method": "getRoomIdByNameOrId", "params": [args.room.trim_start_matches('#')] }),
     ] {
-        send(&writer, &message)?;
+        send(&talk.writer, &message)?;
     }
-    read(&mut socket, &writer, args)
+    talk.read(&mut socket)
+}
+
+/// One person at a terminal.
+struct Talk<'a> {
+    args: &'a ChatArgs,
+    writer: Arc<Mutex<TcpStream>>,
+    /// By the end of the input.
+    has_left: Arc<AtomicBool>,
+    /// Tells who reads the input that the line before is there.
+    answered: Option<SyncSender<()>>,
 }
 
 /// `host:port` of what people type: `localhost`, `localhost:3000`, `http://localhost:3000/`, `ws://localhost:3000/websocket`.
@@ -64,19 +83,18 @@ fn authority(typed: &str) -> Result<String> {
     })
 }
 
-fn type_lines(writer: &Mutex<TcpStream>, room: &str) {
-    for (number, line) in std::io::stdin()
-        .lock()
-        .lines()
-        .map_while(Result::ok)
-        .enumerate()
-    {
+/// Sends each line when the one before has arrived, and hangs up when the last one has.
+fn type_lines(writer: &Mutex<TcpStream>, room: &str, answered: &Receiver<()>, left: &AtomicBool) {
+    let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+    for (number, line) in lines.enumerate() {
         let message = json!({ "msg": "method", "id": number.to_string(), "method": "sendMessage", "params": [{ "rid": room, "msg": line }] });
-        if send(writer, &message).is_err() {
+        if send(writer, &message).is_err() || answered.recv().is_err() {
             return;
         }
     }
-    drop(send(writer, &json!({ "msg": "disconnect" })));
+    left.store(true, Ordering::Release);
+    let socket = writer.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(socket.shutdown(Shutdown::Both));
 }
 
 fn send(writer: &Mutex<TcpStream>, message: &Value) -> Result<()> {
@@ -89,68 +107,81 @@ fn send(writer: &Mutex<TcpStream>, message: &Value) -> Result<()> {
     Ok(())
 }
 
-fn read(socket: &mut TcpStream, writer: &Arc<Mutex<TcpStream>>, args: &ChatArgs) -> Result<()> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
-    let mut upgraded = false;
-    loop {
-        let read = socket.read(&mut chunk)?;
-        if read == 0 {
-            println!("the gateway has closed the connection");
-            return Ok(());
-        }
-        bytes.extend_from_slice(&chunk[..read]);
-        if !upgraded {
-            let Some(head) = ws::parse_upgrade_response(&bytes)? else {
-                continue;
-            };
-            bytes.drain(..head);
-            upgraded = true;
-        }
-        while let Some(frame) = ws::parse(&bytes)? {
-            if frame.opcode == ws::TEXT {
-                show(&serde_json::from_slice(frame.payload)?, writer, args)?;
+impl Talk<'_> {
+    fn read(&mut self, socket: &mut TcpStream) -> Result<()> {
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
+        let mut upgraded = false;
+        loop {
+            let read = socket.read(&mut chunk)?;
+            if read == 0 {
+                if !self.has_left.load(Ordering::Acquire) {
+                    println!("the gateway has closed the connection");
+                }
+                return Ok(());
             }
-            let len = frame.len;
-            bytes.drain(..len);
+            bytes.extend_from_slice(&chunk[..read]);
+            if !upgraded {
+                let Some(head) = ws::parse_upgrade_response(&bytes)? else {
+                    continue;
+                };
+                bytes.drain(..head);
+                upgraded = true;
+            }
+            while let Some(frame) = ws::parse(&bytes)? {
+                if frame.opcode == ws::TEXT {
+                    self.show(&serde_json::from_slice(frame.payload)?)?;
+                }
+                let len = frame.len;
+                bytes.drain(..len);
+            }
         }
     }
-}
 
-fn show(message: &Value, writer: &Arc<Mutex<TcpStream>>, args: &ChatArgs) -> Result<()> {
-    match message["msg"].as_str() {
-        Some("ping") => send(writer, &json!({ "msg": "pong" }))?,
-        Some("result" | "nosub") if message.get("error").is_some() => {
-            let error = &message["error"];
-            let what = match message["id"].as_str() {
-                Some("login") => format!("the login of {}", args.user),
-                Some("room" | "messages") => format!("the room {}", args.room),
-                _ => "the message".to_owned(),
-            };
-            let reason = error["reason"].as_str().or_else(|| error["error"].as_str());
-            bail!("{what} is refused: {}", reason.unwrap_or("no reason given"))
+    fn show(&mut self, message: &Value) -> Result<()> {
+        match message["msg"].as_str() {
+            Some("ping") => send(&self.writer, &json!({ "msg": "pong" }))?,
+            Some("result" | "nosub") if message.get("error").is_some() => {
+                let error = &message["error"];
+                let what = match message["id"].as_str() {
+                    Some("login") => format!("the login of {}", self.args.user),
+                    Some("room" | "messages") => format!("the room {}", self.args.room),
+                    _ => "the message".to_owned(),
+                };
+                let reason = error["reason"].as_str().or_else(|| error["error"].as_str());
+                bail!("{what} is refused: {}", reason.unwrap_or("no reason given"))
+            }
+            Some("result") if message["id"] == "room" => self.enter(&message["result"])?,
+            Some("result") => {
+                // Before the room there was nothing to wait for, after the input nobody waits.
+                let _ = self.answered.as_ref().map(|answered| answered.try_send(()));
+            }
+            Some("changed") => {
+                let written = &message["fields"]["args"][0];
+                println!(
+                    "{}: {}",
+                    written["u"]["username"].as_str().unwrap_or("?"),
+                    written["msg"].as_str().unwrap_or_default()
+                );
+            }
+            _ => {}
         }
-        Some("result") if message["id"] == "room" => {
-            let room = message["result"].as_str().context("no room id")?.to_owned();
-            let listen = json!({ "msg": "sub", "id": "messages", "name": "stream-room-messages", "params": [room, false] });
-            send(writer, &listen)?;
-            println!(
-                "{} in {}: type a line to send it, Ctrl-D to leave",
-                args.user, args.room
-            );
-            let writer = Arc::clone(writer);
-            std::thread::spawn(move || type_lines(&writer, &room));
-        }
-        Some("changed") => {
-            let written = &message["fields"]["args"][0];
-            println!(
-                "{}: {}",
-                written["u"]["username"].as_str().unwrap_or("?"),
-                written["msg"].as_str().unwrap_or_default()
-            );
-        }
-        _ => {}
+        Ok(())
     }
-    Ok(())
+
+    fn enter(&mut self, room: &Value) -> Result<()> {
+        let room = room.as_str().context("no room id")?.to_owned();
+        let listen = json!({ "msg": "sub", "id": "messages", "name": "stream-room-messages", "params": [room, false] });
+        send(&self.writer, &listen)?;
+        println!(
+            "{} in {}: type a line to send it, Ctrl-D to leave",
+            self.args.user, self.args.room
+        );
+        let (answered, answers) = mpsc::sync_channel(1);
+        self.answered = Some(answered);
+        let (writer, left) = (Arc::clone(&self.writer), Arc::clone(&self.has_left));
+        std::thread::spawn(move || type_lines(&writer, &room, &answers, &left));
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -9,17 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use futures_util::{SinkExt as _, StreamExt as _};
+use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::timeout};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use crate::compare;
+use crate::{
+    compare,
+    people::{self, Client, Entered, Guests, refusal, websocket_url},
+};
 
-/// Steps of one client: connecting, logging in, subscribing.
-const STEP_MAX: Duration = Duration::from_secs(20);
 /// After the last message.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Clients on their way in at the same time.
@@ -33,15 +32,8 @@ pub(crate) struct CrowdArgs {
     /// The server, as a browser shows it: host, host:port, http(s)://.. or ws(s)://..
     #[arg(long, default_value = "localhost:3000")]
     url: String,
-    /// Who logs in, as NAME:PASSWORD; several take turns [default: alice:alice]
-    #[arg(long = "login", value_name = "NAME:PASSWORD")]
-    logins: Vec<String>,
-    /// Who logs in, by a login token or a personal access token; several take turns
-    #[arg(long = "token", value_name = "TOKEN")]
-    tokens: Vec<String>,
-    /// Room to listen to and to write in: its name, with # or without, or its id
-    #[arg(long, default_value = "general")]
-    room: String,
+    #[command(flatten)]
+    guests: Guests,
     /// Clients
     #[arg(long, default_value_t = 100)]
     clients: usize,
@@ -91,7 +83,6 @@ struct Notes {
 }
 
 type Shared = Arc<Mutex<Notes>>;
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Runs it, and prints a summary. Whether everybody came in, stayed, and got everything.
 pub(crate) fn run(args: CrowdArgs) -> Result<bool> {
@@ -105,9 +96,7 @@ pub(crate) fn run(args: CrowdArgs) -> Result<bool> {
         bail!("--rate: expected 0 to 1000, not {}", args.rate);
     }
     let staying = Duration::try_from_secs_f64(args.seconds).context("--seconds")?;
-    // Fails only where one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = people::runtime()?;
     let summary = runtime.block_on(crowd(&args, staying))?;
     // Whoever still reads is not waited for.
     runtime.shutdown_background();
@@ -124,34 +113,11 @@ pub(crate) fn run(args: CrowdArgs) -> Result<bool> {
 async fn crowd(args: &CrowdArgs, staying: Duration) -> Result<Summary> {
     let url = websocket_url(&args.url)?;
     let notes = Shared::default();
-    // The first of each login finds out whether it is one; the others come in by its token.
-    let mut tokens = args.tokens.clone();
-    let mut logins = args.logins.clone();
-    if tokens.is_empty() && logins.is_empty() {
-        logins.push("alice:alice".to_owned());
-    }
-    for login in &logins {
-        let (name, password) = login
-            .split_once(':')
-            .ok_or_else(|| anyhow!("--login: expected NAME:PASSWORD"))?;
-        let login = json!({ "user": { "username": name }, "password": password });
-        let mut client = Client::open(&url).await?;
-        let granted = client.call("login", json!([login])).await;
-        let granted = granted.with_context(|| format!("the login of {name}"))?;
-        tokens.extend(granted["token"].as_str().map(str::to_owned));
-    }
-    let mut writer = Client::open(&url).await?;
-    let login = json!([{ "resume": tokens.first().context("no login gave a token")? }]);
-    writer
-        .call("login", login)
-        .await
-        .context("the first token")?;
-    let wanted = args.room.trim_start_matches('#');
-    let room = match writer.call("getRoomIdByNameOrId", json!([wanted])).await {
-        Ok(Value::String(room)) => room,
-        Ok(_) => wanted.to_owned(),
-        Err(error) => bail!("the room {wanted}: {error:#}"),
-    };
+    let Entered {
+        people,
+        room,
+        mut writer,
+    } = args.guests.enter(&url).await?;
 
     let (end, ended) = watch::channel(false);
     let mark = format!("load test {}", id());
@@ -168,7 +134,7 @@ async fn crowd(args: &CrowdArgs, staying: Duration) -> Result<Summary> {
             );
         }
         let (url, room) = (url.clone(), room.clone());
-        let token = tokens[number % tokens.len()].clone();
+        let token = people[number % people.len()].token.clone();
         coming.spawn(async move { Client::come_in(&url, &token, &room).await });
     }
     while !coming.is_empty() {
@@ -233,22 +199,7 @@ fn welcome(
     }
 }
 
-struct Client {
-    socket: Socket,
-    calls: u64,
-}
-
 impl Client {
-    async fn open(url: &str) -> Result<Self> {
-        let connected = timeout(STEP_MAX, connect_async(url)).await;
-        let (socket, _) = connected.context("no answer")?.context("no connection")?;
-        let mut client = Self { socket, calls: 0 };
-        let connect = json!({ "msg": "connect", "version": "1", "support": ["1"] });
-        client.send(&connect).await?;
-        client.wait(|message| message["msg"] == "connected").await?;
-        Ok(client)
-    }
-
     async fn come_in(url: &str, token: &str, room: &str) -> Result<Self> {
         let mut client = Self::open(url).await?;
         client.call("login", json!([{ "resume": token }])).await?;
@@ -259,19 +210,6 @@ impl Client {
         match answer["msg"] == "ready" {
             true => Ok(client),
             false => Err(refusal(&answer["error"])),
-        }
-    }
-
-    async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
-        self.calls += 1;
-        let id = self.calls.to_string();
-        let call = json!({ "msg": "method", "id": id, "method": method, "params": params });
-        self.send(&call).await?;
-        let is_result = |message: &Value| message["msg"] == "result" && message["id"] == *id;
-        let mut result = self.wait(is_result).await?;
-        match result["error"].is_null() {
-            true => Ok(result["result"].take()),
-            false => Err(refusal(&result["error"])),
         }
     }
 
@@ -333,43 +271,6 @@ impl Client {
             }
         }
     }
-
-    async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let waiting = async {
-            loop {
-                let message = self.next().await?;
-                if wanted(&message) {
-                    return Ok(message);
-                }
-            }
-        };
-        timeout(STEP_MAX, waiting).await.context("no answer")?
-    }
-
-    /// The next message of the server; pings are answered.
-    async fn next(&mut self) -> Result<Value> {
-        loop {
-            match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => {
-                    let message: Value = serde_json::from_str(&text)?;
-                    if message["msg"] != "ping" {
-                        return Ok(message);
-                    }
-                    self.send(&json!({ "msg": "pong" })).await?;
-                }
-                Some(Ok(Message::Close(Some(close)))) => {
-                    bail!("closed with {} {}", u16::from(close.code), close.reason)
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => bail!("closed"),
-            }
-        }
-    }
-
-    async fn send(&mut self, message: &Value) -> Result<()> {
-        Ok(self.socket.send(Message::text(message.to_string())).await?)
-    }
 }
 
 impl Summary {
@@ -411,61 +312,10 @@ impl Summary {
     }
 }
 
-/// The websocket of what people type.
-fn websocket_url(typed: &str) -> Result<String> {
-    let (scheme, rest) = match typed.split_once("://") {
-        Some(("http" | "ws", rest)) => ("ws", rest),
-        Some(("https" | "wss", rest)) => ("wss", rest),
-        Some((scheme, _)) => bail!("--url: {scheme}:// is neither http(s) nor ws(s)"),
-        None => ("ws", typed),
-    };
-    let rest = rest.trim_end_matches('/');
-    Ok(match rest.ends_with("/websocket") {
-        true => format!("{scheme}://{rest}"),
-        false => format!("{scheme}://{rest}/websocket"),
-    })
-}
-
-fn refusal(error: &Value) -> anyhow::Error {
-    let reason = error["reason"]
-        .as_str()
-        .or_else(|| error["message"].as_str());
-    let code = error["error"].to_string();
-    anyhow!(
-        "refused: {} [{}]",
-        reason.unwrap_or("no reason given"),
-        code.trim_matches('"')
-    )
-}
-
 fn count(reasons: &mut BTreeMap<String, usize>, reason: String) {
     *reasons.entry(reason).or_default() += 1;
 }
 
 fn locked(notes: &Shared) -> MutexGuard<'_, Notes> {
     notes.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::websocket_url;
-
-    #[test]
-    fn a_server_is_taken_as_people_type_it() {
-        for (typed, url) in [
-            ("localhost:3000", "ws://localhost:3000/websocket"),
-            ("http://localhost:3000/", "ws://localhost:3000/websocket"),
-            (
-                "https://chat.example.org",
-                "wss://chat.example.org/websocket",
-            ),
-            (
-                "wss://chat.example.org/a/websocket",
-                "wss://chat.example.org/a/websocket",
-            ),
-        ] {
-            assert_eq!(websocket_url(typed).unwrap(), url);
-        }
-        assert!(websocket_url("ftp://x").is_err());
-    }
 }

@@ -7,9 +7,11 @@
 //! loadtest list
 //! loadtest compare --scenario w1 --scenario w32 --server 'edge=target/release/ddp-edge gateway' --env MONGO_URL=... --json out.json
 //! loadtest swarm --url ws://127.0.0.1:3000 --nats 127.0.0.1:4222 --scenario chat --pid <gateway>
+//! loadtest swarm --url ws://localhost:3000 --scenario idle --connections 100 --login alice:alice    (the sandbox)
 //! ```
 //!
-//! The store of a gateway under test must know the rooms, users and tokens of `--room-prefix` and its kin, from 0 up. A
+//! The store of a gateway under test must know the rooms, users and tokens of `--room-prefix` and its kin, from 0 up; without a
+//! backend `--login` brings real people. A
 //! run exits with 1 if any message was missing, late out of order, doubled or where it did not belong.
 //!
 //! Client sockets, websocket frames and NATS are written here from scratch: sharing code with the product would mean
@@ -28,6 +30,7 @@ mod nats;
 mod node;
 mod outcome;
 mod peers;
+mod people;
 mod plan;
 mod probe;
 mod process;
@@ -60,6 +63,7 @@ use crate::launch::Launch;
 use crate::peers::Peer;
 use crate::peers::floor::{self, Mode};
 use crate::peers::tungstenite;
+use crate::people::Guests;
 use crate::plan::Plan;
 use crate::scenario::{Interest, Load, Scenario};
 use crate::target::{Framing, Target};
@@ -140,8 +144,10 @@ struct SwarmArgs {
     #[arg(long, default_value = "w1")]
     scenario: String,
     /// Publish through this nats-server, and play the backend there; without it the swarm only listens
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["logins", "tokens"])]
     nats: Option<SocketAddr>,
+    #[command(flatten)]
+    guests: Guests,
     /// Number of clients, instead of the scenario's
     #[arg(long)]
     connections: Option<usize>,
@@ -323,7 +329,7 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-fn run_swarm(args: SwarmArgs) -> Result<bool> {
+fn run_swarm(mut args: SwarmArgs) -> Result<bool> {
     sys::raise_file_limit()?;
     if let Some(cpu) = args.cpu {
         sys::run_on(&[cpu])?;
@@ -344,6 +350,15 @@ fn run_swarm(args: SwarmArgs) -> Result<bool> {
     }
     if let Some(seconds) = args.seconds {
         scenario.measure = Duration::try_from_secs_f64(seconds)?;
+    }
+    if args.guests.is_anybody() {
+        let url = people::websocket_url(&args.url)?;
+        let entered = people::runtime()?.block_on(args.guests.enter(&url))?;
+        args.users = Some(entered.people.len());
+        args.names.real = Some((entered.people, entered.room));
+        if let Interest::Rooms { rooms, each } = &mut scenario.interest {
+            (*rooms, *each) = (1, 1);
+        }
     }
     let report = run::run(&Plan {
         server: args.url.clone(),

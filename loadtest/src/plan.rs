@@ -40,7 +40,7 @@ impl Plan {
             users,
             ..
         } = self;
-        let user = format!("{}{}", names.user_prefix, number % users);
+        let user = names.user(number % users);
         let topics = topics::topics_of(scenario.interest, number, *users);
         let typing: Vec<_> = topics
             .iter()

@@ -116,7 +116,7 @@ impl Swarm {
             {
                 let number = self.clients.len();
                 let script = Script {
-                    token: format!("{}{}", plan.names.token_prefix, number % plan.users),
+                    token: plan.names.token(number % plan.users),
                     subscriptions: plan.subscriptions(number),
                     at_once: connect.at_once,
                     browser_headers: plan.scenario.browser_headers,

@@ -19,18 +19,12 @@ pub(crate) fn stream_and_event(
     topic: u32,
 ) -> (&'static str, String) {
     match interest {
-        Interest::Rooms { .. } => (
-            "stream-room-messages",
-            format!("{}{topic}", names.room_prefix),
-        ),
+        Interest::Rooms { .. } => ("stream-room-messages", names.room(topic)),
         Interest::OwnUser => (
             "stream-notify-user",
-            format!("{}{topic}/notification", names.user_prefix),
+            format!("{}/notification", names.user(topic as usize)),
         ),
-        Interest::Watched { .. } => (
-            "stream-user-presence",
-            format!("{}{topic}", names.user_prefix),
-        ),
+        Interest::Watched { .. } => ("stream-user-presence", names.user(topic as usize)),
     }
 }
 
