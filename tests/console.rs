@@ -24,6 +24,13 @@ fn passes(script: &str, target: impl Fn(u16) -> String) {
 }
 
 #[test]
+fn the_first_minute_is_what_the_transcript_tells() {
+    passes("console/transcript.js", |port| {
+        format!("http://localhost:{port}")
+    });
+}
+
+#[test]
 fn two_people_use_all_of_the_console() {
     passes("console/people.js", |port| {
         format!("http://127.0.0.1:{port}/")
