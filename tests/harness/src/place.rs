@@ -1,8 +1,10 @@
 //! Where things are: the repository, the installed tools, a free port.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The repository's root folder.
 #[must_use]
@@ -84,11 +86,17 @@ pub fn node_script(name: &str) -> PathBuf {
 /// When no port can be bound at all.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener
-        .local_addr()
-        .expect("a bound listener has an address")
-        .port()
+    // The system may offer the same one twice, until somebody listens there.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let address = listener.and_then(|listener| listener.local_addr());
+        let port = address.expect("loopback has a free port").port();
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(port) {
+            return port;
+        }
+    }
 }
 
 fn installed(name: &str, variable: &str, place: PathBuf) -> PathBuf {
