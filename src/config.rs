@@ -4,6 +4,7 @@ mod bus;
 mod in_force;
 mod reader;
 mod table;
+mod traces;
 mod variable;
 
 use std::{
@@ -18,7 +19,7 @@ use gateway::config::Origins;
 use ipnet::IpNet;
 use protocol::limits::Limits;
 
-use self::{bus::bus, reader::Reader};
+use self::{bus::bus, reader::Reader, traces::traces};
 pub(crate) use self::{
     reader::{effective, unknown},
     table::VARIABLES,
@@ -44,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) presence: services::presence::Config,
     /// The sandbox's folder; `None` keeps nothing.
     pub(crate) data: Option<PathBuf>,
+    pub(crate) traces: Option<crate::traces::Config>,
 }
 
 impl Settings {
@@ -78,6 +80,7 @@ impl Settings {
             presence: presence(&mut r, bus.heartbeat_timeout),
             hosts_abac: !r.flag("USE_EXTERNAL_ABAC_SERVICE", false),
             data: data(&mut r),
+            traces: traces(&mut r, role),
             bus,
         };
         match r.mistakes() {

@@ -16,6 +16,7 @@ mod metrics;
 mod role;
 mod roles;
 mod top;
+mod traces;
 
 use std::{collections::BTreeMap, process::ExitCode};
 

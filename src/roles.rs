@@ -33,6 +33,7 @@ use crate::{
     license, log,
     metrics::{CONTENT_TYPE, Metrics},
     role::Role,
+    traces::Traces,
 };
 
 /// Runs the role until a signal (or a refused licence) ends it.
@@ -77,6 +78,9 @@ async fn serve(
         () = stop.signalled() => return Ok(()),
     };
     tokio::spawn(metrics.clone().keep(bus.clone()));
+    let traces = settings.traces.as_ref();
+    let traces = traces.map(|config| Traces::start(config, bus.node_id()));
+    let traces = traces.transpose()?;
     if let Some(port) = settings.metrics_port {
         let (metrics, bus) = (metrics.clone(), bus.clone());
         let pages = move |path: &str| {
@@ -176,6 +180,9 @@ async fn serve(
         .is_err()
     {
         tracing::warn!("a service did not end in time");
+    }
+    if let Some(traces) = traces {
+        traces.end().await;
     }
     ended
 }

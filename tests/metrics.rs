@@ -1,5 +1,8 @@
 //! `/metrics` of every role: Moleculer's shape, which the official dashboards read, with the labels that they filter by.
 
+#[path = "metrics/traces.rs"]
+mod traces;
+
 use std::collections::BTreeSet;
 
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port, http};

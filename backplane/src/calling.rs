@@ -38,7 +38,7 @@ impl Bus {
         let params = json_array(params).ok_or(ErrorKind::Malformed)?;
         let node = options.node.clone();
         let id = Uuid::new_v4().to_string();
-        let outline = Outline::new(id, options, self.config().request_timeout, Instant::now())?;
+        let mut outline = Outline::new(id, options, self.config().request_timeout, Instant::now())?;
         let (patience, caller, level) = (outline.timeout, outline.caller, outline.level);
         // Ends with this future, whichever way it ends.
         let _forgotten = Forgotten {
@@ -50,6 +50,14 @@ impl Bus {
             Route::Local(service, action, waiting) => {
                 let (answer, receiver) = oneshot::channel();
                 let now = Instant::now();
+                let measured = Measured::begin(
+                    self.meters(),
+                    Side::Here,
+                    action,
+                    caller,
+                    level,
+                    &mut outline.meta,
+                );
                 let request = Request {
                     action,
                     params: Bytes::copy_from_slice(params.get().as_bytes()),
@@ -62,15 +70,20 @@ impl Bus {
                         deadline: now.checked_add(patience),
                         meta: outline.meta,
                     },
-                    reply: Reply::local(
-                        answer,
-                        Measured::begin(self.meters(), Side::Here, action, caller, level),
-                    ),
+                    reply: Reply::local(answer, measured),
                 };
                 self.fill(&waiting, [Incoming::Request(request)], now);
                 receiver
             }
             Route::Node(node, receiver) => {
+                let elsewhere = Measured::begin(
+                    self.meters(),
+                    Side::Elsewhere,
+                    action,
+                    caller,
+                    level,
+                    &mut outline.meta,
+                );
                 let payload = encode(&RequestPacket {
                     id: outline.id.as_str().into(),
                     action: action.into(),
@@ -86,8 +99,6 @@ impl Bus {
                     ver: Version,
                     sender: self.node_id().into(),
                 });
-                let elsewhere =
-                    Measured::begin(self.meters(), Side::Elsewhere, action, caller, level);
                 if let Err(error) = self.uplink().send(Kind::Request, Some(&node), payload) {
                     elsewhere.failed(&error);
                     return Err(error);

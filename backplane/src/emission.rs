@@ -14,6 +14,7 @@ use crate::{
     error::ErrorKind,
     handled::Arrivals,
     incoming::{Event, Incoming},
+    spans::Span,
     waiting::Waiting,
 };
 
@@ -60,6 +61,8 @@ impl Bus {
         let Some(data) = self.event_args(event, args) else {
             return Ok(());
         };
+        let carried = Span::current_carried_by(meta);
+        let meta = carried.as_deref().unwrap_or(meta);
         let (listeners, nodes) = {
             let core = self.core();
             (
@@ -172,7 +175,7 @@ impl Bus {
                 from_us: true,
                 meta: meta.clone(),
                 received: now,
-                handled: arrivals.add(name, service, None),
+                handled: arrivals.add(name, service, None, &meta),
             };
             arrivals.begin();
             self.fill(waiting, [Incoming::Event(event)], now);

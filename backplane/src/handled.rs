@@ -1,4 +1,4 @@
-//! Events from their arrival to the end of their handling, as metrics see them.
+//! Events from their arrival to the end of their handling, as metrics and traces see them.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use crate::meters::Meters;
+use crate::{meters::Meters, spans::Span};
 
 /// Comes with an event: it counts as handled when the last copy of this is dropped. Events that came together, of one name
 /// and for one service, are measured as one.
@@ -23,6 +23,7 @@ struct Together {
     caller: String,
     arrived: Instant,
     count: AtomicU64,
+    span: Span,
 }
 
 /// What came together, until it is given to those who listen.
@@ -41,12 +42,14 @@ impl Arrivals {
         }
     }
 
-    /// One more event, sent from the handler of `caller`.
+    /// One more event, sent from the handler of `caller`. Of several that are measured as one, the first one's `meta` names
+    /// the parent.
     pub(crate) fn add(
         &mut self,
         event: &'static str,
         service: &'static str,
         caller: Option<&str>,
+        meta: &[u8],
     ) -> Handled {
         let caller = caller.unwrap_or(NOBODY);
         let is_same = |group: &&Arc<Together>| {
@@ -61,6 +64,7 @@ impl Arrivals {
                 caller: caller.to_owned(),
                 arrived: self.arrived,
                 count: AtomicU64::new(0),
+                span: Span::of_events(event, service, caller, meta),
             });
             self.groups.push(group.clone());
             group
@@ -107,6 +111,7 @@ impl Drop for Together {
         let millis = now.duration_since(self.arrived).as_secs_f64() * 1e3;
         self.meters.add(ACTIVE, &labels, -self.count());
         let count = self.count.load(Relaxed);
+        self.span.counts(count);
         self.meters
             .observe("moleculer_event_received_time", &labels, millis, count, now);
     }

@@ -1,11 +1,14 @@
-//! One request from its begin to its end, as metrics see it.
+//! One request from its begin to its end, as metrics and traces see it.
 
-use std::{sync::Arc, time::Instant};
+use std::{mem, sync::Arc, time::Instant};
+
+use bytes::Bytes;
 
 use crate::{
     error::{ErrorKind, RemoteError},
     handled::{NOBODY, UNKNOWN},
     meters::Meters,
+    spans::Span,
 };
 
 /// Counts a request; its end is where it is dropped, or an error before.
@@ -15,6 +18,7 @@ pub(crate) struct Measured {
     caller: String,
     side: Side,
     begun: Instant,
+    span: Span,
 }
 
 /// Where a request is handled.
@@ -25,19 +29,28 @@ pub(crate) enum Side {
 }
 
 impl Measured {
+    /// Begins one; its parent is found in `meta`, which its children get with itself in it.
     pub(crate) fn begin(
         meters: &Arc<Meters>,
         side: Side,
         action: &str,
         caller: Option<&str>,
         level: u32,
+        meta: &mut Bytes,
     ) -> Self {
+        let caller = caller.unwrap_or(NOBODY);
+        let span = match side {
+            Side::Here => Span::of_answer(action, caller, level, meta),
+            Side::Elsewhere => Span::of_question(action, caller, level, meta),
+        };
+        *meta = span.carried_by(mem::take(meta));
         let measured = Self {
             meters: meters.clone(),
             action: action.to_owned(),
-            caller: caller.unwrap_or(NOBODY).to_owned(),
+            caller: caller.to_owned(),
             side,
             begun: Instant::now(),
+            span,
         };
         let labels = measured.labels();
         meters.add_each(&["moleculer_request_total", ACTIVE], &labels, 1.0);
@@ -67,6 +80,7 @@ impl Measured {
             | ErrorKind::Malformed
             | ErrorKind::TooDeep => ("Error", None, None),
         };
+        self.span.failed(name);
         let [service, action, side, caller] = self.labels();
         let labels = [
             service,

@@ -39,6 +39,27 @@ impl Settings {
                 },
             ),
         ];
+        let traces = self.traces.as_ref();
+        let headers = traces.into_iter().flat_map(|traces| &traces.headers);
+        let headers: Vec<_> = headers.map(|(name, _)| format!("{name}=***")).collect();
+        in_force.extend([
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                traces.map_or_else(String::new, |traces| traces.endpoint.clone()),
+            ),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", String::new()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", headers.join(",")),
+            (
+                "OTEL_SERVICE_NAME",
+                traces.map_or_else(String::new, |traces| traces.service.clone()),
+            ),
+        ]);
+        if traces.is_none() {
+            in_force.extend(
+                ["OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"]
+                    .map(|name| (name, String::new())),
+            );
+        }
         let addresses = [gateway.bind, gateway.bind_also].into_iter().flatten();
         let addresses: Vec<_> = addresses.map(|address| address.to_string()).collect();
         in_force.push(("DDP_EDGE_BIND", addresses.join(",")));

@@ -38,6 +38,48 @@ pub(crate) const VARIABLES: &[Variable] = &[
         "text, json or auto: text on a terminal and in the sandbox, json elsewhere",
     ),
     var(
+        "TRACING_ENABLED",
+        "false",
+        Process,
+        "export traces over OTLP (gRPC)",
+    ),
+    var(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://localhost:4317",
+        Process,
+        "the collector of the traces: http://host:port or https://host:port",
+    ),
+    var(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "",
+        Process,
+        "the same, and goes before it",
+    ),
+    var(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        Process,
+        "what the collector wants to see: name=value,.. with percent-encoded values",
+    ),
+    var(
+        "OTEL_SERVICE_NAME",
+        "by role",
+        Process,
+        "the service that the traces name: ddp-streamer, account-service, authorization-service, presence-service, stream-hub-service; `all` and sandbox ddp-edge",
+    ),
+    var(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        Process,
+        "which traces: always_on, always_off or traceidratio, with or without parentbased_",
+    ),
+    var(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1",
+        Process,
+        "the share that traceidratio takes, 0 to 1",
+    ),
+    var(
         "DDP_EDGE_DRAIN_SECONDS",
         "25",
         Process,
@@ -400,7 +442,6 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     var("USE_NATIVE_OPLOG", "", Accepted, "see IGNORE_CHANGE_STREAM"),
     var("MONGO_OPLOG_URL", "", Accepted, "see IGNORE_CHANGE_STREAM"),
-    var("TRACING_ENABLED", "", Accepted, "no traces are exported"),
     var(
         "DISABLE_MESSAGE_PARSER",
         "",

@@ -28,7 +28,14 @@ impl Variable {
 
     /// Whether its value may hold a password, so that none of it is ever shown as it was given.
     pub(crate) fn is_secret(&self) -> bool {
-        matches!(self.name, "TRANSPORTER" | "MONGO_URL")
+        let secret = [
+            "TRANSPORTER",
+            "MONGO_URL",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_HEADERS",
+        ];
+        secret.contains(&self.name)
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
                 from_us,
                 meta: meta.clone(),
                 received: now,
-                handled: arrivals.add(name, service, packet.caller.as_deref()),
+                handled: arrivals.add(name, service, packet.caller.as_deref(), &meta),
             });
             match filled
                 .iter_mut()
@@ -229,7 +229,7 @@ fn pong(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
 /// Every request is answered: here if it makes no sense, else by whoever holds the [`Request`].
 fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> {
     let packet: RequestPacket<'_> = decode(payload)?;
-    let meta = match packet.meta {
+    let mut meta = match packet.meta {
         Some(meta) => payload.slice_ref(meta.get().as_bytes()),
         None => Bytes::from_static(b"{}"),
     };
@@ -278,7 +278,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     // Saturates; a level of nonsense is refused where the nested call is made.
     let level = packet.level.map_or(1, |level| level as u32);
     let caller = packet.caller.as_deref();
-    let measured = Measured::begin(bus.meters(), Side::Here, action, caller, level);
+    let measured = Measured::begin(bus.meters(), Side::Here, action, caller, level, &mut meta);
     let request = Request {
         action,
         params: payload.slice_ref(params.as_bytes()),

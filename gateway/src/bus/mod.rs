@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use backplane::{Bus, GapCause, Incoming, Service};
+use backplane::{Bus, GapCause, Incoming, Service, Span};
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use store::Store;
 use tokio::{runtime, task::LocalSet};
@@ -216,8 +216,9 @@ impl Core {
                 params,
             } => {
                 let core = self.clone();
+                let span = Span::of_client("method", &name);
                 self.work.run(ticket.place, async move {
-                    core.method(ticket, caller, name, params).await;
+                    span.around(core.method(ticket, caller, name, params)).await;
                 });
             }
             ToBus::Subscribe {
@@ -229,8 +230,10 @@ impl Core {
             } => {
                 let core = self.clone();
                 let sub = (ticket.place, sub);
+                let span = Span::of_client("subscription", &name);
                 self.work.run(ticket.place, async move {
-                    core.subscribe(ticket, caller, sub, name, params).await;
+                    span.around(core.subscribe(ticket, caller, sub, name, params))
+                        .await;
                 });
             }
             ToBus::Unsubscribed(sub) => self.end(sub),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use backplane::Span;
 use bytes::Bytes;
 use protocol::{
     close::CloseReason,
@@ -88,6 +89,9 @@ impl Core {
             }
             Method::Forwarded => (self.forward(&caller, &name, params).await, Effect::Nothing),
         };
+        if let Err(error) = &outcome {
+            Span::current_failed(&error.error);
+        }
         metrics::method(outcome.is_ok(), started.elapsed());
         self.answer(ticket, outcome, then);
     }

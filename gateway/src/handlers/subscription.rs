@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backplane::Span;
 use bytes::Bytes;
 use protocol::ddp;
 
@@ -45,8 +46,9 @@ impl Core {
     ) {
         let started = now();
         let outcome = self.decide(&caller, sub, &name, &params).await;
-        if outcome.is_ok() {
-            metrics::subscribed(&name, now() - started);
+        match &outcome {
+            Ok(_) => metrics::subscribed(&name, now() - started),
+            Err(error) => Span::current_failed(&error.error),
         }
         let answer = Answer::Subscription { outcome };
         self.post(ticket, ToShard::Answer(ticket, answer));

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
 
@@ -22,6 +22,15 @@ pub struct Error {
 pub enum ErrorCode {
     Number(i64),
     Text(Cow<'static, str>),
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(code) => code.fmt(f),
+            Self::Text(code) => code.fmt(f),
+        }
+    }
 }
 
 impl Error {
@@ -121,10 +130,7 @@ impl Error {
 
     /// `reason [code]`, or `[code]` without a reason.
     pub fn message(&self) -> String {
-        let code: &dyn std::fmt::Display = match &self.error {
-            ErrorCode::Number(number) => number,
-            ErrorCode::Text(text) => text,
-        };
+        let code = &self.error;
         match self.reason.as_deref() {
             Some(reason) if !reason.is_empty() => format!("{reason} [{code}]"),
             _ => format!("[{code}]"),
