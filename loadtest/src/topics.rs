@@ -30,7 +30,7 @@ pub(crate) fn stream_and_event(
 
 /// Event name of `stream-notify-room` under which a room hears who is typing.
 pub(crate) fn typing_event(names: &Names, room: u32) -> String {
-    format!("{}{room}/user-activity", names.room_prefix)
+    format!("{}/user-activity", names.room(room))
 }
 
 /// How many topics there are for so many users.
