@@ -6,6 +6,8 @@ mod contract;
 mod deny;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/shape.rs"]
+mod shape;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -157,6 +159,14 @@ fn imports_are_acyclic_in_every_crate() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// `SHAPE_OF` is another checkout's root, to compare with.
+#[test]
+#[ignore = "prints the figures of ARCHITECTURE.md"]
+fn the_shape_of_the_gateway() {
+    let root = std::env::var_os("SHAPE_OF").map_or_else(|| root().to_owned(), PathBuf::from);
+    shape::print(&root.join("gateway/src/lib.rs"), "Core");
+}
+
 #[test]
 fn files_stay_readable() {
     let mut long = Vec::new();
@@ -200,8 +210,7 @@ fn allowances_say_why() {
 
 /// Product sources: `*/src/**.rs`.
 fn rust_files() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = [
+    let folders = [
         "src",
         "protocol/src",
         "backplane/src",
@@ -210,9 +219,16 @@ fn rust_files() -> Vec<PathBuf> {
         "gateway/src",
         "loadtest/src",
     ]
-    .iter()
-    .map(|folder| root().join(folder))
-    .collect();
+    .map(|folder| root().join(folder));
+    folders
+        .iter()
+        .flat_map(|folder| rust_files_of(folder))
+        .collect()
+}
+
+fn rust_files_of(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a readable folder").flatten() {
             let path = entry.path();

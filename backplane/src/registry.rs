@@ -20,7 +20,7 @@ use node::Node;
 pub use node::NodeInfo;
 pub use offers::Offered;
 use offers::{Offers, matches};
-use pace::Pace;
+use pace::{ASKED_PER_SECOND_MAX, Pace, TOLD_PER_SECOND_MAX};
 
 /// The remote nodes and an index of what the available ones offer.
 pub(crate) struct Registry {
@@ -473,10 +473,6 @@ const NODE_OFFERS_BYTES_MAX: usize = 1 << 20;
 const OFFERS_BYTES_MAX: usize = 32 << 20;
 /// Every broadcast is compared with every pattern; Rocket.Chat announces none.
 const PATTERNS_MAX: usize = 1_000;
-/// More strangers than this do not start in one second.
-const ASKED_PER_SECOND_MAX: u32 = 100;
-/// As many as can be known start in one second.
-const TOLD_PER_SECOND_MAX: u32 = 1_000;
 /// As peers do (backplane.md 6.3).
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 const FORGOTTEN_PAUSE: Duration = Duration::from_secs(60);

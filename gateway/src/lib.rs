@@ -24,8 +24,6 @@ pub mod bench;
 mod buffers;
 mod bus;
 pub mod config;
-#[cfg(test)]
-mod costs;
 mod handlers;
 mod http;
 mod io;
@@ -44,6 +42,8 @@ mod shard;
 mod shared;
 mod state;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod topics;
 mod turns;

@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+/// More strangers than this do not start in one second.
+pub(super) const ASKED_PER_SECOND_MAX: u32 = 100;
+
+/// As many as can be known start in one second.
+pub(super) const TOLD_PER_SECOND_MAX: u32 = 1_000;
+
 /// Counts what happens within one second.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
