@@ -331,7 +331,7 @@ async fn listen(bus: Bus, heard: Arc<Mutex<Vec<Heard>>>) {
     });
     loop {
         if let Incoming::Event(event) = inbox.recv().await {
-            let mut args: Value = serde_json::from_slice(&event.args).expect("JSON");
+            let mut args: Value = serde_json::from_str(&event.args).expect("JSON");
             let mut meta: Value = serde_json::from_slice(&event.meta).expect("JSON");
             heard.lock().expect("no reader panics").push(Heard {
                 event: event.name,

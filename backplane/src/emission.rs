@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use protocol::moleculer::{Emission, Kind, Version, encode};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -164,7 +165,7 @@ impl Bus {
         inboxes: impl Iterator<Item = &'a (&'static str, Arc<Waiting>)>,
     ) {
         let now = Instant::now();
-        let args = Bytes::copy_from_slice(args.as_bytes());
+        let args = ByteString::from(args);
         let meta = Bytes::copy_from_slice(meta.get().as_bytes());
         for (service, waiting) in inboxes {
             let mut arrivals = Arrivals::new(self.meters(), now);

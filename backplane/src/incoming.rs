@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::{
     calls::Context, error::ServiceError, handled::Handled, registry::NodeInfo, reply::Reply,
@@ -70,8 +71,8 @@ impl Request {
 pub struct Event {
     /// As announced.
     pub name: &'static str,
-    /// Raw JSON array: a slice of the NATS payload, checked to be UTF-8 JSON.
-    pub args: Bytes,
+    /// Raw JSON array: a slice of the NATS payload, checked to be JSON.
+    pub args: ByteString,
     /// Node id of the emitter.
     pub sender: Arc<str>,
     /// Sent by this very node.

@@ -5,7 +5,7 @@ mod support;
 use backplane::{CallOptions, ErrorKind, GapCause, GapScope, Incoming};
 use futures_util::StreamExt;
 use harness::NatsServer;
-use support::{NatsBus, config, echo, find, next_event, next_request, text, until};
+use support::{NatsBus, config, echo, find, next_event, next_request, until};
 
 /// A hand-made node that says whatever it is told to.
 struct Stranger {
@@ -306,7 +306,7 @@ async fn garbage_is_counted_and_disturbs_nobody() {
         .await;
 
     let event = next_event(&mut inbox).await;
-    assert_eq!((text(&event.args), &*event.sender), ("[\"good\"]", "odd-1"));
+    assert_eq!((&*event.args, &*event.sender), ("[\"good\"]", "odd-1"));
     until("the conflict", || bus.stats().conflicts == 1).await;
     let stats = bus.stats();
     assert!(
@@ -422,7 +422,7 @@ async fn a_node_that_asks_is_told_and_a_node_that_forgot_us_is_a_gap() {
         )
         .await;
     find(&mut inbox, "the last event", |incoming| match incoming {
-        Incoming::Event(event) => (text(&event.args) == "[\"last\"]").then_some(()),
+        Incoming::Event(event) => (&*event.args == "[\"last\"]").then_some(()),
         Incoming::Gap(gap) => panic!("a second gap within a minute: {gap:?}"),
         _ => None,
     })

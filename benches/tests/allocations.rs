@@ -5,6 +5,7 @@ use std::{alloc::System, sync::Arc, time::Instant};
 
 use backplane::{Event, Handled};
 use bytes::Bytes;
+use bytestring::ByteString;
 use gateway::bench::{BusThread, Client};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -82,7 +83,7 @@ fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
     let bus = BusThread::new();
     let event = |(name, args): (&'static str, &'static str)| Event {
         name,
-        args: Bytes::from_static(args.as_bytes()),
+        args: ByteString::from_static(args),
         sender: Arc::from("peer"),
         from_us: false,
         meta: Bytes::from_static(b"{}"),

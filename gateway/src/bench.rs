@@ -8,6 +8,7 @@ use std::{rc::Rc, sync::Arc};
 
 use backplane::{Bus, Event, Handled};
 use bytes::Bytes;
+use bytestring::ByteString;
 use protocol::session::SubKey;
 use store::Store;
 
@@ -80,7 +81,7 @@ impl BusThread {
     }
 
     /// Takes one event (args: a raw JSON array); how many messages that makes for the shard.
-    pub fn event(&self, name: &'static str, args: Bytes) -> usize {
+    pub fn event(&self, name: &'static str, args: ByteString) -> usize {
         self.hear(Event {
             name,
             args,

@@ -89,7 +89,7 @@ impl Handler for Accounts {
 
     fn handle_news(self: Arc<Self>, news: Incoming) -> impl Future<Output = ()> + Send + 'static {
         match news {
-            Incoming::Event(event) => self.expiration.handle_setting(&event.args),
+            Incoming::Event(event) => self.expiration.handle_setting(event.args.as_bytes()),
             // It may have changed unheard.
             Incoming::Up | Incoming::Gap(_) => self.expiration.forget(),
             _ => {}

@@ -133,9 +133,11 @@ impl Handler for Authorization {
     fn handle_news(self: Arc<Self>, news: Incoming) -> impl Future<Output = ()> + Send + 'static {
         match news {
             Incoming::Event(event) => match event.name {
-                "permission.changed" => self.permissions.handle_changed(&event.args),
+                "permission.changed" => self.permissions.handle_changed(event.args.as_bytes()),
                 "watch.roles" => self.permissions.forget(),
-                "authorization.guestPermissions" => self.restrictions.handle_guests(&event.args),
+                "authorization.guestPermissions" => {
+                    self.restrictions.handle_guests(event.args.as_bytes())
+                }
                 _ => self.license_changed.notify_one(),
             },
             // Whatever changed meanwhile was not heard.

@@ -383,7 +383,7 @@ async fn a_logout_ends_one_token_and_tells_everybody() {
     assert_eq!(world.ask("accounts.logout", &logout).await, Ok(Value::Null));
     let event = loop {
         if let Incoming::Event(event) = inbox.recv().await {
-            break serde_json::from_slice::<Value>(&event.args).unwrap();
+            break serde_json::from_str::<Value>(&event.args).unwrap();
         }
     };
     let left = json!([{ "hashedToken": "other", "type": "personalAccessToken" }]);

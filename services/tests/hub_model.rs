@@ -94,7 +94,7 @@ impl Place {
         loop {
             let incoming = timeout(Duration::from_secs(60), self.inbox.recv()).await;
             if let Incoming::Event(event) = incoming.expect("an event") {
-                let mut args: Value = serde_json::from_slice(&event.args).unwrap();
+                let mut args: Value = serde_json::from_str(&event.args).unwrap();
                 return (event.name, args[0].take());
             }
         }

@@ -353,7 +353,7 @@ async fn what_a_method_writes_is_announced_by_the_change_feed() {
             break event;
         }
     };
-    let args: Value = serde_json::from_slice(&event.args).unwrap();
+    let args: Value = serde_json::from_str(&event.args).unwrap();
     assert_eq!(args[0]["message"]["_id"], sent["_id"]);
 }
 

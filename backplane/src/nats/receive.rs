@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use protocol::moleculer::{
     self, DecodeError, Disconnect, Discover, Heartbeat, Info, Kind, Ping, Pong,
     Request as RequestPacket, Response, Version, decode, encode, event_name,
@@ -38,7 +39,9 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     for payload in batch {
         let Some(name) = event_name(payload) else {
             // Only a full look can tell what is wrong.
-            let error = moleculer::Event::decode(payload)
+            let error = std::str::from_utf8(payload)
+                .map_err(|_| DecodeError::Malformed)
+                .and_then(moleculer::Event::decode)
                 .err()
                 .unwrap_or(DecodeError::Malformed);
             bus.counters().dropped(Kind::Event, error);
@@ -47,7 +50,9 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
         let Some((name, inboxes)) = listeners.get_key_value(&*name) else {
             continue;
         };
-        let packet = match moleculer::Event::decode(payload) {
+        // Looked at once, for all that is read of it and spliced.
+        let text = ByteString::try_from(payload.clone()).unwrap_or_default();
+        let packet = match moleculer::Event::decode(&text) {
             Ok(packet) => packet,
             Err(error) => {
                 bus.counters().dropped(Kind::Event, error);
@@ -57,7 +62,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
                 continue;
             }
         };
-        let args = payload.slice_ref(packet.data.as_bytes());
+        let args = text.slice_ref(packet.data);
         let sender = intern(bus, &mut senders, packet.sender);
         let from_us = *sender == *bus.node_id();
         let meta = match packet.meta {

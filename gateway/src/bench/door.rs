@@ -10,6 +10,7 @@ use std::{
 
 use backplane::{Bus, Event, Handled};
 use bytes::Bytes;
+use bytestring::ByteString;
 use protocol::sockjs::Framing;
 use store::Store;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -88,7 +89,7 @@ impl Door {
     }
 
     /// Takes one event (args: a raw JSON array) all the way into the clients' sockets; how many of them have got something.
-    pub fn event(&mut self, name: &'static str, args: Bytes) -> usize {
+    pub fn event(&mut self, name: &'static str, args: ByteString) -> usize {
         let _local = self.runtime.enter();
         self.core.event(Event {
             name,

@@ -21,29 +21,24 @@ impl Core {
         let Some(plan) = self.plans.get(event.name) else {
             return;
         };
-        // The bus has checked that this is JSON.
-        let Ok(args) = std::str::from_utf8(&event.args) else {
-            return;
-        };
         if !self.is_news(&event) {
             return;
         }
-        if plan.first.contains(&Reaction::Room) && self.must_wait(args) {
+        if plan.first.contains(&Reaction::Room) && self.must_wait(&event.args) {
             return self.let_wait(event);
         }
-        self.apply(plan, args, &event);
+        self.apply(plan, &event);
     }
 
     /// Takes an event that has waited for its turn.
     pub(crate) fn event_in_turn(self: &Rc<Self>, event: &Event) {
-        if let (Some(plan), Ok(args)) =
-            (self.plans.get(event.name), std::str::from_utf8(&event.args))
-        {
-            self.apply(plan, args, event);
+        if let Some(plan) = self.plans.get(event.name) {
+            self.apply(plan, event);
         }
     }
 
-    fn apply(self: &Rc<Self>, plan: &Plan, args: &str, event: &Event) {
+    fn apply(self: &Rc<Self>, plan: &Plan, event: &Event) {
+        let args = &*event.args;
         for reaction in plan.first {
             self.react(*reaction, args, event);
         }

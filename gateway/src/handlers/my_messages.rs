@@ -160,8 +160,7 @@ impl Core {
 
     /// One publication for the readers who are in the room, one for the others: the message is shared.
     fn show(&self, event: &Event, room: &Room, readers: Vec<Arc<str>>) {
-        let args = std::str::from_utf8(&event.args).unwrap_or_default();
-        let message = ejson::at(args, 0, &["message"]).unwrap_or("null");
+        let message = ejson::at(&event.args, 0, &["message"]).unwrap_or("null");
         let (inside, outside): (Vec<_>, Vec<_>) = {
             let mine = self.state.my_messages.borrow();
             readers
@@ -187,8 +186,7 @@ impl Core {
 }
 
 fn room_of(event: &Event) -> Option<Arc<str>> {
-    let args = std::str::from_utf8(&event.args).ok()?;
-    let id = ejson::at(args, 0, &["message", "rid"]).and_then(ejson::string)?;
+    let id = ejson::at(&event.args, 0, &["message", "rid"]).and_then(ejson::string)?;
     Some(Arc::from(&*id))
 }
 

@@ -36,15 +36,13 @@ impl Core {
     /// Lets an event wait; where too many wait, who follows the room has missed one.
     pub(crate) fn let_wait(&self, event: Event) {
         let received = event.received;
-        let Ok(args) = std::str::from_utf8(&event.args) else {
-            return;
-        };
-        let room = ejson::at(args, 0, &["room", "_id"]).and_then(ejson::string);
+        let args = event.args.clone();
+        let room = ejson::at(&args, 0, &["room", "_id"]).and_then(ejson::string);
         let Some(room) = room.map(|room| Arc::<str>::from(&*room)) else {
             return;
         };
         // What it changes about access does not wait.
-        self.judge_room_again(args);
+        self.judge_room_again(&args);
         let events_max = self.config.hold_events;
         if self.state.joins.borrow_mut().wait(&room, event, events_max) {
             return;

@@ -449,7 +449,7 @@ mod tests {
                 let mut batch = Vec::new();
                 inbox.recv_batch(&mut batch).await;
                 heard.extend(batch.into_iter().filter_map(|incoming| match incoming {
-                    Incoming::Event(event) => Some(String::from_utf8(event.args.to_vec()).unwrap()),
+                    Incoming::Event(event) => Some(event.args.to_string()),
                     _ => None,
                 }));
             }

@@ -189,7 +189,7 @@ async fn serve(mut inbox: backplane::Inbox, script: Arc<Script>) {
                 });
             }
             Incoming::Event(event) => {
-                let args = String::from_utf8(event.args.to_vec()).unwrap();
+                let args = event.args.to_string();
                 script
                     .events
                     .lock()

@@ -43,7 +43,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
         _ => {
             event_name(payload);
-            if let Ok(event) = Event::decode(payload) {
+            let Ok(text) = std::str::from_utf8(payload) else {
+                return;
+            };
+            if let Ok(event) = Event::decode(text) {
                 is_json(event.data);
                 is_json(event.meta);
             }

@@ -4,7 +4,7 @@
 //! is looked at only for those that do. Finding the end of an object or array is left to serde_json, which checks it in
 //! the same pass: `data` must be checked anyway before it is spliced into other texts.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use memchr::memchr;
 use serde::{Serialize, de::IgnoredAny};
@@ -35,7 +35,7 @@ impl<'a> Event<'a> {
     ///
     /// # Errors
     /// As [`decode`](super::decode).
-    pub fn decode(payload: &'a [u8]) -> Result<Self, DecodeError> {
+    pub fn decode(payload: &'a str) -> Result<Self, DecodeError> {
         let mut event = Self {
             event: Cow::Borrowed(""),
             data: "",
@@ -45,26 +45,27 @@ impl<'a> Event<'a> {
             caller: None,
             sender: Cow::Borrowed(""),
         };
-        let mut version: &[u8] = b"";
-        let mut members = Members::new(payload)?;
+        let mut version = "";
+        let mut members = Members::new(payload.as_bytes())?;
         while let Some(Member { key, value }) = members.next()? {
+            let value = payload.get(value).ok_or(DecodeError::Malformed)?;
             match key {
                 b"event" => event.event = text(value)?,
-                b"data" if value.starts_with(b"[") => event.data = utf8(value)?,
-                b"groups" if value != b"null" => {
+                b"data" if value.starts_with('[') => event.data = value,
+                b"groups" if value != "null" => {
                     event.groups =
-                        serde_json::from_slice(value).map_err(|_| DecodeError::Malformed)?;
+                        serde_json::from_str(value).map_err(|_| DecodeError::Malformed)?;
                 }
-                b"broadcast" => event.broadcast = value == b"true",
-                b"meta" if value.starts_with(b"{") => event.meta = utf8(value)?,
+                b"broadcast" => event.broadcast = value == "true",
+                b"meta" if value.starts_with('{') => event.meta = value,
                 // Nearly always null, and making an error of that would cost a sixth of the whole packet.
-                b"caller" if value.starts_with(b"\"") => event.caller = text(value).ok(),
+                b"caller" if value.starts_with('"') => event.caller = text(value).ok(),
                 b"ver" => version = value,
                 b"sender" => event.sender = text(value)?,
                 _ => {}
             }
         }
-        if version != br#""4""# {
+        if version != r#""4""# {
             return Err(DecodeError::WrongVersion);
         }
         if event.event.is_empty() || event.data.is_empty() || !is_node_id(&event.sender) {
@@ -80,7 +81,7 @@ pub fn event_name(payload: &[u8]) -> Option<Cow<'_, str>> {
     loop {
         let Member { key, value } = members.next().ok()??;
         if key == b"event" {
-            return text(value).ok();
+            return text(std::str::from_utf8(payload.get(value)?).ok()?).ok();
         }
     }
 }
@@ -109,26 +110,24 @@ pub struct Emission<'a> {
 }
 
 /// A string value; escapes are rare and cost an allocation.
-fn text(value: &[u8]) -> Result<Cow<'_, str>, DecodeError> {
-    match value {
-        [b'"', inner @ .., b'"'] if memchr(b'\\', inner).is_none() => {
-            utf8(inner).map(Cow::Borrowed)
-        }
-        _ => serde_json::from_slice(value)
+fn text(value: &str) -> Result<Cow<'_, str>, DecodeError> {
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(inner) if memchr(b'\\', inner.as_bytes()).is_none() => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_str(value)
             .map(Cow::Owned)
             .map_err(|_| DecodeError::Malformed),
     }
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
-    std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed)
 }
 
 /// One member of an object.
 struct Member<'a> {
     /// Escapes left in.
     key: &'a [u8],
-    value: &'a [u8],
+    /// Where it stands in the payload.
+    value: Range<usize>,
 }
 
 /// The members of one JSON object, in order.
@@ -140,10 +139,12 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        match payload.trim_ascii() {
-            payload @ [b'{', ..] => Ok(Self {
+        let payload = payload.trim_ascii_end();
+        let at = walk::skip_space(payload, 0);
+        match payload.get(at..).unwrap_or_default() {
+            [b'{', ..] => Ok(Self {
                 payload,
-                at: 1,
+                at: at + 1,
                 is_first: true,
             }),
             // As real peers do: an empty packet lacks its version.
@@ -162,7 +163,8 @@ impl<'a> Members<'a> {
         }
         self.is_first = false;
         self.peek();
-        let [b'"', key @ .., b'"'] = self.take(string_len)? else {
+        let key = self.take(string_len)?;
+        let [b'"', key @ .., b'"'] = self.payload.get(key).unwrap_or_default() else {
             return Err(DecodeError::Malformed);
         };
         if self.peek() != Some(b':') {
@@ -184,11 +186,10 @@ impl<'a> Members<'a> {
     fn take(
         &mut self,
         len: impl Fn(&[u8]) -> Result<usize, DecodeError>,
-    ) -> Result<&'a [u8], DecodeError> {
-        let (_, rest) = self.payload.split_at(self.at);
-        let (taken, _) = rest.split_at(len(rest)?);
-        self.at += taken.len();
-        Ok(taken)
+    ) -> Result<Range<usize>, DecodeError> {
+        let start = self.at;
+        self.at += len(self.payload.get(start..).unwrap_or_default())?;
+        Ok(start..self.at)
     }
 }
 
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn values_keep_their_bytes() {
-        let packet = br#"{"data":[ {"a":"]}\"\\"} , 1.0 ],"x":{"y":["}"]},"event":"e","meta":null,"ver":"4","sender":"n"}"#;
+        let packet = r#"{"data":[ {"a":"]}\"\\"} , 1.0 ],"x":{"y":["}"]},"event":"e","meta":null,"ver":"4","sender":"n"}"#;
         let event = Event::decode(packet).unwrap();
         assert_eq!(event.data, r#"[ {"a":"]}\"\\"} , 1.0 ]"#);
         assert_eq!((event.meta, event.broadcast), ("{}", false));
@@ -266,14 +267,13 @@ mod tests {
     #[test]
     fn no_prefix_and_no_changed_byte_panics() {
         let packet =
-            r#"{"event":"stream","data":[["x","ä\"",[{}]]],"groups":["a"],"ver":"4","sender":"n"}"#
-                .as_bytes();
-        for end in 0..packet.len() {
+            r#"{"event":"stream","data":[["x","ä\"",[{}]]],"groups":["a"],"ver":"4","sender":"n"}"#;
+        for end in (0..packet.len()).filter(|end| packet.is_char_boundary(*end)) {
             assert!(Event::decode(&packet[..end]).is_err(), "{end}");
             for byte in [b'"', b'\\', b'{', b'}', b'[', b']', b',', 0xff, 0] {
-                let mut changed = packet.to_vec();
+                let mut changed = packet.as_bytes().to_vec();
                 changed[end] = byte;
-                let _ = Event::decode(&changed);
+                let _ = Event::decode(&String::from_utf8_lossy(&changed));
                 let _ = event_name(&changed);
             }
         }
@@ -281,11 +281,11 @@ mod tests {
 
     #[test]
     fn only_a_json_array_is_handed_out() {
-        let packet = |data: &[u8]| {
+        let packet = |data: &str| {
             [
-                br#"{"event":"e","data":"#,
+                r#"{"event":"e","data":"#,
                 data,
-                br#","ver":"4","sender":"n"}"#,
+                r#","ver":"4","sender":"n"}"#,
             ]
             .concat()
         };
@@ -297,19 +297,10 @@ mod tests {
             "[\"\u{e4}\"]",
             &deep,
         ] {
-            assert_eq!(Event::decode(&packet(good.as_bytes())).unwrap().data, good);
+            assert_eq!(Event::decode(&packet(good)).unwrap().data, good);
         }
         for bad in [
-            &b""[..],
-            b"{}",
-            b"null",
-            b"[",
-            b"[1,]",
-            b"[}",
-            b"[1]]",
-            b"[\"\n\"]",
-            b"\"[]\"",
-            b"[\"\xff\"]",
+            "", "{}", "null", "[", "[1,]", "[}", "[1]]", "[\"\n\"]", "\"[]\"",
         ] {
             assert_eq!(
                 Event::decode(&packet(bad)).unwrap_err(),

@@ -45,7 +45,7 @@ impl News {
             }),
             Incoming::Up | Incoming::Down | Incoming::Gap(_) => Some(Self::Unsettled),
             Incoming::Event(event) => {
-                let args: Value = crate::json::read(&event.args).ok()?;
+                let args: Value = crate::json::read(event.args.as_bytes()).ok()?;
                 Self::of_event(event.name, args.get(0)?)
             }
             _ => None,

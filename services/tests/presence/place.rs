@@ -236,7 +236,7 @@ pub(crate) fn listen(bus: &Bus) -> Inbox {
 pub(crate) async fn next_told(inbox: &mut Inbox) -> Value {
     loop {
         if let Incoming::Event(event) = inbox.recv().await {
-            let args: Value = serde_json::from_slice(&event.args).unwrap();
+            let args: Value = serde_json::from_str(&event.args).unwrap();
             return args[0].clone();
         }
     }

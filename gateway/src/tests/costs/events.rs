@@ -84,8 +84,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn event(name: &'static str, args: &'static str, elsewhere: bool) -> Incoming {
     let args = match elsewhere {
-        true => Bytes::from(args.replace("u1", "w1").replace("r1", "q1")),
-        false => Bytes::from_static(args.as_bytes()),
+        true => args.replace("u1", "w1").replace("r1", "q1").into(),
+        false => args.into(),
     };
     Incoming::Event(Event {
         name,
