@@ -430,9 +430,11 @@ impl Registry {
                 group: group.clone(),
             };
             if event.contains('*') {
-                if self.patterns.len() < PATTERNS_MAX {
-                    self.patterns.push((event.clone(), listener));
+                if self.patterns.len() >= PATTERNS_MAX {
+                    self.cut += 1;
+                    continue;
                 }
+                self.patterns.push((event.clone(), listener));
             } else {
                 self.events.entry(event.clone()).or_default().push(listener);
             }

@@ -36,6 +36,9 @@ pub struct Limits {
     /// Bytes of the id and of the event name of a subscription before login. 255: ids of rooms and visitors' tokens are
     /// far shorter.
     pub name_bytes_before_login: usize,
+    /// Bytes of a token, a login's name or a password. 1,024: resume tokens have 43 characters, visitors' about as many, and a visitor's
+    /// is kept as long as its subscription.
+    pub token_bytes: usize,
     /// Bytes that wait for a client that does not read. 4 MiB, the original's proposal for `DDP_MAX_BUFFERED_BYTES`.
     pub outbox_bytes: usize,
     /// Age of the oldest frame that waits for a client. 30 s: behind that the client is better off with a fresh start.
@@ -69,6 +72,7 @@ impl Default for Limits {
             pending_bytes_before_login: 128 << 10,
             name_bytes: 1_024,
             name_bytes_before_login: 255,
+            token_bytes: 1_024,
             outbox_bytes: 4 << 20,
             outbox_age: Duration::from_secs(30),
             connect_deadline: Duration::from_secs(10),

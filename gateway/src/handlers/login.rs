@@ -25,9 +25,6 @@ use crate::{
     turns::Turn,
 };
 
-/// Longest resume token; real ones have 43 characters, personal access tokens the same.
-const TOKEN_BYTES_MAX: usize = 1_024;
-
 /// A login waits so long for somebody who offers to judge it.
 const SERVICE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -62,7 +59,7 @@ pub(super) async fn login(
     // Until the login is entered: what is heard of its user meanwhile may end it.
     let under_way = Entered::begin(core);
     let passwords = core.config.password_login;
-    let verdict = match request(params, passwords) {
+    let verdict = match request(params, passwords, core.config.limits.token_bytes) {
         Some(request) => core.judge_login(caller, request).await,
         None => Verdict::Refused(unusable(passwords)),
     };
@@ -202,12 +199,12 @@ impl Drop for Entered<'_> {
 }
 
 /// The params for the accounts service, made of nothing but strings; `None` if there is nothing usable.
-fn request(params: &str, passwords: bool) -> Option<Request> {
+fn request(params: &str, passwords: bool, bytes_max: usize) -> Option<Request> {
     let first = ejson::elements(params).next()?;
     let text = |object, name| {
         ejson::field(object, name)
             .and_then(ejson::string)
-            .filter(|text| text.len() <= TOKEN_BYTES_MAX)
+            .filter(|text| text.len() <= bytes_max)
     };
     if let Some(token) = text(first, "resume") {
         return Some(Request::Resume(format!(
@@ -225,7 +222,7 @@ fn request(params: &str, passwords: bool) -> Option<Request> {
     };
     let password = ejson::field(first, "password")?;
     let password = match ejson::string(password) {
-        Some(plain) if plain.len() <= TOKEN_BYTES_MAX => quoted(&plain),
+        Some(plain) if plain.len() <= bytes_max => quoted(&plain),
         Some(_) => return None,
         None => format!(
             "{{\"digest\":{},\"algorithm\":{}}}",
@@ -286,7 +283,7 @@ mod tests {
     #[test]
     fn only_strings_reach_the_accounts_service() {
         let check = |params, passwords, expected: Option<&str>| {
-            let request = request(params, passwords).map(|request| match request {
+            let request = request(params, passwords, 1_024).map(|request| match request {
                 Request::Resume(params) | Request::Password { params, .. } => params,
             });
             assert_eq!(request.as_deref(), expected, "{params}");

@@ -14,7 +14,7 @@ use super::{core::Core, login};
 use crate::{
     link::{Caller, Effect, Ticket},
     metrics,
-    streams::{request::EVENT_BYTES_MAX, table::Stream},
+    streams::table::Stream,
     upstream::CallError,
 };
 
@@ -131,7 +131,7 @@ impl Core {
             .next()
             .and_then(|param| ejson::field(param, "token"));
         match token.and_then(ejson::string) {
-            Some(token) if token.len() <= EVENT_BYTES_MAX => {
+            Some(token) if token.len() <= self.config.limits.token_bytes => {
                 let mut people = self.state.people.borrow_mut();
                 if let Some(person) = people.get_mut(caller.place()) {
                     person.guest_token.get_or_insert_with(|| token.into());

@@ -224,7 +224,11 @@ impl Core {
         self.state.scopes.borrow_mut().exist = true;
         let params = format!("[{}]", quoted(viewer));
         let answer = self.upstream.ask(ACTION, &params).await?;
-        Scope::read(&answer).ok_or(Unknown)
+        let hidden = Scope::read(&answer).ok_or(Unknown)?;
+        if matches!(hidden.as_deref(), Some(Scope::Everybody)) {
+            metrics::cut("hidden");
+        }
+        Ok(hidden)
     }
 
     /// A node has come: if it is the first that can say who is hidden, everybody who watches is asked about.

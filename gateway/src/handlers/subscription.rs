@@ -61,7 +61,7 @@ impl Core {
         name: &str,
         params: &Bytes,
     ) -> Result<Subscribed, ddp::Error> {
-        let request = Request::parse(name, params)?;
+        let request = Request::parse(name, params, &self.config.limits)?;
         match request.needs(caller.user_id()) {
             Needs::Nothing => {}
             Needs::Watch => {

@@ -13,7 +13,7 @@ use crate::{
     publication::UserEvent,
     state::{Typing, relays::Relayed, spending::Payer},
     streams::{
-        request::{EVENT_BYTES_MAX, tokens},
+        request::tokens,
         table::{Stream, Write},
         topic::TopicRef,
     },
@@ -63,8 +63,8 @@ impl Core {
         }
         let mut elements = ejson::elements(params);
         let event = elements.next().and_then(ejson::string);
-        let Some(event) = event.filter(|event| !event.is_empty() && event.len() <= EVENT_BYTES_MAX)
-        else {
+        let longest = self.config.limits.name_bytes;
+        let Some(event) = event.filter(|event| (1..=longest).contains(&event.len())) else {
             return Ok(());
         };
         let args: Vec<&str> = elements.collect();
@@ -160,7 +160,9 @@ impl Core {
         {
             return false;
         }
-        let tokens = args.get(2).and_then(|extra| tokens(extra));
+        let tokens = args
+            .get(2)
+            .and_then(|extra| tokens(extra, &self.config.limits).0);
         let is_guest = tokens
             .as_deref()
             .is_some_and(|tokens| ejson::field(tokens, "token").is_some());

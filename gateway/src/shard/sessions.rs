@@ -126,7 +126,7 @@ impl Shard {
                     return Ok(());
                 }
                 let caller = entry.caller();
-                let request = match Request::parse(&name, &params) {
+                let request = match Request::parse(&name, &params, &self.limits) {
                     Ok(request) => request,
                     Err(error) => {
                         if error == ddp::Error::invalid_event_name() {
@@ -136,6 +136,9 @@ impl Shard {
                         return Ok(());
                     }
                 };
+                if let Some(what) = request.cut {
+                    metrics::cut(what);
+                }
                 if caller.user.is_none()
                     && request.event.len() > self.limits.name_bytes_before_login
                 {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::ddp::{self, ejson};
+use protocol::{
+    ddp::{self, ejson},
+    limits::Limits,
+};
 
 use super::{
     question::{About, Question},
@@ -18,12 +21,6 @@ pub(crate) const ROOMS_CHANGED: &str = "rooms-changed";
 
 /// The event of `room-messages` that follows all rooms of a user.
 pub(crate) const MY_MESSAGES: &str = "__my_messages__";
-
-/// Longest event name of a stream; ids and names of events are far shorter.
-pub(crate) const EVENT_BYTES_MAX: usize = 1_024;
-
-/// A token of a livechat visitor; kept as long as the subscription.
-const TOKEN_BYTES_MAX: usize = 512;
 
 /// A subscription that was allowed.
 #[derive(Debug)]
@@ -71,6 +68,8 @@ pub(crate) struct Request {
     use_collection: bool,
     /// Of a subscription that watches users.
     lists: Lists,
+    /// What was longer than may be and is not looked at.
+    pub(crate) cut: Option<&'static str>,
 }
 
 impl Request {
@@ -79,7 +78,7 @@ impl Request {
     /// # Errors
     /// As the `nosub` will say: 404 for an unknown publication, `invalid-event-name`, 500 for what the original
     /// stumbles over.
-    pub(crate) fn parse(name: &str, params: &Bytes) -> Result<Self, ddp::Error> {
+    pub(crate) fn parse(name: &str, params: &Bytes, limits: &Limits) -> Result<Self, ddp::Error> {
         let stream =
             Stream::of_publication(name).ok_or_else(|| ddp::Error::subscription_not_found(name))?;
         if stream.row().read == Read::Records {
@@ -90,19 +89,21 @@ impl Request {
                 tokens: None,
                 use_collection: false,
                 lists: Lists::default(),
+                cut: None,
             });
         }
         let params = std::str::from_utf8(params).map_err(|_| ddp::Error::internal())?;
         if stream.row().read == Read::Watch {
             // Its event name changes nothing.
+            let lists = ejson::elements(params).nth(1).map(Lists::read);
+            let (lists, is_cut) = lists.unwrap_or_default();
             return Ok(Self {
                 stream,
                 event: String::new(),
                 tokens: None,
                 use_collection: false,
-                lists: ejson::elements(params)
-                    .nth(1)
-                    .map_or_else(Lists::default, Lists::read),
+                lists,
+                cut: is_cut.then_some("watched"),
             });
         }
         let mut params = ejson::elements(params);
@@ -110,16 +111,18 @@ impl Request {
             .next()
             .and_then(ejson::string)
             .ok_or_else(ddp::Error::internal)?;
-        if event.is_empty() || event.len() > EVENT_BYTES_MAX {
+        if event.is_empty() || event.len() > limits.name_bytes {
             return Err(ddp::Error::invalid_event_name());
         }
         let (use_collection, extra) = options(params.next())?;
+        let (tokens, is_cut) = extra.map_or((None, false), |extra| tokens(extra, limits));
         Ok(Self {
             stream,
             event: event.into_owned(),
-            tokens: extra.and_then(tokens),
+            tokens,
             use_collection,
             lists: Lists::default(),
+            cut: is_cut.then_some("token"),
         })
     }
 
@@ -226,21 +229,25 @@ fn options(raw: Option<&str>) -> Result<(bool, Option<&str>), ddp::Error> {
     }
 }
 
-/// The tokens in a rule's extra data, as the rules get them.
-pub(crate) fn tokens(extra: &str) -> Option<String> {
-    let mut text = String::new();
+/// The tokens in a rule's extra data, as the rules get them, and whether one was too long to be one.
+pub(crate) fn tokens(extra: &str, limits: &Limits) -> (Option<String>, bool) {
+    let (mut text, mut is_cut) = (String::new(), false);
     for name in ["token", "visitorToken"] {
         let token = ejson::field(extra, name)
             .and_then(ejson::string)
-            .filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX);
+            .filter(|token| !token.is_empty());
         if let Some(token) = token {
+            if token.len() > limits.token_bytes {
+                is_cut = true;
+                continue;
+            }
             text.push(if text.is_empty() { '{' } else { ',' });
             ddp::encode::push_string(&mut text, name);
             text.push(':');
             ddp::encode::push_string(&mut text, &token);
         }
     }
-    (!text.is_empty()).then(|| text + "}")
+    ((!text.is_empty()).then(|| text + "}"), is_cut)
 }
 
 #[cfg(test)]
@@ -249,7 +256,11 @@ mod tests {
 
     fn parse(event: &str, options: &str) -> Result<Request, ddp::Error> {
         let params = format!(r#"["{event}",{options}]"#);
-        Request::parse("stream-room-messages", &Bytes::from(params))
+        Request::parse(
+            "stream-room-messages",
+            &Bytes::from(params),
+            &Limits::default(),
+        )
     }
 
     #[test]
@@ -269,8 +280,9 @@ mod tests {
                 tokens: Some(r#"{"visitorToken":"v"}"#.into()),
             }
         );
-        let long = "x".repeat(TOKEN_BYTES_MAX + 1);
-        assert_eq!(tokens(&format!(r#"{{"token":"{long}"}}"#)), None);
+        let long = "x".repeat(Limits::default().token_bytes + 1);
+        let request = parse("r1", &format!(r#"{{"args":[{{"token":"{long}"}}]}}"#)).unwrap();
+        assert_eq!((request.tokens, request.cut), (None, Some("token")));
     }
 
     #[test]

@@ -17,19 +17,24 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Reads `{"added":[..],"removed":[..]}`; what is no user's id changes nothing.
-    pub(crate) fn read(raw: &str) -> Self {
-        let list = |name| {
+    /// Reads `{"added":[..],"removed":[..]}`; what is no user's id changes nothing. And whether one was too long to be one.
+    pub(crate) fn read(raw: &str) -> (Self, bool) {
+        let mut is_cut = false;
+        let mut list = |name| {
             let ids = ejson::elements(ejson::field(raw, name).unwrap_or(""));
             let ids = ids.filter_map(ejson::string);
-            ids.filter(|id| (1..=USER_BYTES_MAX).contains(&id.len()))
-                .map(|id| id.into_owned())
-                .collect()
+            ids.filter(|id| {
+                is_cut |= id.len() > USER_BYTES_MAX;
+                (1..=USER_BYTES_MAX).contains(&id.len())
+            })
+            .map(|id| id.into_owned())
+            .collect()
         };
-        Self {
+        let lists = Self {
             added: list("added"),
             removed: list("removed"),
-        }
+        };
+        (lists, is_cut)
     }
 }
 
@@ -78,9 +83,9 @@ mod tests {
             added: vec!["u7".into()],
             removed: Vec::new(),
         };
-        assert_eq!(Lists::read(&raw), lists);
+        assert_eq!(Lists::read(&raw), (lists, true));
         for raw in ["null", "[]", "5", "{}"] {
-            assert_eq!(Lists::read(raw), Lists::default(), "{raw}");
+            assert_eq!(Lists::read(raw), (Lists::default(), false), "{raw}");
         }
     }
 }

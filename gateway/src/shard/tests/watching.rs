@@ -1,7 +1,7 @@
 //! The sets of users whom clients watch.
 
 use super::*;
-use crate::streams::watch;
+use crate::streams::{request, watch};
 
 /// Bytes that the socket takes.
 const ROOM: usize = 1 << 20;
@@ -47,7 +47,7 @@ impl Bench {
         else {
             panic!("not asked")
         };
-        let request = crate::streams::request::Request::parse(&name, &params).unwrap();
+        let request = request::Request::parse(&name, &params, &self.shard.limits).unwrap();
         let outcome = Ok(request.subscribed());
         self.post(ToShard::Answer(ticket, Answer::Subscription { outcome }));
         client.next().await

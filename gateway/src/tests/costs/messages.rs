@@ -9,10 +9,7 @@ use protocol::{
 use super::gateway::{CONNECT, frame, full_name, login, method, sub, text};
 use crate::{
     handlers::method::own_methods,
-    streams::{
-        request::EVENT_BYTES_MAX,
-        table::{Addressed, ROWS, Read, Row, Stream, Write},
-    },
+    streams::table::{Addressed, ROWS, Read, Row, Stream, Write},
 };
 
 /// One thing that a client says, and what it has said before. `@` stands for its user.
@@ -195,7 +192,7 @@ fn plain(user: &str, add: &mut impl FnMut(String, As, Vec<u8>)) {
 /// To each row: what is allowed, what is not, what nobody asks for without a login, and the longest.
 fn subscriptions(row: &Row, user: &str, add: &mut impl FnMut(String, As, Vec<u8>)) {
     let name = full_name(row.stream);
-    let long = format!("[\"{}\"]", "x".repeat(EVENT_BYTES_MAX));
+    let long = format!("[\"{}\"]", "x".repeat(Limits::default().name_bytes));
     let (granted, refused) = match (row.addressed, row.read) {
         (_, Read::Watch) => {
             let added: Vec<_> = (0..Limits::default().presence_watch)
