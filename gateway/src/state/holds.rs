@@ -5,15 +5,13 @@ use std::{collections::VecDeque, sync::Arc};
 use backplane::Event;
 use hashbrown::HashMap;
 
-/// What may wait behind all look-ups together.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+use super::waiting::Waiting;
 
 /// Rooms with a look-up under way.
 #[derive(Default)]
 pub(crate) struct Holds {
     rooms: HashMap<Arc<str>, VecDeque<Event>>,
-    /// Of all events that wait.
-    bytes: usize,
+    waiting: Waiting,
 }
 
 impl Holds {
@@ -25,7 +23,7 @@ impl Holds {
     /// It is over; what waited behind it.
     pub(crate) fn end(&mut self, room: &str) -> VecDeque<Event> {
         let events = self.rooms.remove(room).unwrap_or_default();
-        self.bytes -= events.iter().map(|event| event.args.len()).sum::<usize>();
+        self.waiting.release(&events);
         events
     }
 
@@ -38,13 +36,8 @@ impl Holds {
         let Some(events) = self.rooms.get_mut(room) else {
             return false;
         };
-        let bytes = self.bytes + event.args.len();
-        if events.len() >= events_max || bytes > WAITING_BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        events.push_back(event);
-        true
+        let before = events.len();
+        self.waiting.push(events, event, before, events_max)
     }
 
     #[cfg(test)]

@@ -10,15 +10,13 @@ use std::{collections::VecDeque, mem, sync::Arc, time::Instant};
 use backplane::Event;
 use hashbrown::HashMap;
 
-/// What may wait behind all readings together: thousands of rooms may be read while the store does not answer.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+use super::waiting::Waiting;
 
 /// The readings, by room.
 #[derive(Default)]
 pub(crate) struct Joins {
     readings: HashMap<Arc<str>, Reading>,
-    /// Of all events that wait.
-    bytes: usize,
+    waiting: Waiting,
 }
 
 /// One reading that is under way or about to begin, and the next.
@@ -76,7 +74,7 @@ impl Joins {
             };
         };
         let events = mem::take(&mut reading.events);
-        self.bytes -= events.iter().map(|event| event.args.len()).sum::<usize>();
+        self.waiting.release(&events);
         let is_last = reading.next.is_none();
         if is_last {
             self.readings.remove(room);
@@ -94,18 +92,12 @@ impl Joins {
         let Some(reading) = self.readings.get_mut(room) else {
             return false;
         };
-        let bytes = self.bytes + event.args.len();
-        if reading.events.len() + reading.next_events.len() >= events_max
-            || bytes > WAITING_BYTES_MAX
-        {
-            return false;
-        }
-        self.bytes = bytes;
-        match reading.next {
-            Some(_) => reading.next_events.push_back(event),
-            None => reading.events.push_back(event),
-        }
-        true
+        let before = reading.events.len() + reading.next_events.len();
+        let queue = match reading.next {
+            Some(_) => &mut reading.next_events,
+            None => &mut reading.events,
+        };
+        self.waiting.push(queue, event, before, events_max)
     }
 
     /// Rooms that are looked up.
@@ -150,13 +142,14 @@ mod tests {
             joins.join(room, "u1".into(), Instant::now());
         }
         let waits = rooms.iter().filter(|room| joins.wait(room, large(), 10));
-        assert_eq!(waits.count(), WAITING_BYTES_MAX >> 20);
+        assert_eq!(waits.count(), 64, "of 1 MiB each");
         for room in &rooms {
             joins.begin(room);
             joins.end(room);
         }
-        assert_eq!(joins.bytes, 0);
         assert!(joins.is_empty());
+        joins.join(&rooms[0], "u1".into(), Instant::now());
+        assert!(joins.wait(&rooms[0], large(), 10), "there is room again");
     }
 
     fn texts(done: Done) -> (Vec<ByteString>, bool) {

@@ -22,6 +22,7 @@ pub(crate) mod relays;
 pub(crate) mod rooms;
 pub(crate) mod scopes;
 pub(crate) mod spending;
+mod waiting;
 
 use std::{
     cell::{Cell, RefCell},

@@ -120,6 +120,11 @@ impl Stage {
         }
     }
 
+    /// Makes something else true.
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.script.world.borrow_mut())
+    }
+
     fn open(&mut self) -> Place {
         self.generation += 1;
         let slots = self.clients.iter().filter(|(_, client)| !client.closed);

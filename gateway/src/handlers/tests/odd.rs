@@ -202,12 +202,10 @@ async fn heard(stage: &mut Stage, place: Place, event: &'static str, args: Strin
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn what_may_be_hidden_is_told_to_nobody() {
     let mut stage = Stage::new(1, world());
-    stage
-        .script
-        .world
-        .borrow_mut()
-        .permissions
-        .insert(("u2".into(), "view-privileged-setting".into()));
+    stage.change(|world| {
+        let permission = ("u2".into(), "view-privileged-setting".into());
+        world.permissions.insert(permission);
+    });
     let (place, _) = client(&mut stage, "u2", "r2").await;
     for (name, event) in [
         ("stream-notify-logged", "user-status"),
@@ -301,12 +299,7 @@ async fn an_event_that_does_not_say_whom_it_changes_lets_nobody_keep_what_he_has
     for (event, args) in lost {
         let mut stage = Stage::new(1, world());
         let permission = ("u2".to_owned(), PERMISSION.to_owned());
-        stage
-            .script
-            .world
-            .borrow_mut()
-            .permissions
-            .insert(permission.clone());
+        stage.change(|world| world.permissions.insert(permission.clone()));
         let (place, _) = client(&mut stage, "u2", "r2").await;
         let (_, sub) = stage.subscribe(
             place,
@@ -315,12 +308,7 @@ async fn an_event_that_does_not_say_whom_it_changes_lets_nobody_keep_what_he_has
         );
         stage.pass(Duration::from_secs(10)).await;
         assert!(stage.is_live(sub));
-        stage
-            .script
-            .world
-            .borrow_mut()
-            .permissions
-            .remove(&permission);
+        stage.change(|world| world.permissions.remove(&permission));
         stage.event(event, args.into());
         stage.pass(Duration::from_secs(5)).await;
         assert!(!stage.is_live(sub), "{event} {args}");
@@ -334,14 +322,7 @@ async fn an_event_that_does_not_say_whom_it_changes_lets_nobody_keep_what_he_has
     for args in gone {
         let mut stage = Stage::new(1, world());
         let (place, _) = client(&mut stage, "u2", "r2").await;
-        stage
-            .script
-            .world
-            .borrow_mut()
-            .users
-            .get_mut("u2")
-            .unwrap()
-            .active = false;
+        stage.change(|world| world.users.get_mut("u2").unwrap().active = false);
         stage.event("watch.users", args.into());
         stage.pass(Duration::from_secs(5)).await;
         assert!(stage.clients[&place].closed, "{args}");
@@ -349,12 +330,7 @@ async fn an_event_that_does_not_say_whom_it_changes_lets_nobody_keep_what_he_has
     for viewers in ["[5]", r#"["u2",null]"#, "{}", "null"] {
         let mut stage = Stage::new(1, world());
         let (place, _) = client(&mut stage, "u2", "r2").await;
-        stage
-            .script
-            .world
-            .borrow_mut()
-            .hidden
-            .insert("u2".into(), vec!["u7".into()]);
+        stage.change(|world| world.hidden.insert("u2".into(), vec!["u7".into()]));
         stage.event(
             "presence.invalidateVisibility",
             format!(r#"[{{"viewers":{viewers}}}]"#),
