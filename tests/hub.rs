@@ -1,6 +1,8 @@
 //! The stream-hub as a process on a real nats-server and a MongoDB with change streams: killed, frozen and restarted while
 //! writes go on. A listener on the bus keeps what it hears; every write must be there, whoever worked at that moment.
 
+#[path = "hub/embedded.rs"]
+mod embedded;
 #[path = "hub/subscribers.rs"]
 mod subscribers;
 
