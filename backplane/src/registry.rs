@@ -769,4 +769,19 @@ mod tests {
         assert_eq!(net.registry.nodes_listening("y.1", &["g"]).len(), 1);
         assert_eq!(net.registry.groups_listening("x").len(), 2);
     }
+
+    #[test]
+    fn patterns_beyond_what_is_looked_at_are_counted() {
+        let mut net = Net::new();
+        let events: Vec<_> = (0..=PATTERNS_MAX)
+            .map(|number| format!(r#""e{number}.*":{{"name":"e{number}.*"}}"#))
+            .collect();
+        let packet = format!(
+            r#"{{"services":[{{"name":"s","actions":{{}},"events":{{{}}}}}],"instanceID":"i","seq":1,"ver":"4","sender":"odd"}}"#,
+            events.join(",")
+        );
+        let info = protocol::moleculer::decode(packet.as_bytes()).unwrap();
+        net.registry.handle_info(info, net.now);
+        assert_eq!(net.registry.cut(), 1);
+    }
 }
