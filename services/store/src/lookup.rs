@@ -13,7 +13,7 @@ pub(crate) enum Lookup<'a> {
     Ids(Collection, &'a [String]),
     UserByTokenHash(&'a str),
     /// Users that hold one of these token hashes.
-    UsersByTokenHashes(&'a [String]),
+    UsersByTokenHashes(&'a [&'a str]),
     /// The user with this id, if they hold the token with this hash (or legacy clear text).
     UserWithToken {
         user: &'a str,

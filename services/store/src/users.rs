@@ -91,7 +91,8 @@ impl Store {
                     .await?
             }
             hashes => {
-                self.find(Lookup::UsersByTokenHashes(hashes), TOKEN_FIELDS)
+                let hashes: Vec<&str> = hashes.iter().map(String::as_str).collect();
+                self.find(Lookup::UsersByTokenHashes(&hashes), TOKEN_FIELDS)
                     .await?
             }
         };
@@ -240,25 +241,23 @@ impl Store {
 
     /// For each (user id, token hash) whether that user still holds that token and is not deactivated.
     pub async fn has_login_token(&self, pairs: &[(&str, &str)]) -> Result<Vec<bool>, Error> {
-        let mut held = HashSet::new();
+        let fields = &["active", LOGIN_TOKEN_HASHES];
+        let mut users = Vec::new();
         for pairs in pairs.chunks(LOOKUP_CHUNK) {
-            let hashes: Vec<String> = pairs.iter().map(|(_, hashed)| hashed.to_string()).collect();
-            let users = self
-                .find(
-                    Lookup::UsersByTokenHashes(&hashes),
-                    &["active", LOGIN_TOKEN_HASHES],
-                )
-                .await?;
-            for user in users.iter().filter(|user| is_active(user)) {
-                let id = raw::text(user, "_id").unwrap_or_default();
-                let hashes = login_tokens(user).filter_map(|token| raw::text(token, "hashedToken"));
-                held.extend(hashes.map(|hashed| (id.clone(), hashed)));
-            }
+            let hashes: Vec<&str> = pairs.iter().map(|(_, hashed)| *hashed).collect();
+            users.extend(
+                self.find(Lookup::UsersByTokenHashes(&hashes), fields)
+                    .await?,
+            );
         }
-        let held: HashSet<(&str, &str)> = held
-            .iter()
-            .map(|(user, hashed)| (user.as_str(), hashed.as_str()))
-            .collect();
+        let mut held: HashSet<(&str, &str)> = HashSet::new();
+        for user in users.iter().filter(|user| is_active(user)) {
+            let Ok(id) = user.get_str("_id") else {
+                continue;
+            };
+            let hashes = login_tokens(user).filter_map(|token| token.get_str("hashedToken").ok());
+            held.extend(hashes.map(|hashed| (id, hashed)));
+        }
         Ok(pairs.iter().map(|pair| held.contains(pair)).collect())
     }
 

@@ -34,9 +34,7 @@ impl Reader {
             Lookup::Id(_, id) => self.by_ids(collection, [id])?,
             Lookup::Ids(_, ids) => self.by_ids(collection, ids.iter().map(String::as_str))?,
             Lookup::UserByTokenHash(hashed) => self.users_with_tokens([hashed])?,
-            Lookup::UsersByTokenHashes(hashes) => {
-                self.users_with_tokens(hashes.iter().map(String::as_str))?
-            }
+            Lookup::UsersByTokenHashes(hashes) => self.users_with_tokens(hashes.iter().copied())?,
             Lookup::UserWithToken { user, hashed } => {
                 let mut users = self.by_ids(collection, [user])?;
                 users.retain(|user| holds_token(user, hashed));

@@ -186,7 +186,7 @@ mod tests {
         }
         let (ids, hashes, now) = (
             ["a".to_owned(), "b".to_owned()],
-            ["h".to_owned(), "i".to_owned()],
+            ["h", "i"],
             DateTime::from_millis(0),
         );
         let (room, user) = ("r", "u");
