@@ -7,7 +7,7 @@
 // `--mongo` is where a mongod of this machine listens (a replica set of one), instead of the stand-in, which is slow; its
 // database "ddp_edge_costs" is made anew.
 //
-// CPU time is that of the process under test alone, from /proc/<pid>/stat, so that what else runs on the machine counts for
+// CPU time is that of the process under test alone, from /proc/<pid>/task/*/schedstat, so that what else runs on the machine counts for
 // little. Calls are asked 64 at a time by one Moleculer broker in this process, which is the slowest part: calls per second are
 // what this asker reaches, no limit of either. Starts what it needs (DDP_EDGE_TEST_* as the other tests), prints a table, ends.
 
