@@ -6,6 +6,7 @@ use harness::{Edge, NodeProcess, chromium, free_port, root};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
 
+/// Runs a script; one that speaks of a drain sees one.
 fn passes(script: &str, target: impl Fn(u16) -> String) {
     let port = free_port();
     let mut edge = Edge::start(
@@ -20,6 +21,10 @@ fn passes(script: &str, target: impl Fn(u16) -> String) {
         environment.push(("PICTURES", docs.to_str().expect("UTF-8")));
     }
     let mut node = NodeProcess::start(script, &[&target(port)], &environment);
+    if script == "console/people.js" {
+        node.pass_steps("drain");
+        edge.signal("TERM");
+    }
     node.pass_steps("done");
 }
 

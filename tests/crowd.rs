@@ -9,7 +9,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use harness::{Edge, eventually, free_port, root};
+use harness::{Client, Edge, eventually, free_port, root};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -221,6 +221,22 @@ fn a_stranger_sees_what_the_transcript_shows_over_ws_and_wss() {
         replayed += 1;
     }
     assert_eq!(replayed, 5);
+
+    // Real tokens do too, and who is refused is told why.
+    let mut client = Client::open(port);
+    let login = json!([{"user": {"username": "bob"}, "password": "bob"}]);
+    let token = client.call("login", &login).expect("a demo login")["token"].clone();
+    let token = token.as_str().expect("a text");
+    let typed = format!("loadtest crowd --clients 2 --rate 0 --seconds 1 --token {token}");
+    let (text, summary, is_content) = Run::start(&typed, hosts, &folder, "authority.pem").end();
+    assert!(is_content && summary["came_in"] == 2, "{text}");
+    let typed = "loadtest crowd --clients 1 --seconds 1 --login alice:wrong";
+    let (text, _, is_content) = Run::start(typed, hosts, &folder, "authority.pem").end();
+    assert!(!is_content && text.contains("the login of alice"), "{text}");
+    assert!(
+        text.contains("refused: ") && text.contains("[403]"),
+        "{text}"
+    );
 
     // Of somebody for whom nobody vouches it wants nothing.
     let typed = "loadtest crowd --clients 1 --seconds 1 --url https://localhost";

@@ -1,8 +1,8 @@
 //! What `ddp-edge doctor` says of set-ups that work and of broken ones, with real servers.
 
-use std::{net::TcpListener, process::Command};
+use std::{fs, net::TcpListener, process::Command};
 
-use harness::{Edge, MongoServer, NatsServer, Workspace, free_port};
+use harness::{Edge, MongoServer, NatsServer, Workspace, free_port, root};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ddp-edge");
@@ -98,6 +98,19 @@ fn servers_that_are_away_are_faults_without_a_word_of_their_passwords() {
         "{text}"
     );
     assert!(!text.contains("s3cret"), "{text}");
+    // As the guide shows it, but for the ports.
+    let words = |text: &str| -> Vec<String> {
+        let pieces = text.split(|c: char| c.is_ascii_digit());
+        let pieces = pieces.filter(|piece| !piece.is_empty());
+        pieces.map(str::to_owned).collect()
+    };
+    let guide = fs::read_to_string(root().join("docs/operators.md")).expect("the guide");
+    let (_, shown) = guide.split_once("```text\n").expect("an example");
+    let (shown, _) = shown.split_once("```").expect("its end");
+    let said: Vec<_> = text.lines().map(words).collect();
+    for line in shown.lines() {
+        assert!(said.contains(&words(line)), "{line} is not in {text}");
+    }
 }
 
 #[test]

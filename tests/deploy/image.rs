@@ -138,9 +138,24 @@ fn every_image_runs_and_is_healthy_with_nothing_but_its_own_files() {
     let health: Vec<_> = health.iter().map(String::as_str).collect();
     assert_eq!(only(&base, "ENV"), "PORT=3000");
 
-    for target in TARGETS {
-        let stage = stage(&format!("base AS {target}\n"));
-        let command = run(&[entry.clone(), words(only(&stage, "CMD"))].concat());
+    let mut commands: Vec<_> = TARGETS
+        .map(|target| {
+            (
+                target,
+                words(only(&stage(&format!("base AS {target}\n")), "CMD")),
+            )
+        })
+        .into();
+    // And the try-out, as README has it.
+    let readme = read("README.md");
+    let (_, tried) = readme
+        .split_once("ddp-edge-gateway sandbox ")
+        .expect("a container is tried out");
+    let (options, _) = tried.split_once('`').expect("an end");
+    let tried = ["sandbox"].into_iter().chain(options.split(' '));
+    commands.push(("sandbox", tried.map(str::to_owned).collect()));
+    for (target, command) in commands {
+        let command = run(&[entry.clone(), command].concat());
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         let number = free_port();
         let port = number.to_string();

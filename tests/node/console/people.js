@@ -231,7 +231,12 @@ async function run(base) {
     await until(a, () => Number(document.querySelector("#figures output").textContent) === 203);
     await write(a, "to two hundred");
     await message(b, "to two hundred").waitFor();
-    await until(a, () => /^[0-9]/.test(document.querySelectorAll("#figures output")[4].textContent));
+    // Of the last second alone: a worse one before does not stay.
+    await until(a, () => {
+      const latency = Number.parseFloat(document.querySelectorAll("#figures output")[4].textContent);
+      window.worst = Math.max(window.worst ?? 0, latency || 0);
+      return latency < window.worst;
+    });
     await a.click("#silent");
     await until(a, () => document.querySelector("#figures output").textContent === "3");
   });
@@ -309,6 +314,10 @@ async function run(base) {
     await b.getByText("last close 1002").waitFor();
     await a.locator("[data-user=bob] .dot[data-status=offline]").waitFor();
   });
+  print({ drain: true });
+  await step("a drain says so", () => a.getByText("last close 1012 DRAINING").waitFor());
+  // What it says of a server that is gone is not ours.
+  complaints.splice(0, complaints.length, ...complaints.filter((line) => !/WebSocket connection to|ERR_CONNECTION_REFUSED/.test(line)));
   await step("the browser has nothing to complain about", async () => equal(complaints.slice(0, 5).join("; "), "", "complaints"));
   await browser.close();
   print({ done: true });

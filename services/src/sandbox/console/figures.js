@@ -80,8 +80,8 @@ async function sample() {
   if (last) {
     for (const row of rows) {
       const value = row.of(now, last.now, (at - last.at) / 1000);
+      row.output.textContent = value === undefined ? "–" : shown(Math.max(0, value));
       if (value === undefined) continue;
-      row.output.textContent = shown(Math.max(0, value));
       row.history.push(Math.max(0, value));
       if (row.history.length > KEPT) row.history.shift();
       draw(row);
