@@ -123,7 +123,7 @@ fn a_wrong_password_and_missing_rights_are_told_apart() {
             publish: ["MOL.>"], subscribe: ["MOL.DISCOVER.>", "MOL.RES.>"]
         } } ] }
     "#;
-    std::fs::write(&path, text).expect("the folder can be written");
+    fs::write(&path, text).expect("the folder can be written");
     let nats = NatsServer::start_with(&["-c", path.to_str().expect("a plain path")]);
     let mongo = nowhere("mongodb");
     let (port, http) = (nats.port(), free_port().to_string());
