@@ -9,7 +9,8 @@ use hyper::HeaderMap;
 use metrics::{counter, describe_counter};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_otlp::{
-    SpanExporter, WithExportConfig as _, WithTonicConfig as _, tonic_types::metadata::MetadataMap,
+    SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+    tonic_types::{metadata::MetadataMap, transport::ClientTlsConfig},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -57,6 +58,8 @@ impl Traces {
             .with_endpoint(&config.endpoint)
             .with_timeout(EXPORT_WITHIN)
             .with_metadata(MetadataMap::from_headers(config.headers.clone()))
+            // For https alone; without roots nobody would be believed.
+            .with_tls_config(ClientTlsConfig::new().with_enabled_roots())
             .build()
             .context("cannot export traces (OTEL_EXPORTER_OTLP_ENDPOINT)")?;
         let resource = Resource::builder()

@@ -1,6 +1,7 @@
 //! Traces at a real OTLP receiver, on the code that OpenTelemetry generates for one.
 
 use std::{
+    fs,
     net::{Ipv4Addr, TcpListener},
     sync::{Arc, Mutex},
 };
@@ -14,9 +15,13 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
+use rcgen::CertifiedKey;
 use serde_json::json;
 use tokio::runtime::Runtime;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
 use crate::BINARY;
 
@@ -55,16 +60,23 @@ impl TraceService for Service {
 }
 
 impl Collector {
-    fn start() -> Self {
+    /// On TLS with this certificate and key, if there is one.
+    fn start(identity: Option<Identity>) -> Self {
         let (received, runtime) = (Received::default(), Runtime::new().expect("a runtime"));
         let port = free_port();
-        let server = Server::builder()
+        let scheme = identity.as_ref().map_or("http", |_| "https");
+        let mut server = Server::builder();
+        if let Some(identity) = identity {
+            let tls = ServerTlsConfig::new().identity(identity);
+            server = server.tls_config(tls).expect("a certificate");
+        }
+        let server = server
             .add_service(TraceServiceServer::new(Service(received.clone())))
             .serve((Ipv4Addr::LOCALHOST, port).into());
         runtime.spawn(async { server.await.expect("it serves") });
         Self {
             received,
-            url: format!("http://127.0.0.1:{port}"),
+            url: format!("{scheme}://localhost:{port}"),
             _runtime: runtime,
         }
     }
@@ -99,7 +111,7 @@ fn is_child_of(parent: &Span) -> impl Fn(&Span) -> bool {
 
 #[test]
 fn spans_tell_who_asked_whom_from_the_client_to_the_service_in_another_process() {
-    let collector = Collector::start();
+    let collector = Collector::start(None);
     let environment = [
         ("TRACING_ENABLED", "yes"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url),
@@ -199,6 +211,34 @@ fn spans_tell_who_asked_whom_from_the_client_to_the_service_in_another_process()
         text(&event.attributes, "messaging.batch.message_count"),
         "1"
     );
+}
+
+#[test]
+fn a_collector_on_tls_is_believed_by_the_authorities_of_the_system() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let CertifiedKey { cert, signing_key } = made.expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let authorities = folder.path().join("authorities.pem");
+    fs::write(&authorities, cert.pem()).expect("a file");
+    let identity = Identity::from_pem(cert.pem(), signing_key.serialize_pem());
+    let collector = Collector::start(Some(identity));
+    let port = free_port();
+    let mut edge = Edge::start(
+        BINARY,
+        &["--ephemeral", "--port", &port.to_string()],
+        &[
+            ("TRACING_ENABLED", "true"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &collector.url),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-token=a%20token"),
+            ("SSL_CERT_FILE", authorities.to_str().expect("UTF-8")),
+        ],
+    );
+    edge.wait_for_ok(port, "/readyz");
+    let login = json!([{"user": {"username": "alice"}, "password": "alice"}]);
+    Client::open(port)
+        .call("login", &login)
+        .expect("a demo login");
+    collector.wait_for("ddp-edge", "method login", |_| true);
 }
 
 /// What the page says of this reason.
