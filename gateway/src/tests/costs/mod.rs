@@ -239,7 +239,10 @@ fn is_true(told: &str, cost: &Cost) -> bool {
     let about = about
         .split_whitespace()
         .map(|number| number.parse::<u64>().unwrap());
+    // Bytes held at once are mostly futures, whose size every change of an `async fn` moves.
+    let slack = [(8, 8), (2, 512), (8, 128)];
     about
         .zip(cost.about())
-        .all(|(told, is)| told.abs_diff(is) <= told.max(is) / 8 + 512)
+        .zip(slack)
+        .all(|((told, is), (part, more))| told.abs_diff(is) <= told.max(is) / part + more)
 }
