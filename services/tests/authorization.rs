@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
+use backplane::{CallOptions, Context, Incoming, Service};
 use common::World;
 use serde_json::{Value, json};
 use store::{
@@ -306,7 +309,7 @@ async fn a_permission_whose_event_was_missed_is_read_again() {
     grant("admin").await;
     assert_eq!(may().await, Ok(true), "nobody has said so");
     // Behind a gap, which takes its place among what is heard.
-    world.bus.history_lost(std::time::Instant::now());
+    world.bus.history_lost(Instant::now());
     assert_eq!(may().await, Ok(false));
     grant("user").await;
     assert_eq!(may().await, Ok(false));
@@ -969,6 +972,49 @@ async fn only_stored_omnichannel_rooms_reach_their_judge() {
         Ok(true)
     );
     assert_eq!(operator.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_judge_is_asked_within_the_time_and_the_context_of_the_question() {
+    let world = world().await;
+    let chat = doc! { "_id": "chat", "t": "l" };
+    world.insert(vec![("room", chat)]).await;
+    let mut judge = world.bus.announce(Service {
+        name: "authorization-livechat",
+        actions: vec!["authorization-livechat.canAccessRoom"],
+        events: vec![],
+    });
+    let gives_up = Instant::now() + Duration::from_secs(30);
+    let context = Context {
+        id: "parent".into(),
+        request_id: "root".into(),
+        level: 3,
+        service: "meteor",
+        deadline: Some(gives_up),
+        meta: r#"{"user":"x"}"#.into(),
+    };
+    let options = CallOptions {
+        context: Some(context.clone()),
+        ..CallOptions::default()
+    };
+    let params = json!(["chat", "bob"]).to_string();
+    let action = "authorization.canAccessRoomId";
+    let judging = async {
+        loop {
+            if let Incoming::Request(request) = judge.recv().await {
+                let context = request.context.clone();
+                request.respond(Ok(Some("true".into())));
+                return context;
+            }
+        }
+    };
+    let (answer, judged) = tokio::join!(world.bus.call(action, &params, options), judging);
+    assert_eq!(answer.unwrap().unwrap(), "true");
+    // The question itself is one level below its cause.
+    assert_eq!((judged.level, judged.request_id.as_str()), (5, "root"));
+    assert_eq!(judged.meta, context.meta);
+    // What is left is passed on, not a time: it ends a little later there, far from a minute as of a question of its own.
+    assert!(judged.deadline.unwrap() < gives_up + Duration::from_secs(20));
 }
 
 #[tokio::test]
