@@ -51,8 +51,6 @@ impl Deadline {
             })?
             .expect("the semaphore is never closed");
         let abandon_after = self.limit * ABANDON_AFTER;
-        // The driver's futures are large, and every layer below would move it.
-        let operation = Box::pin(operation);
         let task = tokio::spawn(async move {
             let outcome = timeout(abandon_after, operation).await;
             drop(place);
