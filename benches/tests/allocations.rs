@@ -1,21 +1,18 @@
 //! What the bus thread allocates: for an event that nobody wants nothing, for an idle client so many bytes. Counted by the
-//! allocator, in a process with one test so that nobody else's are among them.
+//! allocator, of this thread alone.
 
-use std::{alloc::System, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
+use allocation_counter::measure;
 use backplane::{Event, Handled};
 use bytes::Bytes;
 use bytestring::ByteString;
 use gateway::bench::{BusThread, Client};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const CLIENTS: u32 = 16_384;
 
 /// Live bytes of one client on the bus thread, with a login and a room: at most. `benches/README.md` has the parts.
-const CLIENT_BYTES_MAX: usize = 500;
+const CLIENT_BYTES_MAX: i64 = 500;
 
 /// Name and arguments.
 const EVENTS: [(&str, &str); 18] = [
@@ -94,26 +91,17 @@ fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
     EVENTS.iter().for_each(|of| bus.hear(event(*of)));
     for of in EVENTS {
         let event = event(of);
-        let region = Region::new(ALLOCATOR);
-        bus.hear(event);
-        let change = region.change();
-        let count = change.allocations + change.reallocations;
-        assert_eq!(count, 0, "{of:?}: {change:?}");
+        let counted = measure(|| bus.hear(event));
+        assert_eq!(counted.count_total, 0, "{of:?}: {counted:?}");
     }
 
     let clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
-    let region = Region::new(ALLOCATOR);
-    clients.iter().for_each(|client| bus.enter(client));
-    let change = region.change();
-    let live = change.bytes_allocated - change.bytes_deallocated;
-    let each = live / CLIENTS as usize;
+    let entered = measure(|| clients.iter().for_each(|client| bus.enter(client)));
+    let each = entered.bytes_current / i64::from(CLIENTS);
     println!("{each} bytes for each idle client on the bus thread");
     assert!(each <= CLIENT_BYTES_MAX, "{each}");
-    clients.iter().for_each(|client| bus.leave(client));
-    let change = region.change();
-    let left = change
-        .bytes_allocated
-        .saturating_sub(change.bytes_deallocated);
+    let gone = measure(|| clients.iter().for_each(|client| bus.leave(client)));
+    let left = entered.bytes_current + gone.bytes_current;
     assert!(
         left < 65_536,
         "{left} bytes are left of those who have gone"
