@@ -213,6 +213,7 @@ fn presence(r: &mut Reader, heartbeat_timeout: Duration) -> services::presence::
         instances_expire: Duration::from_secs(60) * minutes,
         mode,
         create_indexes: r.flag("DDP_EDGE_CREATE_INDEXES", true),
+        ..Config::default()
     }
 }
 

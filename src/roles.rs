@@ -278,6 +278,8 @@ fn start_services(
         if role == Role::Sandbox {
             // Its console sets a status that ends.
             config.mode = services::presence::Mode::Engine;
+            // A demo has no licence, and a crowd of silent clients must not end what it shows.
+            config.connections_max = u32::MAX;
         }
         services.spawn(services::presence::run(bus, store, config, shutdown));
     }

@@ -174,8 +174,8 @@ impl Presence {
             }
             Asked::RemoveLost(None) => json!(self.sweep_vanished().await.map_err(unavailable)?),
             Asked::ConnectionCount => {
-                let current = self.cap().current();
-                json!({ "current": current, "max": cap::MAX })
+                let cap = self.cap();
+                json!({ "current": cap.current(), "max": cap.max() })
             }
             Asked::PeakConnections { reset } => json!(self.cap().peak(reset)),
             Asked::ToggleBroadcast(enable) => {

@@ -1,16 +1,14 @@
-//! The connections of a workspace without a licence for more: above 200 nobody is told who is online (services.md 4.8).
+//! The connections of a workspace without a licence for more: above them nobody is told who is online (services.md 4.8).
 //! Pure; what must be written follows from the answers.
 
 use std::collections::HashMap;
 
-/// What a workspace without one of [`MODULES`] may have.
-pub(super) const MAX: u32 = 200;
 /// Licence modules that lift the limit.
 pub(super) const MODULES: [&str; 2] = ["scalability", "unlimited-presence"];
 
 /// Counts, licence, and whether anybody is told anything.
-#[derive(Default)]
 pub(super) struct Cap {
+    max: u32,
     /// Sockets by instance.
     counts: HashMap<String, u32>,
     peak: u32,
@@ -22,6 +20,22 @@ pub(super) struct Cap {
 }
 
 impl Cap {
+    /// Nothing is known yet; `max` is what a workspace without one of [`MODULES`] may have.
+    pub(super) fn new(max: u32) -> Self {
+        Self {
+            max,
+            counts: HashMap::new(),
+            peak: 0,
+            licensed: [false; 2],
+            is_disabled: false,
+            is_muted: false,
+        }
+    }
+
+    pub(super) fn max(&self) -> u32 {
+        self.max
+    }
+
     /// All instances that are alive, with their sockets.
     pub(super) fn count_all(&mut self, counts: HashMap<String, u32>) {
         self.counts = counts;
@@ -69,7 +83,7 @@ impl Cap {
     }
 
     pub(super) fn is_exceeded(&self) -> bool {
-        !self.licensed.contains(&true) && self.current() > MAX
+        !self.licensed.contains(&true) && self.current() > self.max
     }
 
     /// What the setting `Presence_broadcast_disabled` must become, given the licence and the counts: it is never taken
@@ -112,7 +126,7 @@ mod tests {
     use super::*;
 
     fn cap(counts: &[u32]) -> Cap {
-        let mut cap = Cap::default();
+        let mut cap = Cap::new(200);
         for (number, count) in counts.iter().enumerate() {
             cap.count(&number.to_string(), *count);
         }

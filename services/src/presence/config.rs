@@ -14,6 +14,8 @@ pub struct Config {
     pub mode: Mode,
     /// Make missing indexes at start.
     pub create_indexes: bool,
+    /// Sockets above which nobody is told anything, where the licence has no module that lifts the limit.
+    pub connections_max: u32,
 }
 
 impl Default for Config {
@@ -23,6 +25,8 @@ impl Default for Config {
             instances_expire: Duration::from_secs(60),
             mode: Mode::Auto,
             create_indexes: true,
+            // Of the original (services.md 4.8).
+            connections_max: 200,
         }
     }
 }

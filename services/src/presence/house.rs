@@ -302,7 +302,7 @@ impl House {
         if let Some(disabled) = verdict {
             tracing::warn!(
                 disabled,
-                limit = cap::MAX,
+                limit = self.presence.cap().max(),
                 "the limit of connections without a licence decides whether presence is told"
             );
             self.presence.write_disabled(disabled).await?;

@@ -65,7 +65,7 @@ impl Presence {
             swept: Mutex::default(),
             doubt: Mutex::default(),
             vanished: Mutex::new(vanished),
-            cap: Mutex::default(),
+            cap: Mutex::new(Cap::new(config.connections_max)),
             refreshing: Mutex::default(),
             house,
         }

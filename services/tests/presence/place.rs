@@ -38,6 +38,7 @@ pub(crate) const SHORT: Config = Config {
     instances_expire: Duration::from_millis(600),
     mode: Mode::Legacy,
     create_indexes: true,
+    connections_max: 200,
 };
 
 pub(crate) fn config(mode: Mode) -> Config {
