@@ -22,6 +22,10 @@ pub(super) fn describe() {
         "Statuses left for later because others were faster each time"
     );
     describe_counter!(
+        ODD,
+        "Users whose connections were no list, which the next connection replaces"
+    );
+    describe_counter!(
         UNHEARD,
         "News of lost nodes left to the next sweep, because too much waited"
     );
@@ -51,6 +55,10 @@ pub(super) fn contended() {
     counter!(CONTENDED).increment(1);
 }
 
+pub(super) fn odd() {
+    counter!(ODD).increment(1);
+}
+
 pub(super) fn unheard() {
     counter!(UNHEARD).increment(1);
 }
@@ -61,4 +69,5 @@ const SWEPT: &str = "ddp_edge_presence_swept_total";
 const FAILED: &str = "ddp_edge_presence_failed_rounds_total";
 const GIVEN_UP: &str = "ddp_edge_presence_given_up_total";
 const CONTENDED: &str = "ddp_edge_presence_contended_total";
+const ODD: &str = "ddp_edge_presence_odd_total";
 const UNHEARD: &str = "ddp_edge_presence_unheard_total";

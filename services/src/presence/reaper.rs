@@ -68,7 +68,11 @@ mod tests {
                 entry("fresh", "new", 999),
             ];
             let user = "u".to_owned();
-            let found = [UserConnections { user, connections }];
+            let found = [UserConnections {
+                user,
+                connections,
+                is_odd: false,
+            }];
             reaper.look(&found, 100, &refreshing)
         };
         assert_eq!(look(&mut reaper, 10), HashSet::new());

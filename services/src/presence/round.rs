@@ -161,9 +161,12 @@ async fn look_up(presence: &Presence, users: &[String]) -> Result<(Owners, Conne
     let (owners, connections) =
         tokio::try_join!(store.status_owners(users), store.connections_of(users))?;
     let owners = owners.into_iter().map(|owner| (owner.id.clone(), owner));
-    let connections = connections
-        .into_iter()
-        .map(|found| (found.user, found.connections));
+    let connections = connections.into_iter().map(|found| {
+        if found.is_odd {
+            metrics::odd();
+        }
+        (found.user, found.connections)
+    });
     Ok((owners.collect(), connections.collect()))
 }
 

@@ -58,7 +58,10 @@ impl Presence {
     ) -> Vec<String> {
         let mut users = Vec::new();
         let mut commands = Vec::new();
-        for UserConnections { user, connections } in found {
+        for UserConnections {
+            user, connections, ..
+        } in found
+        {
             let meant = connections.into_iter();
             let meant = meant.filter(|entry| is_meant(&user, entry));
             let entries: Vec<_> = meant.map(|entry| (entry.id, entry.touched)).collect();

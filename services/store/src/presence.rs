@@ -27,8 +27,10 @@ pub struct Connection {
 pub struct UserConnections {
     /// The user's `_id`.
     pub user: String,
-    /// Never empty where a search returned it.
+    /// Never empty where a search returned it, unless it is odd.
     pub connections: Vec<Connection>,
+    /// What stands there is no list; whatever is written next replaces it.
+    pub is_odd: bool,
 }
 
 /// A process as others see it in `instances`.
@@ -217,7 +219,7 @@ impl Store {
         let found = self.find(lookup, &["connections"]).await?;
         let found = found.iter().map(user_connections);
         Ok(found
-            .filter(|found| !found.connections.is_empty())
+            .filter(|found| !found.connections.is_empty() || found.is_odd)
             .collect())
     }
 }
@@ -226,11 +228,14 @@ impl Store {
 const YEAR_9999: i64 = 253_370_764_800_000;
 
 fn user_connections(sessions: &RawDocumentBuf) -> UserConnections {
-    let connections = sessions.get_array("connections").ok().into_iter().flatten();
+    let list = sessions.get_array("connections").ok();
+    let is_odd = list.is_none() && matches!(sessions.get("connections"), Ok(Some(_)));
+    let connections = list.into_iter().flatten();
     let connections = connections.filter_map(|connection| connection.ok()?.as_document());
     UserConnections {
         user: raw::text(sessions, "_id").unwrap_or_default(),
         connections: connections.map(connection).collect(),
+        is_odd,
     }
 }
 

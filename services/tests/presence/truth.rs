@@ -191,6 +191,8 @@ async fn connections_that_are_no_list_hold_up_nobody() {
     }
     let removed = it.call("removeLostConnections", json!(["dead"])).await;
     assert_eq!(removed, json!(["u"]));
+    let found = it.store.connections_of(&["odd".into()]).await.unwrap();
+    assert!(found[0].is_odd, "it is counted: {found:?}");
     it.call("newConnection", json!(["odd", "s2", "n1"])).await;
     assert_eq!(it.sessions("odd").await, ["s2"]);
 }
