@@ -90,14 +90,16 @@ impl Traffic {
                 continue;
             };
             self.published += 1;
-            self.push_typing(topic);
-            for _ in 0..self.typing_per_event {
-                backend.broadcast(&mut self.packet, "stream", &self.data);
+            if self.typing_per_event > 0 {
+                self.push_typing(topic);
+                for _ in 0..self.typing_per_event {
+                    backend.broadcast(&mut self.packet, "stream", &self.data);
+                }
             }
             self.data.clear();
             match self.interest {
                 Interest::Rooms { .. } => {
-                    let room = format!("{}{topic}", self.names.room_prefix);
+                    let room = self.names.room(topic);
                     self.push_room_message(&room, &marker);
                 }
                 Interest::OwnUser => self.push_notification(&marker),
