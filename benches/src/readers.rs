@@ -89,6 +89,25 @@ fn documents(count: usize) -> Vec<u8> {
     format!("[{all}]").into_bytes()
 }
 
+/// The same text again and again in one place, for a reader that writes into it.
+struct Copied {
+    text: Vec<u8>,
+    copy: Vec<u8>,
+}
+
+impl Copied {
+    fn new(text: Vec<u8>) -> Self {
+        let copy = Vec::with_capacity(text.len());
+        Self { text, copy }
+    }
+
+    fn again(&mut self) -> &mut [u8] {
+        self.copy.clear();
+        self.copy.extend_from_slice(black_box(&self.text));
+        &mut self.copy
+    }
+}
+
 fn checked(count: usize) -> Box<dyn FnMut()> {
     let text = documents(count);
     Box::new(move || {
@@ -99,12 +118,10 @@ fn checked(count: usize) -> Box<dyn FnMut()> {
 
 fn taped(count: usize) -> Box<dyn FnMut()> {
     let text = documents(count);
-    let mut copy = Vec::new();
     let mut buffers = simd_json::Buffers::new(text.len());
+    let mut text = Copied::new(text);
     Box::new(move || {
-        copy.clear();
-        copy.extend_from_slice(black_box(&text));
-        assert!(simd_json::to_tape_with_buffers(&mut copy, &mut buffers).is_ok());
+        assert!(simd_json::to_tape_with_buffers(text.again(), &mut buffers).is_ok());
     })
 }
 
@@ -119,12 +136,10 @@ fn walked(count: usize) -> Box<dyn FnMut()> {
 
 fn indexed(count: usize) -> Box<dyn FnMut()> {
     let text = documents(count);
-    let mut copy = Vec::new();
     let mut buffers = simd_json::Buffers::new(text.len());
+    let mut text = Copied::new(text);
     Box::new(move || {
-        copy.clear();
-        copy.extend_from_slice(black_box(&text));
-        let tape = simd_json::to_tape_with_buffers(&mut copy, &mut buffers).expect("JSON");
+        let tape = simd_json::to_tape_with_buffers(text.again(), &mut buffers).expect("JSON");
         let value = tape.as_value();
         let room = value
             .as_array()
@@ -144,12 +159,9 @@ fn typed(count: usize) -> Box<dyn FnMut()> {
 }
 
 fn typed_by_simd(count: usize) -> Box<dyn FnMut()> {
-    let text = documents(count);
-    let mut copy = Vec::new();
+    let mut text = Copied::new(documents(count));
     Box::new(move || {
-        copy.clear();
-        copy.extend_from_slice(black_box(&text));
-        let all: Vec<Document<'_>> = simd_json::from_slice(&mut copy).expect("documents");
+        let all: Vec<Document<'_>> = simd_json::from_slice(text.again()).expect("documents");
         assert!(all.iter().all(Document::is_whole));
     })
 }
