@@ -241,9 +241,8 @@ async fn bob(world: &World) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// The original offers every method of its classes, private ones too.
-#[tokio::test]
-async fn the_documented_actions_are_offered_and_no_others() {
+/// All services, the sandbox's among them.
+async fn world() -> World {
     let world = World::start().await;
     tokio::spawn(sandbox::run(
         world.bus.clone(),
@@ -253,6 +252,13 @@ async fn the_documented_actions_are_offered_and_no_others() {
     while !world.bus.has_service("meteor") {
         tokio::task::yield_now().await;
     }
+    world
+}
+
+/// The original offers every method of its classes, private ones too.
+#[tokio::test]
+async fn the_documented_actions_are_offered_and_no_others() {
+    let world = world().await;
     let offered = world.bus.offered().actions;
     let offered: BTreeSet<&str> = offered.keys().map(String::as_str).collect();
     assert_eq!(offered, BTreeSet::from(ACTIONS));
@@ -269,15 +275,7 @@ async fn the_documented_actions_are_offered_and_no_others() {
 
 #[tokio::test]
 async fn what_is_no_array_or_no_json_is_an_error_everywhere() {
-    let world = World::start().await;
-    tokio::spawn(sandbox::run(
-        world.bus.clone(),
-        world.store.clone(),
-        Default::default(),
-    ));
-    while !world.bus.has_service("meteor") {
-        tokio::task::yield_now().await;
-    }
+    let world = world().await;
     for action in ACTIONS {
         for params in [json!({}), json!("text"), json!(null), json!(true)] {
             assert!(
