@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use crate::{meters::Meters, spans::Span};
+use protocol::moleculer::{DecodeError, Kind};
+
+use crate::{bus::Bus, spans::Span};
 
 /// Comes with an event: it counts as handled when the last copy of this is dropped. Events that came together, of one name
 /// and for one service, are measured as one.
@@ -17,7 +19,7 @@ use crate::{meters::Meters, spans::Span};
 pub struct Handled(Option<Arc<Together>>);
 
 struct Together {
-    meters: Arc<Meters>,
+    bus: Bus,
     event: &'static str,
     service: &'static str,
     caller: String,
@@ -28,15 +30,15 @@ struct Together {
 
 /// What came together, until it is given to those who listen.
 pub(crate) struct Arrivals {
-    meters: Arc<Meters>,
+    bus: Bus,
     arrived: Instant,
     groups: Vec<Arc<Together>>,
 }
 
 impl Arrivals {
-    pub(crate) fn new(meters: &Arc<Meters>, arrived: Instant) -> Self {
+    pub(crate) fn new(bus: &Bus, arrived: Instant) -> Self {
         Self {
-            meters: meters.clone(),
+            bus: bus.clone(),
             arrived,
             groups: Vec::new(),
         }
@@ -58,7 +60,7 @@ impl Arrivals {
         let known = self.groups.iter().find(is_same).cloned();
         let group = known.unwrap_or_else(|| {
             let group = Arc::new(Together {
-                meters: self.meters.clone(),
+                bus: self.bus.clone(),
                 event,
                 service,
                 caller: caller.to_owned(),
@@ -75,24 +77,41 @@ impl Arrivals {
 
     /// One that nobody can handle: what it brings is no array.
     pub(crate) fn fail(&self, event: &str, service: &str) {
-        let [service, group, event, caller] = labels(event, service, NOBODY);
-        let error = [
-            ("errorName", "TypeError"),
-            ("errorCode", UNKNOWN),
-            ("errorType", UNKNOWN),
-        ];
-        let labels = [&[service, group, event, caller], &error[..]].concat();
-        self.meters
-            .add("moleculer_event_received_error_total", &labels, 1.0);
+        fail(&self.bus, labels(event, service, NOBODY));
     }
 
     /// Counts them: to be called before they are given to anybody.
     pub(crate) fn begin(&self) {
         for group in &self.groups {
-            self.meters
+            self.bus
+                .meters()
                 .add_each(&[TOTAL, ACTIVE], &group.labels(), group.count());
         }
     }
+}
+
+impl Handled {
+    /// What it brings cannot be read.
+    pub(crate) fn fail(&self) {
+        if let Some(together) = &self.0 {
+            together
+                .bus
+                .counters()
+                .dropped(Kind::Event, DecodeError::Malformed);
+            fail(&together.bus, together.labels());
+        }
+    }
+}
+
+fn fail(bus: &Bus, labels: [(&'static str, &str); 4]) {
+    let error = [
+        ("errorName", "TypeError"),
+        ("errorCode", UNKNOWN),
+        ("errorType", UNKNOWN),
+    ];
+    let labels = [&labels, &error[..]].concat();
+    bus.meters()
+        .add("moleculer_event_received_error_total", &labels, 1.0);
 }
 
 impl Together {
@@ -109,11 +128,11 @@ impl Drop for Together {
     fn drop(&mut self) {
         let (labels, now) = (self.labels(), Instant::now());
         let millis = now.duration_since(self.arrived).as_secs_f64() * 1e3;
-        self.meters.add(ACTIVE, &labels, -self.count());
+        let meters = self.bus.meters();
+        meters.add(ACTIVE, &labels, -self.count());
         let count = self.count.load(Relaxed);
         self.span.counts(count);
-        self.meters
-            .observe("moleculer_event_received_time", &labels, millis, count, now);
+        meters.observe("moleculer_event_received_time", &labels, millis, count, now);
     }
 }
 

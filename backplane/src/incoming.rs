@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use protocol::ddp::ejson::is_json;
 
 use crate::{
     calls::Context, error::ServiceError, handled::Handled, registry::NodeInfo, reply::Reply,
@@ -71,7 +72,7 @@ impl Request {
 pub struct Event {
     /// As announced.
     pub name: &'static str,
-    /// Raw JSON array: a slice of the NATS payload, checked to be JSON.
+    /// Raw JSON array: a slice of the NATS payload, bracketed as one; whether it is JSON says [`Self::is_sound`].
     pub args: ByteString,
     /// Node id of the emitter.
     pub sender: Arc<str>,
@@ -83,6 +84,18 @@ pub struct Event {
     pub received: Instant,
     /// To be kept as long as it is being handled.
     pub handled: Handled,
+}
+
+impl Event {
+    /// Whether the arguments are JSON to their end, to be asked before they become part of anything else: most events reach
+    /// nobody, and this is a third of what it takes to read one. Counts one that is not as dropped.
+    pub fn is_sound(&self) -> bool {
+        let is_sound = is_json(&self.args);
+        if !is_sound {
+            self.handled.fail();
+        }
+        is_sound
+    }
 }
 
 /// A stretch of time in which events may have been missed; counted and answered, never silent (design.md 3.8).

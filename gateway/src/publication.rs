@@ -95,7 +95,7 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    fn text(&self) -> &ByteString {
+    pub(crate) fn text(&self) -> &ByteString {
         match self {
             Self::Args(text) | Self::Message(text) | Self::Status { message: text, .. } => text,
         }

@@ -95,6 +95,7 @@ async fn take<H: Handler>(
         };
         match incoming {
             Incoming::Request(request) => begin(&handler, request, bounds, tasks),
+            Incoming::Event(event) if !event.is_sound() => {}
             news => {
                 let handled = match &news {
                     Incoming::Event(event) => Some(event.handled.clone()),

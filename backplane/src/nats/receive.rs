@@ -35,7 +35,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let listeners = bus.core().listeners();
     let mut senders: Vec<Arc<str>> = Vec::new();
     let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
-    let mut arrivals = Arrivals::new(bus.meters(), now);
+    let mut arrivals = Arrivals::new(bus, now);
     for payload in batch {
         let Some(name) = event_name(payload) else {
             // Only a full look can tell what is wrong.

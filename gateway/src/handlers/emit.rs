@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use backplane::Event;
 use bytestring::ByteString;
 use protocol::outbox::Class;
 
@@ -26,14 +27,26 @@ impl Core {
         args: impl FnOnce() -> ByteString,
         received: Instant,
     ) {
-        self.emit_but(topic, args, None, received);
+        self.emit_but(topic, || Some(args()), None, received);
     }
 
-    /// As [`Self::emit`], to everybody but one client.
+    /// As [`Self::emit`], what is cut from an event: nothing where that is no JSON, which is looked at only if somebody
+    /// listens.
+    pub(crate) fn emit_of(
+        &self,
+        event: &Event,
+        topic: TopicRef<'_>,
+        args: impl FnOnce() -> ByteString,
+    ) {
+        let args = || event.is_sound().then(args);
+        self.emit_but(topic, args, None, event.received);
+    }
+
+    /// As [`Self::emit`], to everybody but one client; `None` is not published.
     pub(crate) fn emit_but(
         &self,
         topic: TopicRef<'_>,
-        args: impl FnOnce() -> ByteString,
+        args: impl FnOnce() -> Option<ByteString>,
         exclude: Option<Place>,
         received: Instant,
     ) {
@@ -41,9 +54,12 @@ impl Core {
         if shards == 0 {
             return;
         }
+        let Some(args) = args() else {
+            return;
+        };
         let class = topic.stream.class(topic.event);
         let to = To::Topic(topic.to_owned());
-        let mut publication = Publication::new(to, Body::Args(args()), class, received);
+        let mut publication = Publication::new(to, Body::Args(args), class, received);
         publication.exclude = exclude;
         self.with_post(|post| post.publish(shards, publication));
     }

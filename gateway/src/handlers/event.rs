@@ -21,7 +21,7 @@ impl Core {
         let Some(plan) = self.plans.get(event.name) else {
             return;
         };
-        if !self.is_news(&event) {
+        if !self.is_news(&event) || plan.looks_into && !event.is_sound() {
             return;
         }
         if plan.first.contains(&Reaction::Room) && self.must_wait(&event.args) {
@@ -44,7 +44,7 @@ impl Core {
         }
         let mut key = self.key.borrow_mut();
         plan.say(args, &mut key, |topic, template| {
-            self.emit(topic, || template.args(args).into(), event.received);
+            self.emit_of(event, topic, || template.args(args).into());
         });
         drop(key);
         for reaction in plan.last {
@@ -91,7 +91,7 @@ impl Core {
                 stream,
                 event: &relayed.event,
             };
-            self.emit(topic, || (*relayed.args).into(), event.received);
+            self.emit_of(event, topic, || (*relayed.args).into());
         }
     }
 

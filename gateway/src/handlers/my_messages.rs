@@ -160,6 +160,9 @@ impl Core {
 
     /// One publication for the readers who are in the room, one for the others: the message is shared.
     fn show(&self, event: &Event, room: &Room, readers: Vec<Arc<str>>) {
+        if readers.is_empty() || !event.is_sound() {
+            return;
+        }
         let message = ejson::at(&event.args, 0, &["message"]).unwrap_or("null");
         let (inside, outside): (Vec<_>, Vec<_>) = {
             let mine = self.state.my_messages.borrow();

@@ -134,7 +134,7 @@ impl Core {
     fn deliver(&self, stream: Stream, event: &str, args: &str, writer: Place) {
         let args = format!("[{args}]");
         let topic = TopicRef { stream, event };
-        self.emit_but(topic, || args.as_str().into(), Some(writer), now());
+        self.emit_but(topic, || Some(args.as_str().into()), Some(writer), now());
         self.flush();
         self.relay(stream, event, &args);
     }

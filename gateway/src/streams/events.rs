@@ -76,6 +76,13 @@ pub(crate) enum Reaction {
 }
 use Reaction::*;
 
+impl Reaction {
+    /// Only finds out who shall hear of it: what is passed on is looked at then.
+    pub(crate) fn is_passed_on(self) -> bool {
+        matches!(self, Relay | MyMessages)
+    }
+}
+
 const fn on(name: &'static str) -> Event {
     Event {
         name,

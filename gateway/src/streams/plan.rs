@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) first: &'static [Reaction],
     publications: Vec<Saying>,
     pub(crate) last: &'static [Reaction],
+    /// Some reaction takes its arguments for JSON.
+    pub(crate) looks_into: bool,
 }
 
 struct Saying {
@@ -50,7 +52,9 @@ impl Plans {
                 key: Template::new(said.key),
                 args: Template::new(said.args),
             });
+            let mut reactions = event.first.iter().chain(event.last);
             let plan = Plan {
+                looks_into: reactions.any(|reaction| !reaction.is_passed_on()),
                 first: event.first,
                 publications: publications.collect(),
                 last: event.last,

@@ -5,12 +5,19 @@
 
 use std::{borrow::Cow, iter};
 
+use serde::de::IgnoredAny;
+
 pub use super::walk::at;
 use super::{
     decodable,
     message::Refused,
     scan::{self, Scanner},
 };
+
+/// Whether a text is one JSON value from end to end.
+pub fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
 
 /// The elements of a raw JSON array as raw JSON; none where `raw` is no array.
 pub fn elements(raw: &str) -> impl Iterator<Item = &str> {

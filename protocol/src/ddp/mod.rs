@@ -1,5 +1,6 @@
 //! DDP's messages under DDP's names; what they carry stays raw JSON.
 
+pub(crate) mod blocks;
 mod decodable;
 pub mod decode;
 pub mod ejson;

@@ -5,6 +5,8 @@
 
 use memchr::memchr2;
 
+use super::blocks::Blocks;
+
 /// The value at a path such as `0.message.rid`: an element of the outer array, then member names.
 ///
 /// Reads no further than that value. So of a name that occurs twice the first counts here, where
@@ -124,26 +126,9 @@ fn marks(word: u64, byte: u8) -> u64 {
 
 /// One past the bracket that closes the container which begins here.
 pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
-    let mut depth = 0_usize;
-    let mut at = start;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => {
-                at = string_end(bytes, at);
-                continue;
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + 1;
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    bytes.len()
+    Blocks::new(bytes, start)
+        .container_end(start)
+        .unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

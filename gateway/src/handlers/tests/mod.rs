@@ -21,7 +21,10 @@ use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use backplane::{Event, Handled};
 use bytes::Bytes;
 use hashbrown::HashMap;
-use protocol::{ddp, session::SubKey};
+use protocol::{
+    ddp::{self, ejson::is_json},
+    session::SubKey,
+};
 
 use crate::{
     config::Config,
@@ -258,6 +261,7 @@ impl Stage {
                 ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
                 ToShard::Publish(batch) => batch.iter().for_each(|publication| {
                     let body = format!("{:?}", publication.body);
+                    assert!(is_json(publication.body.text()), "{body}");
                     match &publication.to {
                         To::Topic(topic) => self.deliver(topic, &body),
                         To::Users { users, event } => users.iter().for_each(|user| {

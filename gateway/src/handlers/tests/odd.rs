@@ -8,7 +8,12 @@ use store::{Room, User};
 use super::*;
 use crate::streams::samples::{addressed, samples};
 
-/// What may stand anywhere instead of what is expected, as JSON text.
+/// What is no JSON, and closes every bracket that it opens: a packet with it can be told apart from the next one.
+const BROKEN: [&str; 7] = [
+    "tru", "5 5", "[1,]", r#"{"a"}"#, "{5:5}", r#""\x""#, "\"\n\"",
+];
+
+/// What may stand anywhere instead of what is expected, as text.
 fn odd_values() -> Vec<String> {
     let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
     let long = format!("\"{}\"", "x".repeat(5_000));
@@ -36,6 +41,7 @@ fn odd_values() -> Vec<String> {
         r#""nobody""#,
     ];
     odd.into_iter()
+        .chain(BROKEN)
         .map(Into::into)
         .chain([deep, long])
         .collect()
