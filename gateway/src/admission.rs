@@ -119,7 +119,7 @@ impl Admission {
     pub(crate) fn seat(self: &Arc<Self>, peer: IpAddr) -> Result<Seat, Refusal> {
         let mut total = 0;
         let mut best = (usize::MAX, 0);
-        for (shard, sockets) in self.sockets.iter().enumerate() {
+        for (shard, sockets) in (0..).zip(&self.sockets) {
             let sockets = sockets.load(Ordering::Relaxed);
             total += sockets;
             best = best.min((sockets, shard));
@@ -127,7 +127,7 @@ impl Admission {
         if total >= self.sockets_max {
             return Err(Refusal::NodeFull);
         }
-        self.sockets[best.1].fetch_add(1, Ordering::Relaxed);
+        self.sockets[usize::from(best.1)].fetch_add(1, Ordering::Relaxed);
         let visitor = self.enter(peer);
         Ok(Seat {
             admission: self.clone(),
@@ -205,7 +205,7 @@ pub(crate) struct Accepted {
 /// One socket's share of the counters; gives it back when dropped.
 pub(crate) struct Seat {
     admission: Arc<Admission>,
-    shard: usize,
+    shard: u16,
     /// While it speaks HTTP.
     visitor: Option<Visitor>,
     websocket: bool,
@@ -231,7 +231,7 @@ impl Seat {
 
     /// The shard on which it is.
     pub(crate) fn shard(&self) -> usize {
-        self.shard
+        self.shard.into()
     }
 
     /// From HTTP to a websocket without a login.
@@ -306,7 +306,7 @@ impl Drop for Seat {
         if let Some(visitor) = self.visitor.take() {
             self.admission.lobby().leave(&visitor);
         }
-        self.admission.sockets[self.shard].fetch_sub(1, Ordering::Relaxed);
+        self.admission.sockets[self.shard()].fetch_sub(1, Ordering::Relaxed);
     }
 }
 

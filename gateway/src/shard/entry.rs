@@ -57,6 +57,10 @@ pub(crate) struct Entry {
     pub(crate) echo: bool,
 }
 
+/// With the two counts of its `Rc`: the allocator's next size would be 768.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Entry>() + 16 <= 640);
+
 /// The users whom one client watches.
 pub(crate) struct Watching {
     /// The subscription that stands for the set.

@@ -28,28 +28,31 @@ enum Turn {
 
 impl Shard {
     /// Reads one client until its socket ends; `leftover` is what came behind the upgrade request.
-    pub(crate) async fn read(
+    ///
+    /// No `async fn`, which would hold every argument twice as long as the client is here.
+    pub(crate) fn read(
         self: Rc<Self>,
         entry: Rc<Entry>,
         io: Rc<Io>,
         leftover: Bytes,
         mut decoder: Decoder,
-    ) {
-        if leftover.is_empty() {
-            // Even so it holds the 8 KiB into which HTTP has read.
-            drop(leftover);
-        } else {
-            self.input(&entry, &mut decoder, &mut Vec::from(leftover));
-        }
-        while io.readable().await.is_ok() {
-            match self.turn(&entry, &io, &mut decoder) {
-                Turn::Drained => {}
-                // `readable()` spends no budget: without this a flooder would starve its shard.
-                Turn::More => tokio::task::yield_now().await,
-                Turn::Ended => break,
+    ) -> impl Future<Output = ()> {
+        // Even an empty one holds the 8 KiB into which HTTP has read.
+        let leftover = Box::<[u8]>::from(&*leftover);
+        async move {
+            if !leftover.is_empty() {
+                self.input(&entry, &mut decoder, &mut { leftover });
             }
+            while io.readable().await.is_ok() {
+                match self.turn(&entry, &io, &mut decoder) {
+                    Turn::Drained => {}
+                    // `readable()` spends no budget: without this a flooder would starve its shard.
+                    Turn::More => tokio::task::yield_now().await,
+                    Turn::Ended => break,
+                }
+            }
+            self.lost(&entry);
         }
-        self.lost(&entry);
     }
 
     /// At most one read into the shard's buffer.
