@@ -52,7 +52,7 @@ pub(crate) async fn refused(bus: &Bus, every: Duration, fails: u32) -> String {
 fn to_end(nodes: &[NodeInfo]) -> Option<&'static str> {
     let available = || nodes.iter().filter(|node| node.available);
     let offering = |service: &'static str| {
-        available().filter(move |node| node.services.iter().any(|name| name == service))
+        available().filter(move |node| node.services.iter().any(|name| **name == *service))
     };
     let external = EXTERNAL
         .into_iter()
@@ -77,7 +77,7 @@ mod tests {
             client: None,
             local,
             available: true,
-            services: services.iter().map(|name| (*name).to_owned()).collect(),
+            services: services.iter().map(|&name| name.into()).collect(),
         }
     }
 

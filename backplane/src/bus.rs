@@ -97,7 +97,7 @@ impl Bus {
             services: core
                 .locals()
                 .iter()
-                .map(|local| local.service.name.to_owned())
+                .map(|local| local.service.name.into())
                 .collect(),
         };
         std::iter::once(us).chain(core.peers().cloned()).collect()
@@ -105,13 +105,7 @@ impl Bus {
 
     /// The available nodes other than this one that offer a service of this name: what others offer is not copied.
     pub fn nodes_with(&self, service: &str) -> Vec<Arc<str>> {
-        let core = self.core();
-        let offers =
-            |node: &&NodeInfo| node.available && node.services.iter().any(|name| name == service);
-        core.peers()
-            .filter(offers)
-            .map(|node| node.id.clone())
-            .collect()
+        self.core().registry.nodes_with(service).to_vec()
     }
 
     /// How many nodes are known and how many of them are available, ourselves among both: without a look at what they offer.

@@ -19,7 +19,7 @@ pub(crate) use node::Change;
 use node::Node;
 pub use node::NodeInfo;
 pub use offers::Offered;
-use offers::{Offers, matches};
+use offers::{NODE_OFFERS_BYTES, Offers, matches};
 use pace::{ASKED_PER_SECOND_MAX, Pace, TOLD_PER_SECOND_MAX};
 
 /// The remote nodes and an index of what the available ones offer.
@@ -27,6 +27,8 @@ pub(crate) struct Registry {
     heartbeat_timeout: Duration,
     strategy: Strategy,
     nodes: HashMap<Arc<str>, Node>,
+    /// Available nodes by the name of a service.
+    services: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// Available nodes by full action name, and whose turn it is.
     actions: HashMap<String, Endpoints>,
     /// Listeners of available nodes by event name.
@@ -37,8 +39,8 @@ pub(crate) struct Registry {
     asked: Pace,
     /// Nodes told who we are because they asked.
     told: Pace,
-    /// What the offers of all nodes cost.
-    bytes: usize,
+    /// What the offers of all nodes cost beyond each one's share.
+    beyond: usize,
     /// How often a node offered more than is remembered.
     cut: u64,
 }
@@ -61,18 +63,23 @@ impl Registry {
             heartbeat_timeout,
             strategy,
             nodes: HashMap::new(),
+            services: HashMap::new(),
             actions: HashMap::new(),
             events: HashMap::new(),
             patterns: Vec::new(),
             asked: Pace::default(),
             told: Pace::default(),
-            bytes: 0,
+            beyond: 0,
             cut: 0,
         }
     }
 
     /// What a peer says about itself (backplane.md 6.2); a new `instanceID` under a known id is a leave and a join.
-    pub(crate) fn handle_info(&mut self, info: Info<'_>, now: Instant) -> Vec<Change> {
+    pub(crate) fn handle_info(&mut self, mut info: Info<'_>, now: Instant) -> Vec<Change> {
+        info.instance_id
+            .take_if(|text| text.len() > NODE_TEXT_BYTES_MAX);
+        info.hostname
+            .take_if(|text| text.len() > NODE_TEXT_BYTES_MAX);
         let seq = info.seq.unwrap_or(1.0);
         let Some(node) = self.nodes.get_mut(&*info.sender) else {
             return self
@@ -299,9 +306,12 @@ impl Registry {
 
     /// Whether an available node offers a service of this name.
     pub(crate) fn has_service(&self, name: &str) -> bool {
-        self.nodes.values().any(|node| {
-            node.info.available && node.info.services.iter().any(|service| service == name)
-        })
+        self.services.contains_key(name)
+    }
+
+    /// The available nodes that offer a service of this name.
+    pub(crate) fn nodes_with(&self, name: &str) -> &[Arc<str>] {
+        self.services.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Everybody who is known.
@@ -318,10 +328,8 @@ impl Registry {
     /// What the available nodes offer.
     pub(crate) fn offered(&self) -> Offered {
         let mut offered = Offered::default();
-        for node in self.nodes.values() {
-            for service in &node.offers.services {
-                *offered.services.entry(service.clone()).or_default() += 1;
-            }
+        for (service, nodes) in &self.services {
+            offered.services.insert(service.to_string(), nodes.len());
         }
         for (action, endpoints) in &self.actions {
             offered
@@ -406,8 +414,10 @@ impl Registry {
         node.info.client = info.client();
         node.info.instance = info.instance_id.or_else(|| node.info.instance.take());
         node.info.hostname = info.hostname;
-        let room = (OFFERS_BYTES_MAX - self.bytes).min(NODE_OFFERS_BYTES_MAX);
-        let (offers, is_cut) = Offers::of(info.services.unwrap_or_default(), room);
+        // Whatever others offer: who comes when invented nodes have taken all the room is known like everybody else.
+        let room = NODE_OFFERS_BYTES + (OFFERS_BYTES_MAX - self.beyond);
+        let services = info.services.unwrap_or_default();
+        let (offers, is_cut) = Offers::of(services, room.min(NODE_OFFERS_BYTES_MAX));
         if is_cut {
             self.cut += 1;
             if self.cut.is_power_of_two() {
@@ -415,14 +425,15 @@ impl Registry {
                 tracing::warn!(node = &**id, count, "a node offers more than is remembered");
             }
         }
-        node.info.services.clone_from(&offers.services);
-        self.bytes += offers.bytes;
+        node.info.services = offers.services.as_slice().into();
+        self.beyond += offers.beyond_its_share();
         node.offers = offers;
+        for service in node.offers.services.iter().cloned() {
+            self.services.entry(service).or_default().push(id.clone());
+        }
         for action in &node.offers.actions {
             let endpoints = self.actions.entry(action.clone()).or_default();
-            if !endpoints.nodes.contains(id) {
-                endpoints.nodes.push(id.clone());
-            }
+            endpoints.nodes.push(id.clone());
         }
         for (event, group) in &node.offers.events {
             let listener = Listener {
@@ -444,9 +455,17 @@ impl Registry {
     /// Removes the node from the index, and what it offered from the node.
     fn unlist(&mut self, id: &str) -> Option<Offers> {
         let node = self.nodes.get_mut(id)?;
-        node.info.services.clear();
+        node.info.services = Arc::default();
         let offers = std::mem::take(&mut node.offers);
-        self.bytes -= offers.bytes;
+        self.beyond -= offers.beyond_its_share();
+        for service in &offers.services {
+            if let Some(nodes) = self.services.get_mut(service) {
+                nodes.retain(|node| &**node != id);
+                if nodes.is_empty() {
+                    self.services.remove(service);
+                }
+            }
+        }
         for action in &offers.actions {
             if let Some(endpoints) = self.actions.get_mut(action) {
                 endpoints.nodes.retain(|node| &**node != id);
@@ -455,7 +474,9 @@ impl Registry {
                 }
             }
         }
-        for (event, _) in &offers.events {
+        // Once for each name, however many groups it stands in.
+        for event in offers.events.chunk_by(|(a, _), (b, _)| a == b) {
+            let event = &event[0].0;
             if let Some(listeners) = self.events.get_mut(event) {
                 listeners.retain(|listener| &*listener.node != id);
                 if listeners.is_empty() {
@@ -470,7 +491,9 @@ impl Registry {
 
 /// A network has tens of nodes; this bounds what invented ones can cost.
 const NODES_MAX: usize = 1_000;
-/// A monolith offers some 60 kB; this bounds what one node, and what all together, can make us remember.
+/// Names of hosts and of process starts are a fraction of this; longer ones are left out.
+const NODE_TEXT_BYTES_MAX: usize = 512;
+/// What one node, and what all together beyond their shares, can make us remember.
 const NODE_OFFERS_BYTES_MAX: usize = 1 << 20;
 const OFFERS_BYTES_MAX: usize = 32 << 20;
 /// Every broadcast is compared with every pattern; Rocket.Chat announces none.
@@ -627,18 +650,64 @@ mod tests {
             let offers = &net.registry.nodes[&*format!("odd-{node}")].offers;
             assert!(offers.bytes <= NODE_OFFERS_BYTES_MAX && offers.actions.len() < 1_000);
         }
-        assert!(net.registry.bytes <= OFFERS_BYTES_MAX);
+        assert!(net.registry.beyond <= OFFERS_BYTES_MAX);
         assert_eq!((net.registry.cut(), net.registry.count()), (50, (50, 50)));
+        let names: Vec<_> = (0..600).map(|number| format!("s.{number}")).collect();
+        let names: Vec<_> = names.iter().map(|name| &**name).collect();
+        net.info("monolith", "1", 1, &names);
+        assert!(
+            names.iter().all(|name| net.registry.offering(name) == 1),
+            "who comes last is known like everybody else"
+        );
+        assert_eq!(net.registry.cut(), 50);
         for node in 0..50 {
             net.registry
                 .handle_disconnect(&format!("odd-{node}"), net.now);
         }
-        assert_eq!((net.registry.bytes, net.registry.count()), (0, (50, 0)));
+        net.registry.handle_disconnect("monolith", net.now);
+        assert_eq!((net.registry.beyond, net.registry.count()), (0, (51, 0)));
+        assert!(net.registry.services.is_empty() && net.registry.actions.is_empty());
         net.info("a", "1", 1, &["s.x"]);
         assert!(
             net.registry.next_node("s.x").is_some(),
             "there is room again"
         );
+    }
+
+    #[test]
+    fn a_name_said_over_and_over_counts_once_and_in_so_many_groups() {
+        let mut net = Net::new();
+        let events: Vec<_> = (0..2_000)
+            .map(|number| format!(r#"{{"name":"e","group":"g{}"}}"#, number / 2))
+            .collect();
+        let action = r#"{"name":"s.x"}"#;
+        let service = format!(
+            r#"{{"name":"s","actions":[{action},{action}],"events":[{}]}}"#,
+            events.join(",")
+        );
+        for node in 0..3 {
+            let packet =
+                format!(r#"{{"services":[{service},{service}],"ver":"4","sender":"odd-{node}"}}"#);
+            let info = protocol::moleculer::decode(packet.as_bytes()).unwrap();
+            net.registry.handle_info(info, net.now);
+        }
+        assert_eq!(net.registry.groups_listening("e").len(), 64);
+        assert_eq!(net.registry.nodes_listening("e", &[]).len(), 3);
+        assert_eq!(net.registry.events["e"].len(), 3 * 64);
+        assert_eq!(net.registry.offering("s.x"), 3);
+        assert_eq!(net.registry.nodes_with("s").len(), 3);
+        let offered = net.registry.offered();
+        assert_eq!((offered.services["s"], offered.actions["s.x"]), (3, 3));
+        assert_eq!(net.registry.cut(), 3);
+    }
+
+    #[test]
+    fn texts_that_no_node_has_are_not_remembered() {
+        let mut net = Net::new();
+        let long = "x".repeat(NODE_TEXT_BYTES_MAX + 1);
+        assert_eq!(net.info("a", &long, 1, &["s.x"]), "+a");
+        assert_eq!(net.registry.nodes["a"].info.instance, None);
+        assert!(net.registry.next_node("s.x").is_some());
     }
 
     #[test]

@@ -130,7 +130,7 @@ async fn a_node_that_offers_something_new_later_says_so() {
         Incoming::NodeOffers(node) => node
             .services
             .iter()
-            .any(|name| name == "late")
+            .any(|name| **name == *"late")
             .then_some(()),
         _ => None,
     })

@@ -42,7 +42,7 @@ pub(super) async fn examine(settings: &Settings, version: Option<&str>) -> Vec<F
 }
 
 fn offers(node: &NodeInfo, service: &str) -> bool {
-    node.services.iter().any(|name| name == service)
+    node.services.iter().any(|name| **name == *service)
 }
 
 fn monolith(nodes: &[NodeInfo], version: Option<&str>) -> Finding {

@@ -1,6 +1,7 @@
 //! Nodes on the bus that offer more than any node has, over and over, and nodes that say what no node says.
 
-use harness::{RawNats, Workspace, eventually};
+use harness::{Client, RawNats, Workspace, eventually};
+use serde_json::json;
 
 use super::{BINARY, Witnesses};
 
@@ -201,4 +202,31 @@ fn nodes_that_offer_a_megabyte_each_cost_a_bounded_memory_and_nobody_an_event() 
     println!("{grown} MiB, {}", witnesses.latencies());
     assert!(grown < 160, "{grown} MiB more than before");
     assert_eq!(gateway.metric("ddp_edge_gaps_total", &[]), gaps);
+
+    // An honest node that comes when they have taken all the room hears what clients say.
+    let mut late = RawNats::connect(&workspace.nats);
+    late.subscribe("MOL.EVENT.late");
+    let honest = r#"{"ver":"4","sender":"late","services":[{"name":"streamer","actions":{},"events":{"1":{"name":"stream"}}}],"instanceID":"late","seq":1}"#;
+    late.publish(&subject, honest.as_bytes());
+    let (writer, other) = (workspace.user(&["user"]), workspace.user(&["user"]));
+    let room = workspace.room("p", &[&writer, &other]);
+    let mut client = Client::open(gateway.port);
+    client.login(&writer.token);
+    let said = json!([format!("{room}/userData"), "heard"]);
+    client
+        .call("stream-notify-room-users", &said)
+        .expect("a member");
+    late.hear("heard");
+
+    // What they say goes on beside honest people who come, subscribe and call.
+    for round in ROUNDS + 1..ROUNDS + 20 {
+        nats.publish(&subject, info(round, round).as_bytes());
+        let mut client = Client::open(gateway.port);
+        client.login(&other.token);
+        client.stream("room-messages", &room).expect("a member");
+        client
+            .call("stream-notify-room-users", &said)
+            .expect("a member");
+    }
+    witnesses.get(&workspace, 20);
 }

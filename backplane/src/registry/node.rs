@@ -21,7 +21,7 @@ pub struct NodeInfo {
     /// False once it left or was lost; such nodes are forgotten after 10 minutes.
     pub available: bool,
     /// Names of the services that it announces (`$node` left out).
-    pub services: Vec<String>,
+    pub services: Arc<[Arc<str>]>,
 }
 
 /// How the network changed.
@@ -73,7 +73,7 @@ impl Node {
                 client: None,
                 local: false,
                 available: true,
-                services: Vec::new(),
+                services: Arc::default(),
             },
             seq,
             offers: Offers::default(),

@@ -12,12 +12,12 @@ pub struct Offered {
     pub events: BTreeMap<String, usize>,
 }
 
-/// The services of a node, their callable actions and their events.
+/// The services of a node, their callable actions and their events, each in order and once.
 #[derive(Default, PartialEq)]
 pub(super) struct Offers {
-    pub(super) services: Vec<String>,
+    pub(super) services: Vec<Arc<str>>,
     pub(super) actions: Vec<String>,
-    /// Event name and group.
+    /// Event name and group, by name.
     pub(super) events: Vec<(String, Arc<str>)>,
     /// What it costs to remember them, roughly.
     pub(super) bytes: usize,
@@ -31,7 +31,25 @@ impl Offers {
         let is_whole = services
             .into_iter()
             .all(|service| offers.add(service, room).is_some());
+        offers.services.sort_unstable();
+        offers.services.dedup();
+        offers.actions.sort_unstable();
+        offers.actions.dedup();
+        offers.events.sort_unstable();
+        offers.events.dedup();
+        let listed = offers.events.len();
+        let mut groups = 1;
+        offers.events.dedup_by(|(event, _), (before, _)| {
+            groups = if event == before { groups + 1 } else { 1 };
+            groups > EVENT_GROUPS_MAX
+        });
+        let is_whole = is_whole && offers.events.len() == listed;
         (offers, !is_whole)
+    }
+
+    /// What of its cost is paid from what all share.
+    pub(super) fn beyond_its_share(&self) -> usize {
+        self.bytes.saturating_sub(NODE_OFFERS_BYTES)
     }
 
     /// `None` where the room ends.
@@ -42,7 +60,7 @@ impl Offers {
         let service_group: Arc<str> = name.into();
         if name != "$node" {
             self.pay(name, room)?;
-            self.services.push(name.to_owned());
+            self.services.push(service_group.clone());
         }
         for event in service.events {
             let Some(name) = event.name.filter(|name| !name.starts_with('$')) else {
@@ -91,6 +109,11 @@ pub(super) fn matches(pattern: &str, event: &str) -> bool {
     tokens.next().is_none()
 }
 
+/// A monolith offers some 60 kB: so much is remembered of everybody, whatever others offer.
+pub(super) const NODE_OFFERS_BYTES: usize = 128 << 10;
+/// Groups in which one node hears an event: one for each of its services that listens to it. Whoever says something to all
+/// looks at each.
+const EVENT_GROUPS_MAX: usize = 64;
 /// What a name costs besides its text: it stands in the node and in the index.
 const NAME_OVERHEAD: usize = 128;
 

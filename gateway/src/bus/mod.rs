@@ -175,7 +175,7 @@ impl Core {
                 self.wake.offers.notify_waiters();
                 self.nodes_changed();
                 self.visibility_offered();
-                if node.services.iter().any(|service| service == MONOLITH) {
+                if node.services.iter().any(|service| **service == *MONOLITH) {
                     self.wake.refill.notify_one();
                 }
             }

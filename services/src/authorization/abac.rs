@@ -96,7 +96,7 @@ impl Abac {
         context: &Context,
     ) -> Result<bool, ServiceError> {
         let elsewhere = self.bus.nodes().into_iter().find(|node| {
-            !node.local && node.available && node.services.iter().any(|name| name == "abac")
+            !node.local && node.available && node.services.iter().any(|name| **name == *"abac")
         });
         if self.is_hosted && elsewhere.is_none() {
             return self.allow(&room.id, user, context).await;

@@ -38,7 +38,7 @@ impl News {
     pub(super) fn of(news: Incoming) -> Option<Self> {
         match news {
             Incoming::NodeDown { node, .. } => Some(Self::Lost {
-                served: node.services.iter().any(|name| name == SERVICE),
+                served: node.services.iter().any(|name| **name == *SERVICE),
                 node: node.id,
                 instance: node.instance,
                 at: now_ms(),

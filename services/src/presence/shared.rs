@@ -144,7 +144,7 @@ impl Presence {
     pub(super) fn rank(&self) -> Option<u32> {
         let nodes = self.bus.nodes();
         let serves = |node: &&backplane::NodeInfo| {
-            node.available && node.services.iter().any(|name| name == SERVICE)
+            node.available && node.services.iter().any(|name| **name == *SERVICE)
         };
         let us = nodes.iter().filter(serves).find(|node| node.local)?;
         let before = nodes.iter().filter(serves).filter(|node| node.id < us.id);

@@ -71,7 +71,7 @@ pub(super) async fn look(bus: &Bus, store: &Store, config: &Config) -> Result<Pl
         let is_ours = node
             .client
             .is_some_and(|client| client.starts_with("rust "));
-        node.available && !is_ours && node.services.iter().any(|name| name == SERVICE)
+        node.available && !is_ours && node.services.iter().any(|name| **name == *SERVICE)
     };
     Ok(match plan {
         Plan::Watch(_) if bus.nodes().into_iter().any(is_theirs) => Plan::Idle(Idle::Theirs),

@@ -56,7 +56,7 @@ impl Node {
     /// Waits until it knows so many available nodes that offer presence.
     async fn knows(&self, count: usize) {
         let serves = |node: &backplane::NodeInfo| {
-            node.available && node.services.iter().any(|name| name == "presence")
+            node.available && node.services.iter().any(|name| **name == *"presence")
         };
         while self.bus.nodes().iter().filter(|node| serves(node)).count() != count {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::place::tool;
 use crate::process::Process;
@@ -74,7 +75,7 @@ impl NatsServer {
     }
 }
 
-/// Publishes on NATS without any library in between: packets of nodes that do not exist.
+/// Speaks with NATS without any library in between: packets of nodes that do not exist.
 pub struct RawNats(TcpStream);
 
 impl RawNats {
@@ -86,6 +87,9 @@ impl RawNats {
     #[must_use]
     pub fn connect(server: &NatsServer) -> Self {
         let mut socket = TcpStream::connect(("127.0.0.1", server.port())).expect("NATS");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a socket");
         socket
             .write_all(b"CONNECT {\"verbose\":false}\r\n")
             .expect("NATS reads");
@@ -101,6 +105,31 @@ impl RawNats {
         write!(self.0, "PUB {subject} {}\r\n", payload.len()).expect("NATS reads");
         self.0.write_all(payload).expect("NATS reads");
         self.0.write_all(b"\r\n").expect("NATS reads");
+    }
+
+    /// Hears what is sent to a subject from now on; to be read with [`hear`](Self::hear), and no more `flush` then.
+    ///
+    /// # Panics
+    ///
+    /// When the server has ended the connection.
+    pub fn subscribe(&mut self, subject: &str) {
+        write!(self.0, "SUB {subject} 1\r\n").expect("NATS reads");
+        self.flush();
+    }
+
+    /// Waits for a message that says this.
+    ///
+    /// # Panics
+    ///
+    /// When the server has ended the connection.
+    pub fn hear(&mut self, wanted: &str) {
+        let mut heard = String::new();
+        while !heard.contains(wanted) {
+            let mut chunk = [0; 4_096];
+            let read = self.0.read(&mut chunk).expect("NATS answers");
+            assert!(read > 0, "{wanted} never came: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
     }
 
     /// Waits until the server has taken everything and passed it on.

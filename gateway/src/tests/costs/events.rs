@@ -45,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
         client: None,
         local: false,
         available: true,
-        services: vec!["meteor".into()],
+        services: ["meteor".into()].into(),
     };
     let mut change = |kind: &str, happens: Box<dyn Fn(bool) -> Incoming>| {
         all.push(Case {
