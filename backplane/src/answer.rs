@@ -19,6 +19,13 @@ pub(crate) struct Address {
     pub(crate) meta: Bytes,
 }
 
+impl Address {
+    /// Bytes of what is remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.node.len() + self.id.len() + self.meta.len()
+    }
+}
+
 /// Answers what a handler said; a result that the bus cannot carry becomes an error (backplane.md 5.11).
 pub(crate) fn respond(
     uplink: &Uplink,

@@ -38,8 +38,12 @@ impl Incoming {
     /// What it counts against the bound; `None` always fits.
     pub(crate) fn cost(&self) -> Option<usize> {
         match self {
-            Self::Request(request) => Some(OVERHEAD + request.params.len()),
-            Self::Event(event) => Some(OVERHEAD + event.args.len()),
+            Self::Request(request) => {
+                let context = &request.context;
+                let ids = context.id.len() + context.request_id.len();
+                Some(OVERHEAD + request.params.len() + context.meta.len() + ids)
+            }
+            Self::Event(event) => Some(OVERHEAD + event.args.len() + event.meta.len()),
             Self::NodeUp(_) | Self::NodeOffers(_) | Self::NodeDown { .. } => Some(OVERHEAD),
             Self::Up | Self::Down | Self::Gap(_) | Self::Settled => None,
         }

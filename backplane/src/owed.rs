@@ -33,6 +33,8 @@ struct State {
     open: HashMap<u64, Debt>,
     deadlines: BTreeSet<(Instant, u64)>,
     next: u64,
+    /// What it takes to answer all of them.
+    bytes: usize,
     /// We leave: nothing more is taken in.
     is_closed: bool,
 }
@@ -65,6 +67,7 @@ impl Owed {
         let fault = match state.open.len() {
             _ if state.is_closed => Some(Fault::Leaving),
             OPEN_MAX.. => Some(Fault::Full),
+            _ if state.bytes + to.len() > OPEN_BYTES_MAX => Some(Fault::Full),
             _ => None,
         };
         if let Some(fault) = fault {
@@ -79,6 +82,7 @@ impl Owed {
             action,
             deadline,
         };
+        state.bytes += debt.to.len();
         state.open.insert(key, debt);
         state.deadlines.extend(deadline.map(|at| (at, key)));
         Some(key)
@@ -115,7 +119,7 @@ impl Owed {
             let later = state.deadlines.split_off(&(now, u64::MAX));
             let late = std::mem::replace(&mut state.deadlines, later);
             let keys = late.into_iter().map(|(_, key)| key);
-            keys.filter_map(|key| state.open.remove(&key)).collect()
+            keys.filter_map(|key| state.take(key)).collect()
         };
         for debt in late {
             self.uplink.counters.requests_late.fetch_add(1, Relaxed);
@@ -150,6 +154,7 @@ impl Owed {
             let mut state = self.lock();
             state.is_closed = true;
             state.deadlines.clear();
+            state.bytes = 0;
             std::mem::take(&mut state.open)
         };
         for debt in open.into_values() {
@@ -161,6 +166,7 @@ impl Owed {
     pub(crate) fn forget(&self) {
         let mut state = self.lock();
         state.deadlines.clear();
+        state.bytes = 0;
         state.open.clear();
         drop(state);
         self.paid.notify_waiters();
@@ -174,6 +180,7 @@ impl Owed {
 impl State {
     fn take(&mut self, key: u64) -> Option<Debt> {
         let debt = self.open.remove(&key)?;
+        self.bytes -= debt.to.len();
         if let Some(deadline) = debt.deadline {
             self.deadlines.remove(&(deadline, key));
         }
@@ -183,3 +190,5 @@ impl State {
 
 /// A service answers in milliseconds: so many at once are a flood or a service that hangs.
 const OPEN_MAX: usize = 16_384;
+/// Their ids and what their answers give back, which an honest caller fills with a few hundred bytes.
+const OPEN_BYTES_MAX: usize = 32 << 20;

@@ -231,6 +231,58 @@ async fn a_node_that_leaves_answers_what_is_under_way_and_refuses_the_rest() {
     tokio::join!(bus.leave(std::time::Duration::from_secs(2)), talk);
 }
 
+#[tokio::test]
+async fn what_a_packet_gives_us_to_keep_beside_its_arguments_is_counted() {
+    const LARGE: usize = 500_000;
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    // Given back with the answer, and the caller takes as long for it as it likes.
+    let meta = format!(r#"{{"x":"{}"}}"#, "x".repeat(LARGE));
+    for id in 0..100 {
+        let packet = request(id, "echo.it", 0).replacen('{', &format!(r#"{{"meta":{meta},"#), 1);
+        let before = packets_in(&bus, "REQ");
+        stranger.say("REQ.edge-1", packet).await;
+        until("it was read", || packets_in(&bus, "REQ") > before).await;
+    }
+    let refused = stranger.hear("RES").await;
+    assert_eq!(refused["error"]["type"], "QUEUE_FULL");
+    let open = bus.stats().requests_open as usize;
+    assert!((1..100).contains(&open), "{open}");
+    assert!(open * LARGE <= 32 << 20, "{open} are held");
+    for _ in 0..open {
+        next_request(&mut inbox).await.respond(Ok(None));
+    }
+    stranger.say("REQ.edge-1", request(200, "echo.it", 0)).await;
+    next_request(&mut inbox).await.respond(Ok(None));
+
+    let event = format!(
+        r#"{{"ver":"4","sender":"odd-1","id":"1","event":"test.event","data":["x"],"meta":{meta},"broadcast":true}}"#
+    );
+    // No faster than it is read, or the server ends the connection of who reads.
+    for _ in 0..200 {
+        let before = packets_in(&bus, "EVENT");
+        stranger.say("EVENT.edge-1", event.clone()).await;
+        until("it was read", || packets_in(&bus, "EVENT") > before).await;
+        if bus.stats().inbox_refused > 0 {
+            break;
+        }
+    }
+    find(&mut inbox, "a gap", |incoming| match incoming {
+        Incoming::Gap(gap) => Some(assert_eq!(gap.cause, GapCause::InboxFull)),
+        _ => None,
+    })
+    .await;
+}
+
+fn packets_in(bus: &backplane::Bus, wanted: &str) -> u64 {
+    let packets = bus.stats().packets_in;
+    let (_, count, ..) = packets.iter().find(|packets| packets.0 == wanted).unwrap();
+    *count
+}
+
 fn request(id: u32, action: &str, timeout: u32) -> String {
     format!(
         r#"{{"ver":"4","sender":"odd-1","id":"{id}","action":"{action}","params":[],"timeout":{timeout}}}"#
@@ -449,14 +501,6 @@ async fn invented_nodes_are_bounded() {
             .unwrap();
     }
     stranger.client.flush().await.unwrap();
-    let infos = || {
-        bus.stats()
-            .packets_in
-            .iter()
-            .find(|(kind, _)| *kind == "INFO")
-            .unwrap()
-            .1
-    };
-    until("all were read", || infos() >= 1_500).await;
+    until("all were read", || packets_in(&bus, "INFO") >= 1_500).await;
     assert_eq!(bus.nodes().len(), 1_001);
 }

@@ -62,12 +62,16 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
                 continue;
             }
         };
-        let args = text.slice_ref(packet.data);
+        let is_padded = is_padded(payload, packet.data.len() + packet.meta.len());
+        let args = match is_padded {
+            true => packet.data.into(),
+            false => text.slice_ref(packet.data),
+        };
         let sender = intern(bus, &mut senders, packet.sender);
         let from_us = *sender == *bus.node_id();
         let meta = match packet.meta {
             "{}" => Bytes::from_static(b"{}"),
-            meta => payload.slice_ref(meta.as_bytes()),
+            meta => kept(payload, meta, is_padded),
         };
         for (service, waiting) in inboxes {
             if !packet.groups.is_empty() && !packet.groups.iter().any(|group| group == service) {
@@ -114,6 +118,20 @@ fn intern(bus: &Bus, senders: &mut Vec<Arc<str>>, sender: Cow<'_, str>) -> Arc<s
         .unwrap_or_else(|| sender.as_ref().into());
     senders.push(id.clone());
     id
+}
+
+/// Whether so many bytes of a packet are a small part of it. A slice keeps the whole: what is counted is not what is held
+/// then.
+fn is_padded(payload: &Bytes, bytes: usize) -> bool {
+    payload.len() > bytes + PADDING_BYTES_MAX
+}
+
+/// A part of a packet, by itself where the rest is to go.
+fn kept(payload: &Bytes, part: &str, is_padded: bool) -> Bytes {
+    match is_padded {
+        true => Bytes::copy_from_slice(part.as_bytes()),
+        false => payload.slice_ref(part.as_bytes()),
+    }
 }
 
 /// Handles any other packet.
@@ -234,8 +252,10 @@ fn pong(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
 /// Every request is answered: here if it makes no sense, else by whoever holds the [`Request`].
 fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> {
     let packet: RequestPacket<'_> = decode(payload)?;
+    let parts = [packet.meta, packet.params].into_iter().flatten();
+    let is_padded = is_padded(payload, parts.map(|part| part.get().len()).sum());
     let mut meta = match packet.meta {
-        Some(meta) => payload.slice_ref(meta.get().as_bytes()),
+        Some(meta) => kept(payload, meta.get(), is_padded),
         None => Bytes::from_static(b"{}"),
     };
     let to = Address {
@@ -286,7 +306,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
     let measured = Measured::begin(bus.meters(), Side::Here, action, caller, level, &mut meta);
     let request = Request {
         action,
-        params: payload.slice_ref(params.as_bytes()),
+        params: kept(payload, params, is_padded),
         sender,
         context: Context {
             id: packet.id.to_string(),
@@ -318,6 +338,9 @@ fn response(bus: &Bus, payload: &Bytes) -> Result<(), DecodeError> {
     bus.core().calls.settle(&packet.id, outcome);
     Ok(())
 }
+
+/// What a packet says besides what is kept of it: ids, names, groups, tracing.
+const PADDING_BYTES_MAX: usize = 4_096;
 
 /// Now, in milliseconds since 1970.
 pub(super) fn unix_ms() -> f64 {
