@@ -3,6 +3,7 @@
 //! It makes the twelve subscriptions, announces itself, beats its heart, answers DISCOVER and PING and keeps a list of
 //! its peers' events; requests and events are left to its owner.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -50,11 +51,37 @@ pub(crate) struct Peer {
 struct Packet {
     sender: String,
     #[serde(default)]
-    services: Vec<Value>,
+    services: Vec<Service>,
     #[serde(default)]
     time: Value,
     #[serde(default)]
     id: Value,
+}
+
+/// INFO's entry of a service, as far as a peer sends by it: what it lists besides is skipped, because strangers may list a lot.
+#[derive(Deserialize)]
+struct Service {
+    #[serde(default)]
+    events: Events,
+}
+
+/// Listed by name, or one after the other.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Events {
+    Named(HashMap<String, Event>),
+    Listed(Vec<Event>),
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+#[derive(Deserialize)]
+struct Event {
+    name: Option<String>,
 }
 
 impl Node {
@@ -118,7 +145,7 @@ impl Node {
         match sid {
             DISCOVER | DISCOVER_ME => self.send(nats, &format!("MOL.INFO.{sender}"), self.info()),
             INFO | INFO_ME => {
-                let events = packet.services.iter().flat_map(event_names).collect();
+                let events = packet.services.into_iter().flat_map(event_names).collect();
                 self.peers.retain(|peer| peer.id != sender);
                 self.peers.push(Peer { id: sender, events });
             }
@@ -193,16 +220,12 @@ pub(crate) fn is_life_cycle(message: &Message<'_>) -> bool {
     message.sid > RESPONSE
 }
 
-fn event_names(service: &Value) -> Vec<String> {
-    let events = match &service["events"] {
-        Value::Object(events) => events.values().collect(),
-        Value::Array(events) => events.iter().collect::<Vec<_>>(),
-        _ => return Vec::new(),
+fn event_names(service: Service) -> Vec<String> {
+    let events: Vec<Event> = match service.events {
+        Events::Named(events) => events.into_values().collect(),
+        Events::Listed(events) => events,
     };
-    events
-        .iter()
-        .filter_map(|event| Some(event["name"].as_str()?.to_owned()))
-        .collect()
+    events.into_iter().filter_map(|event| event.name).collect()
 }
 
 #[cfg(test)]
@@ -212,11 +235,12 @@ mod tests {
     #[test]
     fn an_info_service_lists_the_names_that_a_peer_reads() {
         let entry = service("streamer", &[], &["watch.messages", "notify.desktop"]);
-        let mut names = event_names(&entry);
+        let read = |entry: Value| event_names(serde_json::from_value(entry).unwrap());
+        let mut names = read(entry);
         names.sort();
         assert_eq!(names, ["notify.desktop", "watch.messages"]);
         assert_eq!(
-            event_names(&json!({ "events": [{ "name": "stream" }] })),
+            read(json!({ "actions": 5, "events": [{ "name": "stream" }] })),
             ["stream"]
         );
         assert_eq!(
