@@ -14,6 +14,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -189,14 +190,14 @@ fn probes_are_answered_beside_more_idle_sockets_than_there_are_seats() {
 
 #[test]
 fn sockets_never_take_the_files_that_the_servers_need() {
-    let workspace = Workspace::start(&[]);
+    let mut workspace = Workspace::start(&[]);
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("limited");
     // Started as most systems start a process: with far fewer files than it may have.
     let text = format!("#!/bin/sh\nulimit -S -n 200\nulimit -H -n 700\nexec {BINARY} \"$@\"\n");
     fs::write(&script, text).expect("it can be written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let gateway = workspace.gateway(script.to_str().expect("a text"), &[]);
+    let mut gateway = workspace.gateway(script.to_str().expect("a text"), &[]);
     let mut witnesses = Witnesses::open(&workspace, &gateway);
     let mut open = Vec::new();
     let refused = loop {
@@ -212,6 +213,72 @@ fn sockets_never_take_the_files_that_the_servers_need() {
     assert_eq!(get(gateway.port, "/readyz").status, 200);
     witnesses.get(&workspace, 100);
     assert_eq!(gateway.metric("ddp_edge_accept_errors_total", &[]), 0.0);
+
+    // Full as it is, it comes back to NATS.
+    let connects = || gateway.metric("ddp_edge_bus_connects_total", &[]);
+    let before = connects();
+    workspace.nats.restart();
+    eventually("it is back", || (connects() > before).then_some(()));
+    gateway.edge.wait_for_ok(gateway.port, "/readyz");
+}
+
+#[test]
+fn a_process_that_may_open_no_more_files_says_so_rarely_and_lets_in_again() {
+    let workspace = Workspace::start(&[]);
+    let gateway = workspace.gateway(BINARY, &[]);
+    let mut witnesses = Witnesses::open(&workspace, &gateway);
+    witnesses.get(&workspace, 20);
+    let pid = gateway.edge.id();
+    let limit = |files: usize| {
+        let limit = format!("--nofile={files}:");
+        let status = Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &limit])
+            .status();
+        assert!(status.expect("util-linux").success());
+    };
+    let before = get_limit(pid);
+    let open = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("it runs")
+        .count();
+    limit(open);
+    // They wait in the listener's queue.
+    let mut waiting: Vec<_> = (0..5)
+        .map(|_| TcpStream::connect(("127.0.0.1", gateway.port)).expect("the kernel answers"))
+        .collect();
+    let said = || {
+        let lines = gateway.edge.output().into_iter();
+        lines
+            .filter(|line| line.contains("accept has failed"))
+            .count()
+    };
+    eventually("it says so, and once more", || (said() >= 2).then_some(()));
+    witnesses.get(&workspace, 20);
+    limit(before);
+    for socket in &mut waiting {
+        write!(
+            socket,
+            "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .expect("it is open");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("it is answered");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    // It tried ten times as often as it said so.
+    let (failed, said) = (gateway.metric("ddp_edge_accept_errors_total", &[]), said());
+    assert!(failed > said as f64, "{failed} failed, {said} were told");
+    witnesses.get(&workspace, 20);
+    Witnesses::open(&workspace, &gateway).get(&workspace, 20);
+}
+
+/// How many files a process may have open.
+fn get_limit(pid: u32) -> usize {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    soft.expect("the kernel tells")
 }
 
 const CLOSED: &str = "ddp_edge_connections_closed_total";
@@ -248,13 +315,17 @@ fn requests_that_never_end_cost_the_places_of_their_own_address() {
     witnesses.get(&workspace, 100);
 }
 
-/// The first line that answers a handshake which begins with this PROXY header; empty if there is none. The socket stays
-/// open as long as what is returned.
-fn through_a_load_balancer(port: u16, header: &str) -> (TcpStream, String) {
+/// The first line that answers a handshake which begins with this PROXY header and has these lines; empty if there is none.
+/// The socket stays open as long as what is returned.
+fn through_a_load_balancer(port: u16, header: &[u8], lines: &str) -> (TcpStream, String) {
     let mut socket = TcpStream::connect(("::1", port)).expect("it listens");
-    let handshake = "GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    write!(socket, "{header}{handshake}").expect("it is open");
+    let handshake = format!(
+        "GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{lines}\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket
+        .write_all(&[header, handshake.as_bytes()].concat())
+        .expect("it is open");
     let mut line = Vec::new();
     let mut byte = [0];
     while !line.ends_with(b"\r\n") && socket.read(&mut byte).unwrap_or(0) == 1 {
@@ -270,27 +341,56 @@ fn clients_behind_a_load_balancer_are_told_apart_by_its_proxy_header() {
         ("DDP_EDGE_PROXY_PROTOCOL", "true"),
         ("DDP_EDGE_TRUSTED_PROXIES", "::1"),
         ("DDP_EDGE_ANONYMOUS_PER_ADDRESS", "30"),
+        ("DDP_EDGE_HTTP_SECONDS", "2"),
     ];
     let gateway = workspace.gateway(BINARY, &proxied);
     let mut witnesses = Witnesses::open(&workspace, &gateway);
-    let of = |address: &str| format!("PROXY TCP4 {address} 198.51.100.1 4321 443\r\n");
-    let flood: Vec<_> = (0..31)
-        .map(|_| through_a_load_balancer(gateway.port, &of("203.0.113.9")))
+    let come = |header: &[u8], lines: &str| through_a_load_balancer(gateway.port, header, lines);
+    let of = |address: &str| format!("PROXY TCP4 {address} 198.51.100.1 4321 443\r\n").into_bytes();
+    let flood: Vec<_> = (0..31).map(|_| come(&of("203.0.113.9"), "")).collect();
+    assert_eq!(flood.iter().filter(|(_, line)| is_let_in(line)).count(), 30);
+    let full = || gateway.metric(REFUSED, &[("reason", "address_full")]);
+    assert_eq!(full(), 1.0);
+    let (_honest, answer) = come(&of("203.0.113.10"), "");
+    assert!(is_let_in(&answer), "{answer}");
+
+    // The balancer for itself: what it does not say of a client, or says without sense, is its own.
+    let odd = ["", "X-Forwarded-For: \r\n", "X-Forwarded-For: nobody\r\n"];
+    let own: Vec<_> = (0..31)
+        .map(|number| come(b"PROXY UNKNOWN\r\n", odd[number % odd.len()]))
         .collect();
-    let answers = flood.iter().map(|(_, answer)| answer.as_str());
-    let admitted = answers.filter(|answer| answer.starts_with("HTTP/1.1 101"));
-    assert_eq!(admitted.count(), 30);
-    let refused = [("reason", "address_full")];
-    assert_eq!(gateway.metric(REFUSED, &refused), 1.0);
-    let (_honest, answer) = through_a_load_balancer(gateway.port, &of("203.0.113.10"));
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    // The balancer's own probe, and one who pretends to be behind it.
-    let (_probe, answer) = through_a_load_balancer(gateway.port, "PROXY UNKNOWN\r\n");
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    let (_without, answer) = through_a_load_balancer(gateway.port, "");
-    assert_eq!(answer, "");
-    assert_eq!(gateway.metric(REFUSED, &[("reason", "proxy_header")]), 1.0);
+    assert_eq!(own.iter().filter(|(_, line)| is_let_in(line)).count(), 30);
+    assert_eq!(full(), 2.0);
+    let (_named, answer) = come(b"PROXY UNKNOWN\r\n", "X-Forwarded-For: 203.0.113.11\r\n");
+    assert!(is_let_in(&answer), "{answer}");
+
+    // One who pretends to be behind it, and what begins like a header.
+    let endless = [
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff".as_slice(),
+        &[0xFF; 4_096],
+    ]
+    .concat();
+    let wrong: [&[u8]; 4] = [
+        b"",
+        b"PROXY TCP4 x\r\n",
+        b"PROXY TCP9 1 2 3 4\r\n",
+        &endless,
+    ];
+    for header in wrong {
+        let (_open, answer) = come(header, "");
+        assert_eq!(answer, "", "{header:?}");
+    }
+    // A header that never ends.
+    let mut slow = TcpStream::connect(("::1", gateway.port)).expect("it listens");
+    slow.write_all(b"PROXY TC").expect("it is open");
+    assert_eq!(slow.read(&mut [0]).unwrap_or(0), 0);
+    let refused = gateway.metric(REFUSED, &[("reason", "proxy_header")]);
+    assert_eq!(refused, wrong.len() as f64 + 1.0);
     witnesses.get(&workspace, 100);
+}
+
+fn is_let_in(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 101")
 }
 
 #[test]

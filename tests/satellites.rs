@@ -1,6 +1,8 @@
 //! Our own satellites on a real nats-server and MongoDB, beside a monolith that hosts only what belongs to it: as four
 //! processes, and all in one.
 
+use std::fs;
+
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
 use serde_json::{Value, json};
 use store::{
@@ -191,6 +193,15 @@ const BCRYPT: [&str; 2] = [
     "$2b$10$N9qo8uLOickgx2ZMRZoMyeJO/0Iv0xkdctmXziw7z5HqVYx6andwW",
 ];
 
+/// What the process has taken of the processor, in the kernel's ticks.
+fn cpu_ticks(edge: &Edge) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", edge.id())).expect("it runs");
+    // What stands in parentheses is its name.
+    let (_, fields) = stat.rsplit_once(')').expect("as proc(5) says");
+    let fields = fields.split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 #[test]
 fn accounts_gives_the_answers_of_the_contract() {
     let mut network = Network::start();
@@ -252,6 +263,19 @@ fn accounts_gives_the_answers_of_the_contract() {
         let granted = network.call("accounts.login", &login).unwrap();
         assert_eq!(granted["uid"] == name, is_right, "{name}: {granted}");
     }
+    // Whether somebody has the name does not show in the work, nearly all of which is bcrypt's.
+    let [wrong, nobody, without] = ["wrong", "nobody", "holder"].map(|name| {
+        let before = cpu_ticks(&accounts);
+        for _ in 0..5 {
+            let login = json!([{ "user": { "username": name }, "password": "made up" }]);
+            assert_eq!(network.call("accounts.login", &login), Ok(json!(false)));
+        }
+        cpu_ticks(&accounts) - before
+    });
+    println!(
+        "ticks of five logins: {wrong}, without a user {nobody}, without a password {without}"
+    );
+    assert!(wrong > 0 && 2 * nobody > wrong && 2 * without > wrong);
     let logout = json!([{ "userId": "holder", "token": HASHES[0].1 }]);
     network.call("accounts.logout", &logout).unwrap();
     assert_eq!(resume(&mut network, "abc"), Ok(json!(false)));

@@ -90,9 +90,7 @@ impl Default for Config {
             bind: None,
             bind_also: None,
             port: 3000,
-            shards: std::thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(SHARDS_MAX),
+            shards: shards_for(std::thread::available_parallelism().map_or(1, usize::from)),
             limits: Arc::new(Limits::default()),
             forwarded_count: 0,
             trusted_proxies: Vec::new(),
@@ -146,6 +144,11 @@ impl Config {
     }
 }
 
+/// One shard for each core, as far as they can be named.
+fn shards_for(cores: usize) -> usize {
+    cores.min(SHARDS_MAX)
+}
+
 /// Which `Host` and `Origin` a request may carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
@@ -157,4 +160,15 @@ pub enum Origins {
     /// (`http://192.0.2.7:3000`) with their hosts: the sandbox. `null` is refused. Pages of other origins among them may
     /// read what they ask for.
     Loopback(Vec<String>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_of_many_cores_gets_as_many_shards_as_can_be_named() {
+        let shards = [1, 2, 64, 65, 384].map(shards_for);
+        assert_eq!(shards, [1, 2, 64, 64, 64]);
+    }
 }

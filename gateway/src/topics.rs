@@ -225,7 +225,7 @@ impl Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::streams::table::Stream;
+    use crate::{config::SHARDS_MAX, streams::table::Stream};
 
     const MESSAGES: Stream = Stream::RoomMessages;
 
@@ -278,6 +278,23 @@ mod tests {
         assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0b1000);
         right.unsubscribe(other, 1);
         assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0);
+        assert!(interest.rooms.is_empty());
+    }
+
+    #[test]
+    fn interest_names_as_many_shards_as_there_may_be() {
+        let interest = Arc::new(Interest::default());
+        let mut tables: Vec<_> = (0..SHARDS_MAX as u16)
+            .map(|shard| TopicTable::new(shard, interest.clone()))
+            .collect();
+        let topics: Vec<_> = tables
+            .iter_mut()
+            .map(|table| table.subscribe(&topic(MESSAGES, "r1"), 1))
+            .collect();
+        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), u64::MAX);
+        for (table, id) in tables.iter_mut().zip(topics) {
+            table.unsubscribe(id, 1);
+        }
         assert!(interest.rooms.is_empty());
     }
 
