@@ -37,6 +37,9 @@ const MEMBERS_MAX: usize = 1_000;
 /// What a relay is charged at least: its envelope travels too, and a thousand of them are not nothing because they say little.
 const RELAY_BYTES: usize = 256;
 
+/// What a look for the members of a room is charged, whether or not something is passed on then.
+const LOOK_BYTES: usize = 4_096;
+
 /// Relays that are written before everything else on this thread has its turn.
 const RELAYS_AT_ONCE: usize = 32;
 
@@ -266,7 +269,10 @@ impl Core {
         else {
             return Ok(());
         };
-        let Ok(members) = self.upstream.members_for(room, &user.id).await else {
+        self.charge(caller, LOOK_BYTES)?;
+        // One more than are told, and he himself: so it shows that there are more.
+        let limit = MEMBERS_MAX as u32 + 2;
+        let Ok(members) = self.upstream.members_for(room, &user.id, limit).await else {
             return Ok(());
         };
         let others = members.iter().filter(|member| **member != *user.id);
@@ -274,7 +280,7 @@ impl Core {
             .take(MEMBERS_MAX)
             .map(|member| Arc::from(member.as_str()))
             .collect();
-        if members.len() > MEMBERS_MAX + 1 {
+        if members.len() == limit as usize {
             metrics::cut("members");
         }
         self.charge(caller, bytes.max(RELAY_BYTES) * others.len())?;

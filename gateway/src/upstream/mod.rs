@@ -272,18 +272,23 @@ impl Upstream {
         read!(self, store => store.rooms_of_user(&user), world => world.rooms_of_user(&user))
     }
 
-    /// Everybody in a room, if this user is.
-    pub(crate) async fn members_for(&self, room: &str, user: &str) -> Result<Vec<String>, Unknown> {
+    /// Everybody in a room, if this user is: so many at most.
+    pub(crate) async fn members_for(
+        &self,
+        room: &str,
+        user: &str,
+        limit: u32,
+    ) -> Result<Vec<String>, Unknown> {
         let (room, user) = (room.to_owned(), user.to_owned());
         read!(
             self,
             store => async {
                 match store.subscription(&room, &user).await? {
-                    Some(_) => store.members(&room).await,
+                    Some(_) => store.some_members(&room, limit).await,
                     None => Ok(Vec::new()),
                 }
             },
-            world => world.members_for(&room, &user)
+            world => world.members_for(&room, &user, limit as usize)
         )
     }
 

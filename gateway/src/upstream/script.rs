@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) version: Option<String>,
     /// How many documents each read of them was for.
     pub(crate) documents_read: RefCell<Vec<usize>>,
+    /// How many members of rooms were read.
+    pub(crate) members_read: std::cell::Cell<usize>,
     pub(crate) conferences: HashMap<String, Conference>,
     /// Whom each viewer must not see.
     pub(crate) hidden: HashMap<String, Vec<String>>,
@@ -77,12 +79,15 @@ impl World {
         mine.map(|(room, _)| room.clone()).collect()
     }
 
-    pub(crate) fn members_for(&self, room: &str, user: &str) -> Vec<String> {
+    pub(crate) fn members_for(&self, room: &str, user: &str, limit: usize) -> Vec<String> {
         if !self.members.contains(&(room.to_owned(), user.to_owned())) {
             return Vec::new();
         }
         let all = self.members.iter().filter(|(of, _)| of == room);
-        all.map(|(_, member)| member.clone()).collect()
+        let members: Vec<_> = all.map(|(_, member)| member.clone()).take(limit).collect();
+        self.members_read
+            .set(self.members_read.get() + members.len());
+        members
     }
 
     pub(crate) fn user(&self, id: &str) -> Option<User> {

@@ -33,7 +33,10 @@ pub(crate) enum Lookup<'a> {
         user: &'a str,
         rooms: &'a [String],
     },
-    SubscriptionsOfRoom(&'a str),
+    SubscriptionsOfRoom {
+        room: &'a str,
+        limit: Option<u32>,
+    },
     SubscriptionsOfRoomExcept {
         room: &'a str,
         user: &'a str,
@@ -96,7 +99,7 @@ impl Lookup<'_> {
             Self::SubscriptionOf { .. }
             | Self::SubscriptionsOfUser(_)
             | Self::SubscriptionsOfUserIn { .. }
-            | Self::SubscriptionsOfRoom(_)
+            | Self::SubscriptionsOfRoom { .. }
             | Self::SubscriptionsOfRoomExcept { .. } => Collection::Subscriptions,
             Self::TeamMember { .. } => Collection::TeamMembers,
             Self::MessagesBefore { .. } | Self::MessagesAfter { .. } => Collection::Messages,

@@ -235,12 +235,17 @@ impl Store {
 
     /// The ids of the users in a room: those whose subscription has no `status`.
     pub async fn members(&self, room: &str) -> Result<Vec<String>, Error> {
-        let subscriptions = self
-            .find(
-                Lookup::SubscriptionsOfRoom(room),
-                &["u._id", "invited", "status"],
-            )
-            .await?;
+        self.members_among(room, None).await
+    }
+
+    /// The members among so many of a room's subscriptions, whichever: no more of them are read.
+    pub async fn some_members(&self, room: &str, limit: u32) -> Result<Vec<String>, Error> {
+        self.members_among(room, Some(limit)).await
+    }
+
+    async fn members_among(&self, room: &str, limit: Option<u32>) -> Result<Vec<String>, Error> {
+        let lookup = Lookup::SubscriptionsOfRoom { room, limit };
+        let subscriptions = self.find(lookup, &["u._id", "invited", "status"]).await?;
         let joined = subscriptions
             .iter()
             .filter(|subscription| is_member(subscription));

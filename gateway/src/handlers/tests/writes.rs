@@ -133,3 +133,27 @@ async fn a_word_to_many_members_is_one_publication_and_lets_others_in_between_it
     });
     assert_eq!(published.sum::<usize>(), 1);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_room_of_many_thousands_is_not_read_whole_and_not_for_nothing() {
+    let mut stage = Stage::new(1, world(5_000));
+    let place = bob(&mut stage).await;
+    let mut numbers = vec![tell(&mut stage, place, 1)];
+    stage.pass(SECOND).await;
+    let read = |stage: &Stage| stage.script.world.borrow().members_read.take();
+    assert_eq!(read(&stage), 1_002);
+    assert_eq!(stage.script.said.borrow().len(), 1_000);
+    for _ in 0..2_000 {
+        numbers.push(tell(&mut stage, place, 1));
+        // No time passes in which something would come back.
+        while stage.core.work.len() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(read(&stage) <= 64 * 1_002);
+    stage.take();
+    let errors = numbers
+        .iter()
+        .filter_map(|number| error_of(&stage, place, *number));
+    assert!(errors.count() > 1_900);
+}

@@ -73,7 +73,11 @@ impl Reader {
                 }
                 self.by_ids(collection, ids.iter().map(String::as_str))?
             }
-            Lookup::SubscriptionsOfRoom(room) => self.by_pairs(MEMBERS, room, None)?,
+            Lookup::SubscriptionsOfRoom { room, limit } => {
+                let mut all = self.by_pairs(MEMBERS, room, None)?;
+                all.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+                all
+            }
             Lookup::SubscriptionsOfRoomExcept { room, user } => {
                 self.by_pairs(MEMBERS, room, Some(user))?
             }

@@ -52,7 +52,11 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
         Lookup::SubscriptionsOfUserIn { user, rooms } => {
             all(doc! { "rid": { "$in": rooms }, "u._id": user })
         }
-        Lookup::SubscriptionsOfRoom(room) => all(doc! { "rid": room }),
+        Lookup::SubscriptionsOfRoom { room, limit } => Query {
+            filter: doc! { "rid": room },
+            sort: None,
+            limit: limit.map(i64::from),
+        },
         Lookup::SubscriptionsOfRoomExcept { room, user } => {
             all(doc! { "rid": room, "u._id": { "$ne": user } })
         }
@@ -206,7 +210,10 @@ mod tests {
                 Lookup::SubscriptionsOfUserIn { user, rooms: &ids },
                 Planner::Mongod,
             ),
-            (Lookup::SubscriptionsOfRoom(room), Planner::Any),
+            (
+                Lookup::SubscriptionsOfRoom { room, limit: None },
+                Planner::Any,
+            ),
             (
                 Lookup::SubscriptionsOfRoomExcept { room, user },
                 Planner::Mongod,

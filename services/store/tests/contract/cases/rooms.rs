@@ -79,6 +79,11 @@ pub(crate) async fn a_member_is_listed_on_both_sides(store: &Store) {
     two_rooms(store).await;
     assert_eq!(sorted(store.members("r1").await.unwrap()), ["a", "b"]);
     assert_eq!(
+        sorted(store.some_members("r1", 2).await.unwrap()),
+        ["a", "b"]
+    );
+    assert_eq!(store.some_members("r1", 1).await.unwrap().len(), 1);
+    assert_eq!(
         sorted(store.rooms_of_user("a").await.unwrap()),
         ["r1", "r2"]
     );
