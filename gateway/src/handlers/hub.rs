@@ -43,7 +43,7 @@ impl Core {
         }
     }
 
-    fn hub_missed(&self, cause: &'static str, event: &Event) {
+    fn hub_missed(self: &Rc<Self>, cause: &'static str, event: &Event) {
         self.gap(cause, Scope::All, event.received);
         self.forget();
     }

@@ -77,7 +77,7 @@ impl Core {
     }
 
     /// Events may have been missed: facts, mirrors, limits and verdicts live on them.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn forget(self: &Rc<Self>) {
         self.state.known.forget_all();
         self.state.rooms.borrow_mut().doubt();
         self.state.my_messages.borrow_mut().rooms.doubt();

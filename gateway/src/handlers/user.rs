@@ -64,7 +64,7 @@ impl Core {
     }
 
     /// `user.roleUpdate`: somebody has a role more or less. Where it does not say who, it may be anybody.
-    pub(crate) fn role_granted(&self, args: &str) {
+    pub(crate) fn role_granted(self: &Rc<Self>, args: &str) {
         let Some(id) = text(args, &["u", "_id"]) else {
             return self.everybody_changed();
         };
@@ -86,10 +86,17 @@ impl Core {
     }
 
     /// `watch.roles`, `permission.changed`, the licence: every verdict may be another one now.
-    pub(crate) fn everybody_changed(&self) {
+    pub(crate) fn everybody_changed(self: &Rc<Self>) {
+        self.state.recent.borrow_mut().hear_all(now());
+        let judge = |core: &Self, (), _| core.judge_everybody();
+        self.tell_soon(|state| &state.everybody, (), (), now(), judge);
+    }
+
+    /// At most once in a window: a monolith that starts says a hundred such things in a row, and each would make all who
+    /// wait for a verdict ask once more, until they have asked too often.
+    fn judge_everybody(&self) {
         let mut grants = self.state.grants.borrow_mut();
         grants.touch_all();
-        self.state.recent.borrow_mut().hear_all(now());
         self.state.rejudge.borrow_mut().touched_all(&grants, now());
         self.wake.rejudge.notify_one();
     }

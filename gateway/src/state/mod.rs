@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) statuses: RefCell<Flaps<Arc<str>, String>>,
     /// Who types what, by writer and event.
     pub(crate) typing: RefCell<Flaps<(Payer, String), Typing>>,
+    /// What concerns everybody's rights.
+    pub(crate) everybody: RefCell<Flaps<(), ()>>,
     pub(crate) scopes: RefCell<Scopes>,
     pub(crate) my_messages: RefCell<MyMessages>,
     pub(crate) hubs: RefCell<Hubs>,
@@ -129,6 +131,7 @@ impl State {
             flaps: RefCell::default(),
             statuses: RefCell::default(),
             typing: RefCell::default(),
+            everybody: RefCell::default(),
             scopes: RefCell::default(),
             my_messages: RefCell::default(),
             hubs: RefCell::default(),

@@ -335,3 +335,33 @@ async fn the_limits_of_the_workspace_are_read_again_after_a_gap() {
     stage.pass(SECOND).await;
     assert_eq!(read(&stage), 2 * before);
 }
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn who_asks_while_permissions_change_all_the_time_is_not_refused() {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut stage = Stage::new(1, world());
+    let place = bob(&mut stage).await;
+    let asked: Vec<_> = ["p", "c", "d"]
+        .map(|room| stage.subscribe(place, "stream-room-messages", &format!(r#"["{room}"]"#)))
+        .into();
+    // As when a monolith starts, for a second.
+    for _ in 0..200 {
+        stage.event(
+            "permission.changed",
+            r#"[{"clientAction":"updated","data":{}}]"#.into(),
+        );
+        stage.pass(STEP).await;
+    }
+    for (number, _) in &asked {
+        assert_eq!(stage.answered(place, *number), Some(&Answered::Ready));
+    }
+    // What the last of them said counts.
+    stage.script.world.borrow_mut().members.clear();
+    stage.event(
+        "permission.changed",
+        r#"[{"clientAction":"updated","data":{}}]"#.into(),
+    );
+    stage.pass(SECOND).await;
+    assert!(!stage.is_live(asked[0].1) && !stage.is_live(asked[2].1));
+    assert!(stage.is_live(asked[1].1));
+}
