@@ -341,6 +341,7 @@ async fn who_asks_while_permissions_change_all_the_time_is_not_refused() {
     const STEP: Duration = Duration::from_millis(5);
     let mut stage = Stage::new(1, world());
     let place = bob(&mut stage).await;
+    stage.script.slowness.set(100);
     let asked: Vec<_> = ["p", "c", "d"]
         .map(|room| stage.subscribe(place, "stream-room-messages", &format!(r#"["{room}"]"#)))
         .into();
