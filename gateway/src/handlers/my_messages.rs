@@ -71,12 +71,8 @@ impl Core {
             Ok(None) => return,
             Err(Unknown) => return self.miss(event),
         };
-        let followers = self.state.my_messages.borrow().rooms.users();
         let mut readers = Vec::new();
-        for user in followers {
-            if !self.is_candidate(&user, &room) {
-                continue;
-            }
+        for user in self.candidates(&room) {
             match self.may_read(&user, id).await {
                 Ok(true) => readers.push(user),
                 Ok(false) => {}
@@ -88,20 +84,26 @@ impl Core {
 
     /// The readers of a room, if all verdicts are at hand.
     fn known_readers(&self, room: &Room) -> Option<Vec<Arc<str>>> {
-        let mine = self.state.my_messages.borrow();
         let mut readers = Vec::new();
-        for user in mine.rooms.users() {
-            if self.is_candidate(&user, room) && self.known_verdict(&user, &room.id)? {
+        for user in self.candidates(room) {
+            if self.known_verdict(&user, &room.id)? {
                 readers.push(user);
             }
         }
         Some(readers)
     }
 
-    /// Whether any rule may let this user read the room: where it is private and stands for itself, only members.
-    fn is_candidate(&self, user: &str, room: &Room) -> bool {
+    /// Whom any rule may let read the room: where it is private and stands for itself only members, so that a word between
+    /// two does not go through all who follow all messages.
+    fn candidates(&self, room: &Room) -> Vec<Arc<str>> {
+        let rooms = &mut self.state.my_messages.borrow_mut().rooms;
         let is_closed = matches!(&*room.kind, "p" | "d") && room.parent.is_none();
-        !is_closed || self.state.my_messages.borrow().rooms.is_in(user, &room.id)
+        if !is_closed {
+            return rooms.users();
+        }
+        let members = rooms.followers(&room.id).unwrap_or_default();
+        let members = members.iter().filter(|user| rooms.is_followed_by(user));
+        members.cloned().collect()
     }
 
     fn known_verdict(&self, user: &str, room: &str) -> Option<bool> {
