@@ -85,24 +85,51 @@ pub struct RemoteError {
 }
 
 impl RemoteError {
-    /// The Meteor error as it was thrown: the code is taken from the last `[..]` of the message (gateway.md 3.6).
-    ///
-    /// `None` unless `errorType` says that this is a Meteor error.
+    /// The Meteor error as it was thrown: the code stands in brackets behind the reason, or else in the last `[..]` of the
+    /// message (gateway.md 3.6). `None` unless `errorType` says that this is a Meteor error.
     pub fn meteor(&self) -> Option<MeteorError> {
         if self.error_type.as_deref() != Some("Meteor.Error") {
             return None;
         }
-        let code = self
-            .message
-            .strip_suffix(']')
-            .and_then(|rest| Some(&rest[rest.rfind('[')? + 1..]))
-            .unwrap_or(&self.message);
+        let behind_reason = |text: &str| {
+            let code = text.strip_prefix(self.reason.as_deref()?)?;
+            let code = code.strip_prefix(" [")?.strip_suffix(']')?;
+            is_balanced(code).then(|| code.to_owned())
+        };
+        // A peer takes the whole message for the code, so that every hop on the way has wrapped it once more.
+        let mut code = behind_reason(&self.message);
+        while let Some(inner) = code.as_deref().and_then(behind_reason) {
+            code = Some(inner);
+        }
+        let code = code.unwrap_or_else(|| last_brackets(&self.message).to_owned());
         Some(MeteorError {
-            error: Code::from_text(code),
+            error: Code::from_text(&code),
             reason: self.reason.clone(),
             details: self.details.clone(),
         })
     }
+}
+
+/// What stands in the last brackets of a text that ends with them, else all of it.
+fn last_brackets(text: &str) -> &str {
+    let inside = text.trim_end_matches(']');
+    match inside.rfind('[') {
+        Some(at) if inside.len() < text.len() => &inside[at + 1..],
+        _ => text,
+    }
+}
+
+/// Whether no bracket closes that has not opened.
+fn is_balanced(text: &str) -> bool {
+    let mut open = 0_usize;
+    text.bytes().all(|byte| match byte {
+        b'[' => {
+            open += 1;
+            true
+        }
+        b']' => open.checked_sub(1).map(|less| open = less).is_some(),
+        _ => true,
+    })
 }
 
 /// A `Meteor.Error`, the same in both directions.
@@ -132,10 +159,10 @@ pub enum Code {
 }
 
 impl Code {
-    /// All digits are a number: its type is lost on the bus.
+    /// All digits are a number, whose type is lost on the bus, unless no number is written like that.
     fn from_text(text: &str) -> Self {
-        match text.parse() {
-            Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Self::Number(number),
+        match text.parse::<i64>() {
+            Ok(number) if number >= 0 && number.to_string() == text => Self::Number(number),
             _ => Self::Text(text.to_owned()),
         }
     }
@@ -189,9 +216,18 @@ mod tests {
                 Code::Text("99999999999999999999".to_owned()),
             ),
             ("[-1]", Code::Text("-1".to_owned())),
+            ("[007]", Code::Text("007".to_owned())),
+            ("Bad [one] [error-x]", Code::Text("error-x".to_owned())),
+            ("Bad [x[y]]", Code::Text("x[y]".to_owned())),
+            // Through two peers and three.
+            ("Bad [Bad [error-x]]", Code::Text("error-x".to_owned())),
+            ("Bad [Bad [Bad [403]]]", Code::Number(403)),
+            ("[[error-x]]", Code::Text("error-x".to_owned())),
         ] {
+            let reason = message.strip_prefix("Bad").map(|_| "Bad".to_owned());
             let remote = RemoteError {
                 message: message.to_owned(),
+                reason,
                 error_type: Some("Meteor.Error".to_owned()),
                 ..RemoteError::default()
             };
