@@ -34,11 +34,10 @@ pub(crate) fn respond(
     action: &str,
 ) {
     let refused = |error: &ServiceError| {
-        let node = uplink.node_id();
-        let data = fault(error).map(|fault| fault.data(action, node));
+        let data = fault(error).map(|fault| fault.data(action, named(fault, uplink, to)));
         let object = ErrorObject {
             data: data.as_deref(),
-            ..error_object(error, node)
+            ..error_object(error, uplink.node_id())
         };
         send(uplink, to, Err(object));
     };
@@ -56,11 +55,7 @@ pub(crate) fn respond(
 
 /// Answers with an error of Moleculer's own.
 pub(crate) fn refuse(uplink: &Uplink, to: &Address, fault: Fault, action: &str) {
-    // As the original: of a request that took too long the node is the caller's.
-    let node = match fault {
-        Fault::TimedOut => &to.node,
-        _ => &**uplink.node_id(),
-    };
+    let node = named(fault, uplink, to);
     let data = fault.data(action, node);
     let error = ErrorObject {
         name: Some(fault.name().into()),
@@ -73,6 +68,14 @@ pub(crate) fn refuse(uplink: &Uplink, to: &Address, fault: Fault, action: &str) 
         ..ErrorObject::default()
     };
     send(uplink, to, Err(error));
+}
+
+/// The node that an error names, as the original: of a request that took too long it is the caller.
+fn named<'a>(fault: Fault, uplink: &'a Uplink, to: &'a Address) -> &'a str {
+    match fault {
+        Fault::TimedOut => &to.node,
+        _ => uplink.node_id(),
+    }
 }
 
 fn send(uplink: &Uplink, to: &Address, outcome: Result<Option<&RawValue>, ErrorObject<'_>>) {

@@ -96,6 +96,7 @@ impl Bus {
                     request_id: Some(outline.request_id),
                     caller: caller.map(str::to_owned),
                     stream: Some(false),
+                    seq: None,
                     ver: Version,
                     sender: self.node_id().into(),
                 });

@@ -2,7 +2,7 @@
 
 mod support;
 
-use backplane::{CallOptions, ErrorKind, GapCause, GapScope, Incoming};
+use backplane::{CallOptions, ErrorKind, GapCause, GapScope, Incoming, ServiceError};
 use futures_util::StreamExt;
 use harness::NatsServer;
 use support::{NatsBus, config, echo, find, next_event, next_request, until};
@@ -65,8 +65,10 @@ async fn every_request_is_answered_however_odd() {
         (r#""action":"echo.it","params":{}"#, "TypeError"),
         (r#""action":"echo.it","params":null"#, "TypeError"),
         (r#""action":"echo.it""#, "TypeError"),
+        (r#""action":5,"params":[]"#, "ServiceNotFoundError"),
+        (r#""params":[]"#, "ServiceNotFoundError"),
         (
-            r#""action":"echo.it","params":[],"stream":true,"seq":0"#,
+            r#""action":"echo.it","params":null,"stream":true,"seq":0"#,
             "TypeError",
         ),
     ] {
@@ -87,6 +89,7 @@ async fn every_request_is_answered_however_odd() {
         r#","timeout":0,"level":-3"#,
         r#","timeout":1e300,"level":1e300"#,
         r#","timeout":null,"level":null,"caller":null"#,
+        r#","timeout":"soon","level":"deep","caller":5,"requestID":7,"parentID":{},"tracing":"no","stream":"no","seq":0"#,
     ] {
         let packet = format!(
             r#"{{"ver":"4","sender":"odd-1","id":"2","action":"echo.it","params":[]{numbers}}}"#
@@ -100,6 +103,51 @@ async fn every_request_is_answered_however_odd() {
             (&answer["success"], answer.get("data")),
             (&true.into(), None)
         );
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_request_has_one_answer() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let _inbox = bus.announce(echo());
+    let mut stranger = Stranger::start(&nats).await;
+    for frame in [
+        r#""id":"1","params":null,"stream":true,"seq":0"#,
+        r#""id":"1","params":{"$binary":"aGk="},"stream":true,"seq":1"#,
+        r#""id":"1","params":null,"stream":false,"seq":2"#,
+        r#""id":"2","params":{}"#,
+    ] {
+        let packet = format!(r#"{{"ver":"4","sender":"odd-1","action":"echo.it",{frame}}}"#);
+        stranger.say("REQ.edge-1", packet).await;
+    }
+    for id in ["1", "2"] {
+        assert_eq!(stranger.hear("RES").await["id"], id);
+    }
+}
+
+#[tokio::test]
+async fn a_pong_has_what_the_ping_had() {
+    let nats = NatsServer::start();
+    let bus = NatsBus::start(config(&nats.url(), "edge-1"));
+    until("connected", || bus.status().connected).await;
+    let mut stranger = Stranger::start(&nats).await;
+    for given in [
+        r#"{"time":1795492110075,"id":"p"}"#,
+        r#"{"time":"noon","id":{"n":1}}"#,
+        r#"{"time":null}"#,
+        "{}",
+    ] {
+        let mut ping: serde_json::Value = serde_json::from_str(given).unwrap();
+        ping["ver"] = "4".into();
+        ping["sender"] = "odd-1".into();
+        stranger.say("PING.edge-1", ping.to_string()).await;
+        let mut pong = stranger.hear("PONG").await;
+        assert!(pong["arrived"].is_u64(), "{pong}");
+        pong.as_object_mut().unwrap().remove("arrived");
+        ping["sender"] = "edge-1".into();
+        assert_eq!(pong, ping);
     }
 }
 
@@ -164,6 +212,19 @@ async fn a_request_is_answered_at_its_deadline_and_only_once() {
         stranger.hear("RES").await["id"],
         "2",
         "the late answer is dropped"
+    );
+    // A handler that sees it first says the same.
+    stranger
+        .say("REQ.edge-1", request(3, "echo.it", 60_000))
+        .await;
+    let late = ServiceError::Plain {
+        name: "RequestTimeoutError".to_owned(),
+        message: "too late".to_owned(),
+    };
+    next_request(&mut inbox).await.respond(Err(late));
+    assert_eq!(
+        stranger.hear("RES").await["error"]["data"],
+        serde_json::json!({"action": "echo.it", "nodeID": "odd-1"})
     );
 }
 
@@ -383,6 +444,9 @@ async fn an_answer_that_makes_no_sense_ends_its_call() {
     until("the service", || bus.has_service("odd")).await;
     for (answer, expected) in [
         (r#""success":false"#, ErrorKind::Malformed),
+        (r#""success":false,"error":"oops""#, ErrorKind::Malformed),
+        (r#""success":null"#, ErrorKind::Malformed),
+        (r#""data":[]"#, ErrorKind::Malformed),
         (
             r#""success":true,"stream":true,"seq":0,"data":null"#,
             ErrorKind::Malformed,
@@ -400,22 +464,43 @@ async fn an_answer_that_makes_no_sense_ends_its_call() {
         let (outcome, ()) = tokio::join!(bus.call("odd.it", "[]", CallOptions::default()), respond);
         assert_eq!(outcome.unwrap_err().kind, expected);
     }
-    // A minimal error is enough.
-    let respond = async {
-        let id = stranger.hear("REQ").await["id"].to_string();
-        let error = r#""success":false,"error":{"message":"m","code":null}"#;
-        stranger
-            .say(
-                "RES.edge-1",
-                format!(r#"{{"ver":"4","sender":"odd-1","id":{id},{error}}}"#),
-            )
-            .await;
-    };
-    let (outcome, ()) = tokio::join!(bus.call("odd.it", "[]", CallOptions::default()), respond);
-    let ErrorKind::Refused(remote) = outcome.unwrap_err().kind else {
-        panic!()
-    };
-    assert_eq!((&*remote.name, &*remote.message), ("Error", "m"));
+    // A minimal error is enough, and what is odd in one takes nothing from the rest.
+    for (error, name, message, reason) in [
+        (r#"{"message":"m","code":null}"#, "Error", "m", None),
+        (
+            r#"{"message":5,"code":{},"type":5,"retryable":"yes","name":"E"}"#,
+            "E",
+            "",
+            None,
+        ),
+        (
+            r#"{"message":"r\ud83d [e]","reason":"r\ud83d"}"#,
+            "Error",
+            "r\u{fffd} [e]",
+            Some("r\u{fffd}"),
+        ),
+        (r#"{"message":"5 [e]","reason":5}"#, "Error", "5 [e]", None),
+    ] {
+        let respond = async {
+            let id = stranger.hear("REQ").await["id"].to_string();
+            stranger
+                .say(
+                    "RES.edge-1",
+                    format!(
+                        r#"{{"ver":"4","sender":"odd-1","id":{id},"success":false,"error":{error}}}"#
+                    ),
+                )
+                .await;
+        };
+        let (outcome, ()) = tokio::join!(bus.call("odd.it", "[]", CallOptions::default()), respond);
+        let ErrorKind::Refused(remote) = outcome.unwrap_err().kind else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (&*remote.name, &*remote.message, remote.reason.as_deref()),
+            (name, message, reason)
+        );
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use std::{
 };
 
 use protocol::moleculer::{Disconnect, Discover, Heartbeat, Kind, Ping, Version, encode};
+use serde_json::value::RawValue;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -324,9 +325,12 @@ fn ping_unsettled(bus: &Bus) {
 
 fn ping(bus: &Bus, peers: &[Arc<str>]) {
     for peer in peers {
+        let time = receive::unix_ms() as u64;
+        let [time, id] = [time.to_string(), format!("\"{}\"", Uuid::new_v4())]
+            .map(|text| RawValue::from_string(text).expect("a number and a text without escapes"));
         let ping = Ping {
-            time: Some(receive::unix_ms()),
-            id: Some(Uuid::new_v4().to_string()),
+            time: Some(&time),
+            id: Some(&id),
             ver: Version,
             sender: bus.node_id().into(),
         };

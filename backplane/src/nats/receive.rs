@@ -252,6 +252,10 @@ fn pong(bus: &Bus, payload: &[u8], now: Instant) -> Result<(), DecodeError> {
 /// Every request is answered: here if it makes no sense, else by whoever holds the [`Request`].
 fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> {
     let packet: RequestPacket<'_> = decode(payload)?;
+    if packet.seq.is_some_and(|seq| seq > 0.0) {
+        // The rest of a streamed request, whose first frame was answered.
+        return Ok(());
+    }
     let parts = [packet.meta, packet.params].into_iter().flatten();
     let is_padded = is_padded(payload, parts.map(|part| part.get().len()).sum());
     let mut meta = match packet.meta {

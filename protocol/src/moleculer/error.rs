@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::number;
+use super::{lenient, number, text};
 
 /// An error as it crosses; every member may be absent.
 ///
@@ -13,27 +13,43 @@ use super::number;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ErrorObject<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub message: Option<Cow<'a, str>>,
-    #[serde(rename = "nodeID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "nodeID",
+        deserialize_with = "text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub node_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub code: Option<RemoteCode>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "type",
+        deserialize_with = "text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub kind: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub retryable: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub stack: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a RawValue>,
-    #[serde(rename = "isClientSafe", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "isClientSafe",
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub is_client_safe: Option<bool>,
-    #[serde(rename = "errorType", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "errorType",
+        deserialize_with = "text",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub error_type: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub details: Option<&'a RawValue>,

@@ -9,17 +9,19 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Packet, Version};
+use super::{Packet, Version, lenient};
 
 /// What a peer says about itself.
 #[derive(Debug, Deserialize)]
 pub struct Info<'a> {
     /// `None`: the node is known, but offers nothing.
     pub services: Option<Vec<ServiceEntry>>,
+    #[serde(default, deserialize_with = "lenient")]
     pub hostname: Option<String>,
     /// UUID of the process start.
-    #[serde(rename = "instanceID")]
+    #[serde(rename = "instanceID", default, deserialize_with = "lenient")]
     pub instance_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub seq: Option<f64>,
     /// Only people read it: whatever is wrong with it, the node counts.
     #[serde(borrow)]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ErrorObject, Packet, Version, number, present};
+use super::{ErrorObject, Packet, Version, flag, lenient, name, number, present};
 
 /// Asks who is there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,7 +27,12 @@ pub struct Disconnect<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Heartbeat<'a> {
     /// Percent.
-    #[serde(serialize_with = "number", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        serialize_with = "number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cpu: Option<f64>,
     pub ver: Version,
     #[serde(borrow)]
@@ -37,10 +42,21 @@ pub struct Heartbeat<'a> {
 /// Asks for a [`Pong`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ping<'a> {
-    /// Milliseconds since 1970 at the sender.
-    #[serde(serialize_with = "number")]
-    pub time: Option<f64>,
-    pub id: Option<String>,
+    /// Milliseconds since 1970 at the sender, as it writes them.
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub time: Option<&'a RawValue>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub id: Option<&'a RawValue>,
     pub ver: Version,
     #[serde(borrow)]
     pub sender: Cow<'a, str>,
@@ -50,12 +66,23 @@ pub struct Ping<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Pong<'a> {
     /// Copied from the ping.
-    #[serde(serialize_with = "number")]
-    pub time: Option<f64>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub time: Option<&'a RawValue>,
     /// Copied from the ping.
-    pub id: Option<String>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub id: Option<&'a RawValue>,
     /// Milliseconds since 1970 at the answering node.
-    #[serde(serialize_with = "number")]
+    #[serde(default, deserialize_with = "lenient", serialize_with = "number")]
     pub arrived: Option<f64>,
     pub ver: Version,
     #[serde(borrow)]
@@ -67,7 +94,8 @@ pub struct Pong<'a> {
 pub struct Request<'a> {
     #[serde(borrow)]
     pub id: Cow<'a, str>,
-    #[serde(borrow)]
+    /// Empty where there is none, which nobody offers.
+    #[serde(borrow, default, deserialize_with = "name")]
     pub action: Cow<'a, str>,
     /// A raw JSON array where the call makes sense; `None` when absent.
     #[serde(borrow, default, deserialize_with = "present")]
@@ -75,17 +103,28 @@ pub struct Request<'a> {
     #[serde(borrow)]
     pub meta: Option<&'a RawValue>,
     /// Milliseconds; absent means the callee's own default, 0 none.
-    #[serde(serialize_with = "number")]
+    #[serde(default, deserialize_with = "lenient", serialize_with = "number")]
     pub timeout: Option<f64>,
-    #[serde(serialize_with = "number")]
+    #[serde(default, deserialize_with = "lenient", serialize_with = "number")]
     pub level: Option<f64>,
+    #[serde(default, deserialize_with = "lenient")]
     pub tracing: Option<bool>,
-    #[serde(rename = "parentID")]
+    #[serde(rename = "parentID", default, deserialize_with = "lenient")]
     pub parent_id: Option<String>,
-    #[serde(rename = "requestID")]
+    #[serde(rename = "requestID", default, deserialize_with = "lenient")]
     pub request_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub caller: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     pub stream: Option<bool>,
+    /// Place of a frame in a streamed request, from 0; in no other.
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        serialize_with = "number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub seq: Option<f64>,
     pub ver: Version,
     #[serde(borrow)]
     pub sender: Cow<'a, str>,
@@ -98,6 +137,7 @@ pub struct Response<'a> {
     pub id: Cow<'a, str>,
     #[serde(borrow)]
     pub meta: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "flag")]
     pub success: bool,
     /// `None` is JavaScript's `undefined`; `null` is a value.
     #[serde(
@@ -107,10 +147,19 @@ pub struct Response<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub data: Option<&'a RawValue>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub error: Option<ErrorObject<'a>>,
     /// True in the frames of a streamed answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub stream: Option<bool>,
     pub ver: Version,
     #[serde(borrow)]
