@@ -1,6 +1,10 @@
 //! The HTTP surface, row by row (`design.md` 5).
 
-use std::sync::OnceLock;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::OnceLock,
+};
 
 use harness::{
     Client, Edge, Gateway, MongoServer, NatsServer, Workspace, eventually, free_port,
@@ -192,6 +196,9 @@ fn session_paths_speak_sockjs() {
 fn an_upgrade_elsewhere_is_404() {
     for path in [
         "/",
+        "/health",
+        "/livez/",
+        "/readyz",
         "/elsewhere",
         "/sockjs/info",
         "/sockjs/123/abcdefgh/xhr",
@@ -258,13 +265,21 @@ fn a_handshake_that_is_not_one_is_refused() {
         key,
     ];
     assert_eq!(request(port, "GET", "/websocket", &other).status, 400);
+
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let old = "GET /websocket HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(old.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 400 "), "{answer}");
 }
 
 #[test]
 fn the_first_subprotocol_is_taken_and_no_extension() {
     use std::io::{Read as _, Write as _};
     let port = gateway().port;
-    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     write!(
         socket,
         "GET /websocket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
@@ -329,6 +344,8 @@ fn the_info_names_the_page_that_asks_and_lets_it_send_cookies() {
         let page = "https://shop.example.org";
         assert_eq!(asked(&[("Origin", page)]), (named(page), named("true")));
         assert_eq!(asked(&[]), (named("*"), None));
-        assert_eq!(asked(&[("Origin", "null")]), (named("*"), None));
+        for nobody in ["null", ""] {
+            assert_eq!(asked(&[("Origin", nobody)]), (named("*"), None));
+        }
     }
 }

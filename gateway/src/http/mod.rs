@@ -5,7 +5,7 @@ use std::{cell::RefCell, convert::Infallible, net::IpAddr, rc::Rc};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{self, HeaderValue},
     service::service_fn,
@@ -137,6 +137,7 @@ async fn respond(
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.strip_suffix('/').unwrap_or(path) {
+        _ if wants_websocket(request.headers()) => {}
         "/health" | "/livez" if reads => return alive(shared.is_alive()),
         "/readyz" if reads => return ready(&shared.readiness),
         _ => {}
@@ -164,8 +165,8 @@ async fn respond(
         },
         _ => return not_found(),
     };
-    // Only a GET becomes a websocket; a HEAD is told what a GET without a handshake is told.
-    if *request.method() == Method::HEAD {
+    // Only a GET becomes a websocket; a HEAD is told what a GET without a handshake is told, and so is a proxy of HTTP/1.0.
+    if *request.method() == Method::HEAD || request.version() < Version::HTTP_11 {
         return bad_handshake(HandshakeError::Upgrade, framing);
     }
     match upgrade(&shard, &mut request, peer, framing, seat).await {
@@ -329,8 +330,10 @@ fn info(asked: &HeaderMap) -> Answer {
     );
     let headers = answer.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    // A sandboxed frame is called `null`, whoever made it.
-    let origin = asked.get(header::ORIGIN).filter(|origin| *origin != "null");
+    // A sandboxed frame is called `null`, whoever made it; without a name nobody asks.
+    let origin = asked
+        .get(header::ORIGIN)
+        .filter(|origin| *origin != "null" && !origin.is_empty());
     let any = HeaderValue::from_static("*");
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
