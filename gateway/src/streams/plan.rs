@@ -1,6 +1,7 @@
 //! The event table, ready to be applied.
 
 use hashbrown::HashMap;
+use protocol::ddp::ejson;
 
 use super::{
     events::{EVENTS, Reaction, When},
@@ -26,6 +27,8 @@ struct Saying {
     stream: Stream,
     key: Template,
     args: Template,
+    /// Arguments that must be there besides those in the key: whoever cannot take them apart says nothing.
+    needs: Vec<usize>,
 }
 
 enum Condition {
@@ -42,15 +45,23 @@ pub(crate) fn announced() -> impl Iterator<Item = &'static str> {
 impl Plans {
     pub(crate) fn new() -> Self {
         let plans = EVENTS.iter().map(|event| {
-            let publications = event.publications.iter().map(|said| Saying {
-                when: match said.when {
-                    When::Always => Condition::Always,
-                    When::Is(path, value) => Condition::Is(Path::new(path), value),
-                    When::Not(path, value) => Condition::Not(Path::new(path), value),
-                },
-                stream: said.stream,
-                key: Template::new(said.key),
-                args: Template::new(said.args),
+            let publications = event.publications.iter().map(|said| {
+                let [key, args] = [said.key, said.args].map(Template::new);
+                let in_key: Vec<_> = key.taken_apart().collect();
+                let mut needs: Vec<_> = args.taken_apart().collect();
+                needs.retain(|index| !in_key.contains(index));
+                needs.dedup();
+                Saying {
+                    when: match said.when {
+                        When::Always => Condition::Always,
+                        When::Is(path, value) => Condition::Is(Path::new(path), value),
+                        When::Not(path, value) => Condition::Not(Path::new(path), value),
+                    },
+                    stream: said.stream,
+                    key,
+                    args,
+                    needs,
+                }
             });
             let mut reactions = event.first.iter().chain(event.last);
             let plan = Plan {
@@ -84,7 +95,9 @@ impl Plan {
                 Condition::Is(path, value) => path.find(args) == Some(value),
                 Condition::Not(path, value) => path.find(args) != Some(value),
             };
-            if applies && saying.key.key(args, key) {
+            let is_there =
+                |index: &usize| ejson::at(args, *index, &[]).is_some_and(|value| value != "null");
+            if applies && saying.key.key(args, key) && saying.needs.iter().all(is_there) {
                 let topic = TopicRef {
                     stream: saying.stream,
                     event: key,

@@ -76,6 +76,21 @@ impl Template {
         Self(pieces)
     }
 
+    /// The arguments of which members are told.
+    pub(crate) fn taken_apart(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Value(path)
+            | Piece::Optional(path)
+            | Piece::Member(_, path)
+            | Piece::Spread(path)
+                if !path.names.is_empty() =>
+            {
+                Some(path.index)
+            }
+            _ => None,
+        })
+    }
+
     /// Writes an event name into `into`; `false` if a value is missing, empty or no string.
     pub(crate) fn key(&self, args: &str, into: &mut String) -> bool {
         into.clear();

@@ -101,6 +101,26 @@ fn every_event_says_what_the_contract_says() {
 }
 
 #[test]
+fn nothing_is_told_of_what_is_not_there() {
+    let plans = Plans::new();
+    for (event, args) in [
+        ("permission.changed", "[]"),
+        ("room.avatarUpdate", "[null]"),
+        ("user.avatarUpdate", "[]"),
+        ("user.deleted", r#"[null,{"messageErasureType":"Delete"}]"#),
+        ("watch.roles", "[]"),
+        ("watch.priorities", "[null]"),
+        ("watch.rooms", "[]"),
+        ("user.activity", "[null]"),
+    ] {
+        let plan = plans.get(event).unwrap();
+        plan.say(args, &mut String::new(), |topic, _| {
+            panic!("{event} {args} becomes {topic:?}")
+        });
+    }
+}
+
+#[test]
 fn every_publication_has_a_case() {
     for event in EVENTS {
         for said in event.publications {
