@@ -46,11 +46,15 @@ pub(crate) struct Row {
     pub(crate) sheddable: &'static [&'static str],
 }
 
-/// What the part of an event name before the first `/` is.
+/// What an event name says besides what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Addressed {
     Nothing,
+    /// All of it is a room's id.
     Room,
+    /// The part before the first `/` is.
+    InRoom,
+    /// That part is a user's id.
     User,
 }
 
@@ -155,7 +159,7 @@ pub(crate) static ROWS: &[Row] = &[
         ..row(
             Stream::NotifyRoom,
             "notify-room",
-            Addressed::Room,
+            Addressed::InRoom,
             Read::Room(RoomRule::AccessOrToken),
         )
     },
@@ -164,7 +168,7 @@ pub(crate) static ROWS: &[Row] = &[
         ..row(
             Stream::NotifyRoomUsers,
             "notify-room-users",
-            Addressed::Room,
+            Addressed::InRoom,
             Read::Never,
         )
     },
@@ -295,8 +299,8 @@ impl Stream {
     /// Who is addressed by this event name, and the rest of it.
     pub(crate) fn split(self, event: &str) -> (&str, Option<&str>) {
         match event.split_once('/') {
-            Some((id, rest)) => (id, Some(rest)),
-            None => (event, None),
+            Some((id, rest)) if self.row().addressed != Addressed::Room => (id, Some(rest)),
+            _ => (event, None),
         }
     }
 

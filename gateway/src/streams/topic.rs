@@ -49,7 +49,7 @@ impl<'a> TopicRef<'a> {
         let (id, _) = self.stream.split(self.event);
         match self.stream.row().addressed {
             Addressed::Nothing => Audience::Everybody,
-            Addressed::Room => Audience::Room(id),
+            Addressed::Room | Addressed::InRoom => Audience::Room(id),
             Addressed::User => Audience::User(id),
         }
     }

@@ -209,12 +209,8 @@ fn subscriptions(row: &Row, user: &str, add: &mut impl FnMut(String, As, Vec<u8>
             r#"["l1",{"args":[{"visitorToken":"g"}]}]"#.into(),
             r#"["l1",{"args":[{"visitorToken":"x"}]}]"#.into(),
         ),
-        (Addressed::Room, _)
-            if row.stream == Stream::RoomMessages || row.stream == Stream::RoomData =>
-        {
-            (r#"["r1"]"#.into(), r#"["r2"]"#.into())
-        }
-        (Addressed::Room, _) => (r#"["r1/x"]"#.into(), r#"["r2/x"]"#.into()),
+        (Addressed::Room, _) => (r#"["r1"]"#.into(), r#"["r2"]"#.into()),
+        (Addressed::InRoom, _) => (r#"["r1/x"]"#.into(), r#"["r2/x"]"#.into()),
         (Addressed::User, _) => (format!(r#"["{user}/x"]"#), r#"["u1/x"]"#.into()),
         (Addressed::Nothing, _) => (r#"["x"]"#.into(), "[5]".into()),
     };
