@@ -2,6 +2,7 @@
 
 use std::{
     future::ready,
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,9 +10,14 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use gateway::{Fallback, Lobby, Visitor};
 use http_body_util::Full;
-use hyper::{Method, Response, StatusCode, header::CONTENT_TYPE, service::service_fn};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -21,6 +27,9 @@ const CONNECTIONS_MAX: usize = 64;
 /// Time that a request's header may take, and that a connection may last, whatever it asks: a scraper makes another one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Shorter pages fit into one packet anyway.
+const COMPRESSED_MIN: usize = 1_024;
 
 /// Status, content type and body.
 pub(crate) type Page = (StatusCode, &'static str, String);
@@ -43,7 +52,12 @@ pub(crate) async fn serve_pages(
         let page = reads.then(|| pages(path)).flatten();
         let page =
             page.unwrap_or_else(|| (StatusCode::NOT_FOUND, "text/plain", "Not Found".to_owned()));
-        Box::pin(ready(response(page))) as _
+        let is_worth_it = page.2.len() >= COMPRESSED_MIN && takes_gzip(request.headers());
+        Box::pin(ready(if is_worth_it {
+            compressed(page)
+        } else {
+            response(page)
+        })) as _
     });
     serve(listener, answer)
 }
@@ -121,13 +135,93 @@ async fn listen(bind: Option<IpAddr>, port: u16) -> std::io::Result<TcpListener>
     }
 }
 
+/// Whether the asker can read gzip and does not forbid it.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut offers = offers
+        .filter_map(|offers| offers.to_str().ok())
+        .flat_map(|offers| offers.split(','));
+    offers.any(|offer| {
+        let (name, weight) = offer.split_once(';').unwrap_or((offer, "q=1"));
+        let weight = weight.trim().trim_start_matches(['q', 'Q', '=']);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.parse() != Ok(0.0)
+    })
+}
+
+/// The same as [`response`] in a tenth of the bytes: metrics say the same words over and over.
+fn compressed((status, content_type, body): Page) -> Response<Full<Bytes>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = encoder
+        .write_all(body.as_bytes())
+        .and_then(|()| encoder.finish());
+    let mut response = response((status, content_type, String::new()));
+    *response.body_mut() = Full::new(Bytes::from(written.expect("a Vec takes every write")));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    response
+}
+
 /// A page as an answer.
 pub(crate) fn response((status, content_type, body): Page) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(content_type),
-    );
     response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_page_comes_compressed_to_those_who_take_it() {
+        let page = "a metric 1\n".repeat(1_000);
+        let pages = {
+            let page = page.clone();
+            move |path: &str| {
+                let body = if path == "/long" { &page } else { "ok" };
+                Some((StatusCode::OK, "text/plain", body.to_owned()))
+            }
+        };
+        let address = serve_pages(Some(Ipv4Addr::LOCALHOST.into()), 0, pages)
+            .await
+            .unwrap();
+        for (path, takes, expected) in [
+            ("/long", "gzip", true),
+            ("/long", "deflate, GZip;q=0.5", true),
+            ("/long", "gzip;q=0, identity", false),
+            ("/long", "gzip; q=0.000", false),
+            ("/long", "br", false),
+            ("/short", "gzip", false),
+        ] {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept-Encoding: {takes}\r\n\r\n"
+            );
+            socket.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).await.unwrap();
+            let end = answer.windows(4).position(|at| at == b"\r\n\r\n").unwrap();
+            let (head, body) = answer.split_at(end + 4);
+            let head = String::from_utf8_lossy(head);
+            assert_eq!(
+                head.contains("content-encoding: gzip"),
+                expected,
+                "{takes}: {head}"
+            );
+            if expected {
+                let mut text = String::new();
+                GzDecoder::new(body).read_to_string(&mut text).unwrap();
+                assert_eq!(text, page);
+            }
+        }
+    }
 }
