@@ -1,8 +1,12 @@
 //! How far a hub has come, and when that is worth writing down.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use store::Token;
+use tokio::task::JoinHandle;
 
 /// How far one hub has come.
 pub(super) struct Progress {
@@ -10,13 +14,33 @@ pub(super) struct Progress {
     pub(super) sent: Option<Token>,
     /// What the database knows.
     saved: Option<Token>,
-    saved_at: Instant,
-    /// Events sent since then.
+    /// Events sent since the last checkpoint was begun.
     unsaved: usize,
+    begun: Instant,
+    writing: Option<Writing>,
     /// The log holds an event that is too large to be read as it is.
     pub(super) is_blocked: bool,
     /// Changes were missed, and nobody has been told yet: the name of that gap.
     pub(super) gap: Option<String>,
+}
+
+/// A checkpoint under way.
+struct Writing {
+    token: Token,
+    events: usize,
+    task: JoinHandle<Written>,
+}
+
+/// What came of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Kept,
+    /// The database did not take it. It is tried again after a while: it is the next hub that would have to say more again.
+    NotNow,
+    /// The hub of a later term has written.
+    TooLate,
+    /// What it would have kept has not reached the bus.
+    Unsent,
 }
 
 impl Progress {
@@ -24,8 +48,9 @@ impl Progress {
         Self {
             sent: token.clone(),
             saved: token,
-            saved_at: Instant::now(),
             unsaved: 0,
+            begun: Instant::now(),
+            writing: None,
             is_blocked: false,
             gap: None,
         }
@@ -36,15 +61,42 @@ impl Progress {
         self.unsaved += events;
     }
 
-    pub(super) fn save(&mut self, token: Token) {
-        self.saved = Some(token);
-        self.saved_at = Instant::now();
-        self.unsaved = 0;
+    /// Begins a checkpoint, if there is something to write and none is under way.
+    pub(super) fn begin<F>(&mut self, write: impl FnOnce(Token) -> F)
+    where
+        F: Future<Output = Written> + Send + 'static,
+    {
+        let Some(token) = self.sent.clone().filter(|_| self.writing.is_none()) else {
+            return;
+        };
+        let task = tokio::spawn(write(token.clone()));
+        self.begun = Instant::now();
+        let events = std::mem::take(&mut self.unsaved);
+        self.writing = Some(Writing {
+            token,
+            events,
+            task,
+        });
     }
 
-    /// Not now: it is tried again after a while.
-    pub(super) fn put_off(&mut self) {
-        self.saved_at = Instant::now();
+    /// Waits for the end of the checkpoint under way, and for ever if there is none. May be dropped and asked again.
+    pub(super) async fn written(&mut self) -> Written {
+        let Some(Writing {
+            token,
+            events,
+            task,
+        }) = &mut self.writing
+        else {
+            return pending().await;
+        };
+        // A task that ends by itself has written nothing.
+        let outcome = task.await.unwrap_or(Written::NotNow);
+        match outcome {
+            Written::Kept => self.saved = Some(token.clone()),
+            _ => self.unsaved += *events,
+        }
+        self.writing = None;
+        outcome
     }
 
     /// Begins again from now.
@@ -58,20 +110,25 @@ impl Progress {
         self.sent != self.saved
     }
 
-    pub(super) fn is_due(&self) -> bool {
-        let since = self.saved_at.elapsed();
-        self.unsaved >= CHECKPOINT_EVENTS
-            || (self.unsaved > 0 && since >= CHECKPOINT_EVERY)
-            // A quiet database moves on too: its log must not outlive our place in it.
-            || (since >= IDLE_CHECKPOINT_EVERY && self.is_dirty())
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
     }
 
-    /// How long to wait for more before the next checkpoint.
-    pub(super) fn patience(&self) -> Duration {
-        match self.unsaved {
-            0 => AWAIT,
-            _ => CHECKPOINT_EVERY.saturating_sub(self.saved_at.elapsed()),
-        }
+    /// Whether so much has been sent that no more may be before the checkpoint under way is written.
+    pub(super) fn is_far(&self) -> bool {
+        let under_way = self.writing.as_ref().map(|writing| writing.events);
+        under_way.is_some_and(|events| events + self.unsaved >= CHECKPOINT_EVENTS)
+    }
+
+    /// How long until the next checkpoint should be begun, if nothing more is sent.
+    pub(super) fn due_in(&self) -> Duration {
+        let every = match self.unsaved {
+            CHECKPOINT_EVENTS.. => Duration::ZERO,
+            1.. => CHECKPOINT_EVERY,
+            // A quiet database moves on too: its log must not outlive our place in it.
+            0 => IDLE_CHECKPOINT_EVERY,
+        };
+        every.saturating_sub(self.begun.elapsed())
     }
 }
 
@@ -79,5 +136,3 @@ impl Progress {
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 const CHECKPOINT_EVENTS: usize = 500;
 const IDLE_CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// How long the server holds a question for changes back while there are none.
-const AWAIT: Duration = Duration::from_secs(1);

@@ -1,10 +1,13 @@
 //! One change stream onto the bus: read, settle, send, write down how far.
 
-use std::{convert::Infallible, time::Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use backplane::Bus;
 use store::{Batch, Change, ChangeKind, ChangeStream, Collection, Detail, Error, Store};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
     lease::Held,
     metrics,
     plan::{self, Config, Plan},
-    progress::Progress,
+    progress::{Progress, Written},
     reads::settle,
     rules::{Facts, Known},
     send::{Disconnected, Origin, send},
@@ -67,9 +70,9 @@ impl Pump<'_> {
             Err(error) => return error.into(),
         };
         let Err(ended) = self.pump(&mut stream, progress).await;
-        if matches!(ended, Ended::Given(_)) && progress.is_dirty() {
+        if matches!(ended, Ended::Given(_)) {
             // So that whoever goes on need not say it again.
-            let _ = self.checkpoint(progress).await;
+            let _ = self.settle(progress).await;
         }
         stream.close().await;
         ended
@@ -98,7 +101,7 @@ impl Pump<'_> {
                 // Where settings are not followed, this is how a new value is noticed.
                 facts = Facts::default();
             }
-            let batch = stream.next(progress.patience()).await?;
+            let batch = self.next(stream, progress).await?;
             if !self.held.is_valid() {
                 return Err(Ended::Lost);
             }
@@ -114,12 +117,35 @@ impl Pump<'_> {
                 progress.advance(token, 0);
             }
             // The very first checkpoint is where the story begins: without it a crash would skip what follows.
-            if is_first || progress.is_due() {
-                self.checkpoint(progress).await?;
+            if is_first {
+                self.settle(progress).await?;
             }
             if is_over {
                 progress.is_blocked = false;
                 return Err(Ended::Step);
+            }
+        }
+    }
+
+    /// What has changed. Checkpoints are written meanwhile: no change waits for one, unless too many have gone before it.
+    async fn next(
+        &self,
+        stream: &mut ChangeStream,
+        progress: &mut Progress,
+    ) -> Result<Batch, Ended> {
+        while progress.is_far() {
+            ended_by(progress.written().await)?;
+        }
+        let next = stream.next(AWAIT);
+        tokio::pin!(next);
+        loop {
+            let idle = !progress.is_writing() && progress.is_dirty();
+            let due = progress.due_in();
+            tokio::select! {
+                biased;
+                () = sleep(due), if idle => self.write_down(progress),
+                batch = &mut next => return Ok(batch?),
+                written = progress.written() => ended_by(written)?,
             }
         }
     }
@@ -212,25 +238,48 @@ impl Pump<'_> {
         }
     }
 
-    /// Keeps the progress, once all of it has been given to the bus.
-    async fn checkpoint(&self, progress: &mut Progress) -> Result<(), Ended> {
-        self.flush().await?;
-        let Some(token) = progress.sent.clone() else {
-            return Ok(());
-        };
-        match self.store.save_checkpoint(self.held.term, &token).await {
-            Ok(true) => progress.save(token),
-            Ok(false) => return Err(Ended::Lost),
-            // The stream goes on: it is the next hub that would have to say more again.
-            Err(error) => {
-                tracing::warn!(%error, "the hub's checkpoint could not be written");
-                progress.put_off();
-            }
+    /// Writes down how far we are, and waits until that is done.
+    async fn settle(&self, progress: &mut Progress) -> Result<(), Ended> {
+        if progress.is_writing() {
+            ended_by(progress.written().await)?;
+        }
+        if progress.is_dirty() {
+            self.write_down(progress);
+            ended_by(progress.written().await)?;
         }
         Ok(())
     }
+
+    /// Begins to write down how far we are, once all of it has been given to the bus.
+    fn write_down(&self, progress: &mut Progress) {
+        let (bus, store, term) = (self.bus.clone(), self.store.clone(), self.held.term);
+        progress.begin(|token| async move {
+            if !bus.flush().await {
+                return Written::Unsent;
+            }
+            match store.save_checkpoint(term, &token).await {
+                Ok(true) => Written::Kept,
+                Ok(false) => Written::TooLate,
+                Err(error) => {
+                    tracing::warn!(%error, "the hub's checkpoint could not be written");
+                    Written::NotNow
+                }
+            }
+        });
+    }
 }
 
+/// Whether a checkpoint that came to this ends the work.
+fn ended_by(checkpoint: Written) -> Result<(), Ended> {
+    match checkpoint {
+        Written::Kept | Written::NotNow => Ok(()),
+        Written::TooLate => Err(Ended::Lost),
+        Written::Unsent => Err(Disconnected.into()),
+    }
+}
+
+/// How long the server holds a question for changes back while there are none.
+const AWAIT: Duration = Duration::from_secs(1);
 /// Announced changes that feed caches of other processes.
 const REFRESHED: [Collection; 3] = [
     Collection::Settings,

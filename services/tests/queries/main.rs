@@ -2,6 +2,7 @@
 //! look-up is answered (which index) is tested beside the look-ups, in the store.
 
 mod gathered;
+mod hub;
 mod place;
 
 use backplane::CallOptions;

@@ -1,6 +1,9 @@
 //! Services on a MongoDB behind a proxy that writes down what is asked, and can hold back what is answered.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use backplane::{Bus, CallOptions};
 use harness::MongoServer;
@@ -16,7 +19,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::RwLock,
+    sync::{RwLock, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -36,8 +39,11 @@ impl Log {
 /// Who holds it for writing holds back what MongoDB answers.
 type Gate = Arc<RwLock<()>>;
 
+/// A command that does not reach MongoDB for now, as it stands in the log.
+type Held = watch::Sender<Option<&'static str>>;
+
 /// Listens, and passes everything on to `server`.
-async fn proxy(server: u16, log: Log, gate: Gate) -> u16 {
+async fn proxy(server: u16, log: Log, gate: Gate, held: Held) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -46,14 +52,18 @@ async fn proxy(server: u16, log: Log, gate: Gate) -> u16 {
             let ((mut from_client, to_client), (from_server, mut to_server)) =
                 (client.into_split(), server.into_split());
             tokio::spawn(answer(from_server, to_client, gate.clone()));
-            let log = log.clone();
+            let (log, mut held) = (log.clone(), held.subscribe());
             tokio::spawn(async move {
                 let mut header = [0; 16];
                 while from_client.read_exact(&mut header).await.is_ok() {
                     let length = u32::from_le_bytes(header[..4].try_into().unwrap());
                     let mut body = vec![0; length as usize - header.len()];
                     from_client.read_exact(&mut body).await.unwrap();
-                    log.0.lock().unwrap().extend(command(&header, &body));
+                    let command = command(&header, &body);
+                    log.0.lock().unwrap().extend(command.clone());
+                    let may_pass =
+                        |held: &Option<&str>| held.is_none() || *held != command.as_deref();
+                    held.wait_for(may_pass).await.unwrap();
                     to_server.write_all(&header).await.unwrap();
                     to_server.write_all(&body).await.unwrap();
                 }
@@ -97,26 +107,33 @@ pub(crate) struct Place {
     pub(crate) direct: Store,
     pub(crate) log: Log,
     pub(crate) gate: Gate,
+    pub(crate) held: Held,
     pub(crate) stop: CancellationToken,
     _server: MongoServer,
 }
 
 impl Place {
     pub(crate) async fn start() -> Self {
+        Self::start_patient(MongoConfig::default().deadline).await
+    }
+
+    /// With a store that waits so long for an answer.
+    pub(crate) async fn start_patient(deadline: Duration) -> Self {
         let server = tokio::task::spawn_blocking(MongoServer::start)
             .await
             .unwrap();
         let name = format!("queries_{}", uuid::Uuid::new_v4().simple());
         let (url, log, gate) = (server.url(&name), Log::default(), Gate::default());
+        let held = Held::default();
         let address = url
             .split(['/', '?', '@'])
             .find(|part| part.contains(':') && !part.starts_with("mongodb"));
         let port = address.and_then(|address| address.rsplit(':').next()?.parse().ok());
         let port = port.expect("a host and its port");
-        let port = proxy(port, log.clone(), gate.clone()).await;
+        let port = proxy(port, log.clone(), gate.clone(), held.clone()).await;
         let config = MongoConfig {
             url: format!("mongodb://127.0.0.1:{port}/{name}?directConnection=true"),
-            ..MongoConfig::default()
+            deadline,
         };
         let store = Store::mongo(config).await.unwrap();
         let direct = MongoConfig {
@@ -131,6 +148,7 @@ impl Place {
             direct: Store::mongo(direct).await.unwrap(),
             log,
             gate,
+            held,
             stop: CancellationToken::new(),
             _server: server,
         }
