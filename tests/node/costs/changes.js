@@ -8,17 +8,25 @@ const STEADY = 50;
 
 /**
  * Messages as fast as the database takes them, TOGETHER at a time (CPU and events per second), and then so many per second that
- * nothing queues (the delay). Each is timed from before its write to its event.
+ * nothing queues (the delay). Each is timed from before its write to its event; in the steady part also to the database's answer with it,
+ * which no hub can be ahead of (`database`), and from there (`own`).
  */
 async function changes(place, under, { events }) {
   const messages = place.db.collection("rocketchat_message");
-  const [sent, delays] = [new Map(), []];
+  const [sent, told, delays, database, own] = [new Map(), new Map(), [], [], []];
   let number = 0;
   place.heard["watch.messages"] = ({ message }) => {
     const at = sent.get(message._id);
     if (at === undefined) return;
     sent.delete(message._id);
     delays.push(performance.now() - at);
+    const known = told.get(message._id);
+    if (known === undefined) return;
+    database.push(known - at);
+    own.push(performance.now() - known);
+  };
+  const look = (chunk) => {
+    for (const _id of sent.keys()) if (!told.has(_id) && chunk.includes(_id)) told.set(_id, performance.now());
   };
   const write = async (size) => {
     const batch = Array.from({ length: size }, () => message(`${under.node}-${number++}`));
@@ -38,14 +46,17 @@ async function changes(place, under, { events }) {
   ]) {
     sent.clear();
     delays.length = 0;
+    place.answers.seen = name.endsWith("steady") ? look : () => {};
     const before = [cpu(under), performance.now()];
     await run();
     await until("all events", () => sent.size === 0);
     const [count, seconds] = [delays.length, (performance.now() - before[1]) / 1_000];
-    delays.sort((a, b) => a - b);
-    rows[name] = { cpu: (cpu(under) - before[0]) / count, rate: count / seconds, p50: quantile(delays, 0.5), p99: quantile(delays, 0.99), rss: rss(under) };
+    const [p50, p99] = [0.5, 0.99].map((share) => quantile(delays, share));
+    rows[name] = { cpu: (cpu(under) - before[0]) / count, rate: count / seconds, p50, p99, rss: rss(under) };
+    if (own.length) Object.assign(rows[name], { database: quantile(database, 0.5), own: quantile(own, 0.5), "own p99": quantile(own, 0.99) });
   }
   place.heard["watch.messages"] = () => {};
+  place.answers.seen = () => {};
   await messages.deleteMany({});
   return rows;
 }

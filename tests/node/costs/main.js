@@ -88,7 +88,8 @@ async function start(given) {
   await fill(db);
   // What the services write goes past a counter.
   const commands = new Map();
-  const counted = await counter(mongoPort, commands);
+  const answers = { seen: () => {} };
+  const counted = await counter(mongoPort, commands, (chunk) => answers.seen(chunk));
   const broker = createBroker(environment, "asker");
   const heard = { "watch.messages": () => {}, "presence.status": () => {} };
   const settings = { methods: { get: async (_id) => (await db.collection("rocketchat_settings").findOne({ _id }))?.value }, dependencies: [] };
@@ -98,7 +99,7 @@ async function start(given) {
   const events = Object.fromEntries(Object.keys(heard).map((name) => [name, (event) => heard[name](event)]));
   broker.createService(service("streamer", { events, dependencies: [] }, () => {}));
   await broker.start();
-  return { broker, db, heard, commands, environment: { ...environment, MONGO_URL: `mongodb://127.0.0.1:${counted}/${DATABASE}?directConnection=true` } };
+  return { broker, db, heard, commands, answers, environment: { ...environment, MONGO_URL: `mongodb://127.0.0.1:${counted}/${DATABASE}?directConnection=true` } };
 }
 
 async function fill(db) {

@@ -30,8 +30,8 @@ const commands = ({ commands }) =>
     names.reduce((sum, name) => sum + (commands.get(name) ?? 0), 0),
   );
 
-/** The value below which this share of a sorted list lies. */
-const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+/** The value below which this share of a list lies. */
+const quantile = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
 
 /** Waits until something holds, ten minutes at most. */
 async function until(what, holds) {
@@ -40,8 +40,8 @@ async function until(what, holds) {
   }
 }
 
-/** Passes on what comes to the port that it returns, and counts the commands by name. */
-async function counter(target, commands) {
+/** Passes on what comes to the port that it returns, and counts the commands by name; shows every piece of an answer to `seen`. */
+async function counter(target, commands, seen) {
   const server = net.createServer((client) => {
     const upstream = net.connect(target, "127.0.0.1");
     let waiting = Buffer.alloc(0);
@@ -57,7 +57,10 @@ async function counter(target, commands) {
         commands.set(name, (commands.get(name) ?? 0) + 1);
       }
     });
-    upstream.on("data", (chunk) => client.write(chunk));
+    upstream.on("data", (chunk) => {
+      client.write(chunk);
+      seen(chunk);
+    });
     for (const [one, other] of [[client, upstream], [upstream, client]]) one.on("error", () => {}).on("close", () => other.destroy());
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
