@@ -31,7 +31,7 @@ const CONCURRENT: usize = 64;
 /// The store refused a read or a write.
 pub async fn prepare(store: &Store) -> Result<(), store::Error> {
     seed::fill(store).await?;
-    for user in store.remove_nodes_except(&[], i64::MAX).await? {
+    for user in store.remove_nodes_except(&[]).await? {
         let offline = doc! { "status": "offline", "statusConnection": "offline" };
         store.set_user_status(&user, Update::set(offline)).await?;
     }

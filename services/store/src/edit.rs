@@ -1,6 +1,6 @@
 //! What can happen to a document, in a form that both stores carry out.
 
-use bson::{DateTime, Document};
+use bson::Document;
 
 /// Changes to one document's fields. Paths may be dotted and then lead through
 /// sub-documents, not arrays; a path appears in one of the three only.
@@ -49,7 +49,7 @@ pub enum ConnectionEdit {
     Remove(String),
     /// Removes it unless it was touched after this time (ms since 1970).
     RemoveUntouched {
-        /// DDP session id.
+        /// [`Connection::id`](crate::Connection::id) as it was read.
         session: String,
         /// [`Connection::touched`](crate::Connection::touched) as it was read.
         since: i64,
@@ -76,11 +76,8 @@ pub(crate) enum Edit {
     PullLoginToken(String),
     /// Entries of one user's `connections`, in this order; makes the document if one of them needs it.
     Connections(Vec<ConnectionEdit>),
-    /// Removes connections of nodes not listed here that were last touched before this time.
-    RemoveNodesExcept {
-        live: Vec<String>,
-        before: DateTime,
-    },
+    /// Removes connections of nodes not listed here.
+    RemoveNodesExcept(Vec<String>),
     /// Registers or re-registers an instance: `_createdAt` and `_updatedAt` become the database's clock.
     RegisterInstance(Document),
     PingInstance,

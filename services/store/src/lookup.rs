@@ -74,11 +74,8 @@ pub(crate) enum Lookup<'a> {
     ExpiringStatuses {
         limit: u32,
     },
-    /// Users with a connection whose node is not listed and that was last touched before this time.
-    SessionsOfNodesExcept {
-        live: &'a [String],
-        before: DateTime,
-    },
+    /// Users with a connection whose node is not listed, or that names none.
+    SessionsOfNodesExcept(&'a [String]),
     NewestStatistics,
 }
 
@@ -106,7 +103,7 @@ impl Lookup<'_> {
             Self::SessionsOfNode(_)
             | Self::SessionsUntouchedSince(_)
             | Self::SessionsBehind { .. }
-            | Self::SessionsOfNodesExcept { .. } => Collection::Sessions,
+            | Self::SessionsOfNodesExcept(_) => Collection::Sessions,
             Self::NewestStatistics => Collection::Statistics,
         }
     }
@@ -115,7 +112,7 @@ impl Lookup<'_> {
     pub(crate) fn is_about_many(&self) -> bool {
         matches!(
             self,
-            Self::SubscriptionsOfRoomExcept { .. } | Self::SessionsOfNodesExcept { .. }
+            Self::SubscriptionsOfRoomExcept { .. } | Self::SessionsOfNodesExcept(_)
         )
     }
 }

@@ -10,7 +10,7 @@ use crate::{Error, Store, raw};
 /// One entry in `connections` of a user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
-    /// The DDP session id.
+    /// The DDP session id; empty if it is no text.
     pub id: String,
     /// The node that holds the socket (`instanceId`).
     pub node: String,
@@ -92,20 +92,12 @@ impl Store {
         self.edit_connections(vec![(user.into(), vec![put])]).await
     }
 
-    /// Removes the connections that belong to none of these nodes and were last touched before a time (ms since
-    /// 1970), and returns the users that had one. Several documents, not atomic.
-    pub async fn remove_nodes_except(
-        &self,
-        live: &[String],
-        before: i64,
-    ) -> Result<Vec<String>, Error> {
-        let before = DateTime::from_millis(before);
-        let lookup = Lookup::SessionsOfNodesExcept { live, before };
+    /// Removes the connections that belong to none of these nodes, and returns the users that had one. Several
+    /// documents, not atomic.
+    pub async fn remove_nodes_except(&self, live: &[String]) -> Result<Vec<String>, Error> {
+        let lookup = Lookup::SessionsOfNodesExcept(live);
         let users = self.find(lookup, &["_id"]).await?;
-        let edit = Edit::RemoveNodesExcept {
-            live: live.to_vec(),
-            before,
-        };
+        let edit = Edit::RemoveNodesExcept(live.to_vec());
         // Another presence service may have been faster: only the one whose write changed something goes on.
         if users.is_empty() || self.edit(lookup, edit).await?.changed == 0 {
             return Ok(Vec::new());
@@ -139,9 +131,7 @@ impl Store {
         &self,
         nodes: &[String],
     ) -> Result<Vec<UserConnections>, Error> {
-        let (live, before) = (nodes, DateTime::from_millis(YEAR_9999));
-        self.sessions(Lookup::SessionsOfNodesExcept { live, before })
-            .await
+        self.sessions(Lookup::SessionsOfNodesExcept(nodes)).await
     }
 
     /// The users that have a connection which was last touched at this time or before (ms since 1970), with all their
@@ -223,9 +213,6 @@ impl Store {
             .collect())
     }
 }
-
-/// Later than anything; not every server takes dates beyond it.
-const YEAR_9999: i64 = 253_370_764_800_000;
 
 fn user_connections(sessions: &RawDocumentBuf) -> UserConnections {
     let list = sessions.get_array("connections").ok();

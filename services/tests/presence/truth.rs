@@ -198,6 +198,43 @@ async fn connections_that_are_no_list_hold_up_nobody() {
 }
 
 #[tokio::test]
+async fn odd_entries_of_a_node_that_exists_nowhere_go_with_it() {
+    let odd = [
+        (
+            "no-id",
+            doc! { "instanceId": "dead", "_updatedAt": DateTime::now() },
+        ),
+        (
+            "number",
+            doc! { "id": 7, "instanceId": "dead", "_updatedAt": DateTime::now() },
+        ),
+        ("no-time", doc! { "id": "s", "instanceId": "dead" }),
+        (
+            "text",
+            doc! { "id": "s", "instanceId": "dead", "_updatedAt": "2026-01-10T08:00:00Z" },
+        ),
+        ("no-node", doc! { "id": "s", "_updatedAt": DateTime::now() }),
+    ];
+    let it = It::on_mongo(SHORT, &odd.each_ref().map(|(user, _)| *user)).await;
+    let database = it.database.as_ref().unwrap();
+    let sessions = database.collection::<Document>("usersSessions");
+    for (user, entry) in &odd {
+        let mut entry = entry.clone();
+        entry.insert("status", "online");
+        let document = doc! { "_id": user, "connections": [entry] };
+        sessions.insert_one(document).await.unwrap();
+    }
+    for (user, _) in &odd {
+        let none = doc! { "_id": user, "connections": [] };
+        while sessions.find_one(none.clone()).await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        it.call("updateUserPresence", json!([user])).await;
+        assert_eq!(it.shown(user).await.as_deref(), Some("offline"), "{user}");
+    }
+}
+
+#[tokio::test]
 async fn only_changes_are_told_and_only_the_listed_fields() {
     for mut it in It::both(SHORT, &["u", "end"]).await {
         it.call("newConnection", json!(["u", "s1", "n1"])).await;

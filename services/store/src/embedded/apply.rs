@@ -46,11 +46,9 @@ pub(super) fn apply(
             }
             true
         }
-        Edit::RemoveNodesExcept { live, before } => {
-            remove_where(connections(document), |connection| {
-                is_lost(connection, live, *before)
-            })
-        }
+        Edit::RemoveNodesExcept(live) => remove_where(connections(document), |connection| {
+            is_lost(connection, live)
+        }),
         Edit::RegisterInstance(fields) => {
             document.extend(fields.clone());
             document.insert("_createdAt", now);
@@ -80,18 +78,13 @@ pub(super) fn login_tokens(user: &Document) -> Option<&Vec<Bson>> {
         .ok()
 }
 
-/// Whether a connection belongs to none of the live nodes and has not been touched since.
-pub(super) fn is_lost(connection: &Bson, live: &[String], before: DateTime) -> bool {
+/// Whether a connection belongs to none of the live nodes.
+pub(super) fn is_lost(connection: &Bson, live: &[String]) -> bool {
     let Some(connection) = connection.as_document() else {
         return false;
     };
-    let of_live_node = connection
-        .get_str("instanceId")
-        .is_ok_and(|node| live.iter().any(|live| live == node));
-    !of_live_node
-        && connection
-            .get_datetime("_updatedAt")
-            .is_ok_and(|touched| *touched < before)
+    let node = connection.get_str("instanceId");
+    !node.is_ok_and(|node| live.iter().any(|live| live == node))
 }
 
 fn update_fields(update: &Update, document: &mut Document) -> Result<(), Error> {
@@ -193,9 +186,13 @@ fn edit_connection(connections: &mut Vec<Bson>, edit: &ConnectionEdit, now: Date
                     .and_then(|connection| connection.get_datetime("_updatedAt").ok());
                 touched.is_some_and(|touched| *touched > since)
             };
-            connections.retain(|connection| {
-                !is_text(connection, "id", session) || was_touched(connection)
-            });
+            let has_id = |connection: &Bson| {
+                let id = connection
+                    .as_document()
+                    .and_then(|connection| connection.get_str("id").ok());
+                id.unwrap_or_default() == session
+            };
+            connections.retain(|connection| !has_id(connection) || was_touched(connection));
         }
     }
 }

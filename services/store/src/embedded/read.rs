@@ -136,15 +136,13 @@ impl Reader {
             Lookup::SessionsOfNode(node) => self.scan(collection, |sessions| {
                 has_connection(sessions, "instanceId", node)
             })?,
-            Lookup::SessionsOfNodesExcept { live, before } => {
-                self.scan(collection, |sessions| {
-                    let connections = connections(sessions)
-                        .filter_map(|connection| raw::document(connection).ok());
-                    connections
-                        .map(Bson::Document)
-                        .any(|connection| apply::is_lost(&connection, live, before))
-                })?
-            }
+            Lookup::SessionsOfNodesExcept(live) => self.scan(collection, |sessions| {
+                let connections =
+                    connections(sessions).filter_map(|connection| raw::document(connection).ok());
+                connections
+                    .map(Bson::Document)
+                    .any(|connection| apply::is_lost(&connection, live))
+            })?,
             // Written by the monolith, which never runs on an embedded store.
             Lookup::NewestStatistics => Vec::new(),
         };

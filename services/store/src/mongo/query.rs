@@ -104,8 +104,8 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
             limit: Some(limit.into()),
         },
         Lookup::SessionsOfNode(node) => all(doc! { "connections.instanceId": node }),
-        Lookup::SessionsOfNodesExcept { live, before } => {
-            all(doc! { "connections": { "$elemMatch": lost_connection(live, before) } })
+        Lookup::SessionsOfNodesExcept(live) => {
+            all(doc! { "connections": { "$elemMatch": lost_connection(live) } })
         }
         Lookup::NewestStatistics => Query {
             filter: doc! {},
@@ -115,9 +115,9 @@ pub(super) fn query(lookup: Lookup<'_>) -> Query {
     }
 }
 
-/// What a connection looks like that belongs to none of the live nodes and has not been touched since.
-pub(super) fn lost_connection(live: &[String], before: DateTime) -> Document {
-    doc! { "instanceId": { "$nin": live }, "_updatedAt": { "$lt": before } }
+/// What a connection looks like that belongs to none of the live nodes.
+pub(super) fn lost_connection(live: &[String]) -> Document {
+    doc! { "instanceId": { "$nin": live } }
 }
 
 /// Empty asks for whole documents.
@@ -260,13 +260,7 @@ mod tests {
             ),
             (Lookup::ExpiringStatuses { limit: 50 }, Planner::Any),
             (Lookup::SessionsOfNode("n"), Planner::Any),
-            (
-                Lookup::SessionsOfNodesExcept {
-                    live: &ids,
-                    before: now,
-                },
-                Planner::Mongod,
-            ),
+            (Lookup::SessionsOfNodesExcept(&ids), Planner::Mongod),
         ] {
             if planner == Planner::Mongod && !server.is_mongod() {
                 harness::unverified_on_mongod(&format!("the index behind {lookup:?}"));

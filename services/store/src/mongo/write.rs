@@ -18,8 +18,8 @@ pub(super) fn write(edit: Edit, collection: Collection, now: DateTime) -> Update
         }
         Edit::Fields(update) | Edit::RawFields(update) => fields(update),
         Edit::PushLoginToken(token) => doc! { "$push": { LOGIN_TOKENS: token } },
-        Edit::RemoveNodesExcept { live, before } => {
-            doc! { "$pull": { "connections": lost_connection(&live, before) } }
+        Edit::RemoveNodesExcept(live) => {
+            doc! { "$pull": { "connections": lost_connection(&live) } }
         }
         Edit::RegisterInstance(fields) => {
             doc! { "$set": fields, "$currentDate": { "_createdAt": true, "_updatedAt": true } }
@@ -100,8 +100,15 @@ fn connection(edit: &ConnectionEdit) -> Document {
         }
         ConnectionEdit::Remove(session) => filter(is_not(session)),
         ConnectionEdit::RemoveUntouched { session, since } => {
-            let since = DateTime::from_millis(*since);
-            filter(doc! { "$or": [is_not(session), { "$gt": ["$$this._updatedAt", since] }] })
+            // What is no text, or no date, is an empty one and none; by themselves neither would ever match.
+            let is_text = doc! { "$eq": [{ "$type": "$$this.id" }, "string"] };
+            let id = doc! { "$cond": [is_text, "$$this.id", ""] };
+            let is_another = doc! { "$ne": [id, { "$literal": session }] };
+            let is_touched = doc! { "$and": [
+                { "$eq": [{ "$type": "$$this._updatedAt" }, "date"] },
+                { "$gt": ["$$this._updatedAt", DateTime::from_millis(*since)] },
+            ] };
+            filter(doc! { "$or": [is_another, is_touched] })
         }
     }
 }

@@ -101,7 +101,7 @@ contract! {
         a_touch_never_makes_an_entry_or_a_document
         an_entry_touched_since_it_was_read_is_not_swept
         connections_are_found_by_node_and_by_age
-        live_nodes_and_fresh_connections_survive_the_sweep
+        live_nodes_survive_the_sweep
         an_instance_is_known_until_it_is_removed
     }
     status {

@@ -192,7 +192,7 @@ pub(crate) async fn connections_are_found_by_node_and_by_age(store: &Store) {
     assert_eq!(store.connected_users("b", 2).await.unwrap(), ["c"]);
 }
 
-pub(crate) async fn live_nodes_and_fresh_connections_survive_the_sweep(store: &Store) {
+pub(crate) async fn live_nodes_survive_the_sweep(store: &Store) {
     for (user, session, node) in [
         ("a", "s1", "live"),
         ("a", "s2", "dead"),
@@ -204,16 +204,10 @@ pub(crate) async fn live_nodes_and_fresh_connections_survive_the_sweep(store: &S
             .unwrap();
     }
     let live = ["live".to_owned()];
-    // Nothing was last touched before 1970.
-    assert_eq!(
-        store.remove_nodes_except(&live, 0).await.unwrap(),
-        Vec::<String>::new()
-    );
-    let future = 32_503_680_000_000;
-    assert_eq!(
-        store.remove_nodes_except(&live, future).await.unwrap(),
-        ["a"]
-    );
+    for expected in [&["a"][..], &[]] {
+        let users = store.remove_nodes_except(&live).await.unwrap();
+        assert_eq!(users, expected);
+    }
     assert_eq!(
         listed(store, "a").await,
         [connection("s1", "live", "online")]
