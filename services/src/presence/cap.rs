@@ -1,7 +1,10 @@
 //! The connections of a workspace without a licence for more: above them nobody is told who is online (services.md 4.8).
 //! Pure; what must be written follows from the answers.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 /// Licence modules that lift the limit.
 pub(super) const MODULES: [&str; 2] = ["scalability", "unlimited-presence"];
@@ -9,8 +12,8 @@ pub(super) const MODULES: [&str; 2] = ["scalability", "unlimited-presence"];
 /// Counts, licence, and whether anybody is told anything.
 pub(super) struct Cap {
     max: u32,
-    /// Sockets by instance.
-    counts: HashMap<String, u32>,
+    /// Sockets by instance, and when an event has told them last.
+    counts: HashMap<String, (u32, Option<Instant>)>,
     peak: u32,
     licensed: [bool; 2],
     /// `Presence_broadcast_disabled`: the limit was exceeded.
@@ -36,14 +39,23 @@ impl Cap {
         self.max
     }
 
-    /// All instances that are alive, with their sockets.
-    pub(super) fn count_all(&mut self, counts: HashMap<String, u32>) {
-        self.counts = counts;
+    /// All instances that are alive by their documents, with their sockets. What an event has told of another one
+    /// counts for a while: its document may be about to be written.
+    pub(super) fn count_all(&mut self, counts: impl Iterator<Item = (String, u32)>, now: Instant) {
+        let is_fresh = |heard: &Option<Instant>| {
+            heard.is_some_and(|heard| now.duration_since(heard) < HEARD_FOR)
+        };
+        self.counts.retain(|_, (_, heard)| is_fresh(heard));
+        for (instance, sockets) in counts {
+            self.counts.insert(instance, (sockets, None));
+        }
         self.peak = self.peak.max(self.current());
     }
 
-    pub(super) fn count(&mut self, instance: &str, sockets: u32) {
-        self.counts.insert(instance.to_owned(), sockets);
+    /// What an event tells of one instance.
+    pub(super) fn count(&mut self, instance: &str, sockets: u32, now: Instant) {
+        self.counts
+            .insert(instance.to_owned(), (sockets, Some(now)));
         self.peak = self.peak.max(self.current());
     }
 
@@ -54,7 +66,7 @@ impl Cap {
     pub(super) fn current(&self) -> u32 {
         self.counts
             .values()
-            .fold(0, |sum, count| sum.saturating_add(*count))
+            .fold(0, |sum, (count, _)| sum.saturating_add(*count))
     }
 
     /// The most there were at a time; `reset`: from now on.
@@ -121,6 +133,9 @@ impl Cap {
     }
 }
 
+/// Longer than an instance without a document lives.
+const HEARD_FOR: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +143,7 @@ mod tests {
     fn cap(counts: &[u32]) -> Cap {
         let mut cap = Cap::new(200);
         for (number, count) in counts.iter().enumerate() {
-            cap.count(&number.to_string(), *count);
+            cap.count(&number.to_string(), *count, Instant::now());
         }
         cap
     }
@@ -137,9 +152,23 @@ mod tests {
     fn two_hundred_are_told_of_and_one_more_is_not() {
         let mut cap = cap(&[150, 50]);
         assert_eq!((cap.verdict(), cap.tells()), (None, true));
-        cap.count("1", 51);
+        cap.count("1", 51, Instant::now());
         assert_eq!((cap.verdict(), cap.tells()), (Some(true), false));
         assert_eq!(cap.verdict(), None, "it is written once");
+    }
+
+    #[test]
+    fn what_events_tell_of_instances_without_a_document_counts_for_a_minute() {
+        let (mut cap, now) = (Cap::new(200), Instant::now());
+        cap.count("heard", 150, now);
+        cap.count("both", 51, now);
+        let seen = || [("both".to_owned(), 50)].into_iter();
+        cap.count_all(seen(), now);
+        assert_eq!(cap.current(), 200);
+        cap.count_all(seen(), now + HEARD_FOR);
+        assert_eq!(cap.current(), 50);
+        cap.count_all(std::iter::empty(), now + HEARD_FOR);
+        assert_eq!(cap.current(), 0);
     }
 
     #[test]
@@ -148,7 +177,7 @@ mod tests {
         cap.verdict();
         cap.forget("0");
         assert_eq!((cap.verdict(), cap.tells()), (None, false));
-        cap.count("0", 500);
+        cap.count("0", 500, Instant::now());
         cap.set_licensed("scalability", true);
         assert_eq!((cap.verdict(), cap.tells()), (Some(false), true));
         cap.set_licensed("scalability", false);
@@ -162,7 +191,7 @@ mod tests {
         let mut cap = cap(&[201]);
         cap.verdict();
         assert_eq!(cap.toggle(true), Err(()));
-        cap.count("0", 200);
+        cap.count("0", 200, Instant::now());
         assert_eq!((cap.toggle(true), cap.tells()), (Ok(true), true));
         assert_eq!((cap.toggle(false), cap.tells()), (Ok(false), false));
     }
@@ -173,7 +202,7 @@ mod tests {
         cap.forget("1");
         assert_eq!((cap.current(), cap.peak(false)), (10, 30));
         assert_eq!((cap.peak(true), cap.peak(false)), (30, 0));
-        cap.count("2", 1);
+        cap.count("2", 1, Instant::now());
         assert_eq!(cap.peak(false), 11);
     }
 }

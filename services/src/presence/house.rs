@@ -32,7 +32,8 @@ pub(super) struct House {
     reaper: Reaper,
     /// The node of an instance, where its document told.
     instances: HashMap<String, String>,
-    is_licence_known: bool,
+    /// When the licence was asked for last.
+    licence_known: Option<Instant>,
     has_reset: bool,
 }
 
@@ -74,7 +75,7 @@ impl House {
             due: due.map(|chore| (chore, now)),
             reaper: Reaper::default(),
             instances: HashMap::new(),
-            is_licence_known: false,
+            licence_known: None,
             has_reset: false,
         }
     }
@@ -122,7 +123,12 @@ impl House {
                     self.bring_forward(Chore::Audit, due);
                 }
             }
-            News::Unsettled => self.presence.vanished().unsettle(Instant::now()),
+            News::Unsettled => {
+                self.presence.vanished().unsettle(Instant::now());
+                // What was said meanwhile nobody has heard.
+                self.licence_known = None;
+                self.bring_forward(Chore::Limit, Instant::now());
+            }
             News::InstanceRemoved(id) => {
                 self.presence.cap().forget(&id);
                 // Its document may be gone while the process is not: then the network knows.
@@ -132,7 +138,7 @@ impl House {
                 }
             }
             News::Count(id, sockets) => {
-                self.presence.cap().count(&id, sockets);
+                self.presence.cap().count(&id, sockets, Instant::now());
                 self.enforce().await?;
             }
             News::Licence(module, valid) => {
@@ -254,16 +260,16 @@ impl House {
             .iter()
             .filter_map(|instance| Some((instance.id.clone(), instance.node.clone()?)))
             .collect();
-        let counts = {
-            let mut vanished = self.presence.vanished();
-            let living = vanished.living(&seen, Instant::now());
-            let counts = living.iter().map(|it| (it.id.clone(), it.sockets));
-            counts.collect()
-        };
-        self.presence.cap().count_all(counts);
+        let now = Instant::now();
+        let living = self.presence.vanished().living(&seen, now);
+        let counts = living.iter().map(|it| (it.id.clone(), it.sockets));
+        self.presence.cap().count_all(counts, now);
         self.follow_settings().await?;
-        if !self.is_licence_known && self.presence.bus.has_service("license") {
-            self.is_licence_known = self.ask_licence().await;
+        let is_known = self
+            .licence_known
+            .is_some_and(|at| at.elapsed() < LICENCE_EVERY);
+        if !is_known && self.presence.bus.has_service("license") {
+            self.licence_known = self.ask_licence().await.then(Instant::now);
         }
         self.enforce().await?;
         if !self.has_reset {
@@ -406,6 +412,8 @@ const HEAD_START: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(1);
 const MODE_EVERY: Duration = Duration::from_secs(10);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// An event that says what has changed may be missed.
+const LICENCE_EVERY: Duration = Duration::from_secs(60);
 const REAP_EVERY: Duration = Duration::from_secs(60);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const AUDIT_EVERY: Duration = Duration::from_secs(600);

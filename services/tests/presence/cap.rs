@@ -1,5 +1,7 @@
 //! The limit of connections without a licence.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use services::presence::Mode;
 use store::{Instance, bson::doc};
@@ -144,4 +146,22 @@ async fn where_the_workspace_writes_its_settings_itself_it_is_asked_to() {
         Some(json!(["Presence_broadcast_disabled", true]))
     );
     assert_eq!(setting(&it).await, Some(false), "nobody else wrote it");
+}
+
+#[tokio::test]
+async fn a_licence_that_came_while_nothing_was_heard_is_asked_for_again() {
+    let store = store::Store::embedded(None).unwrap();
+    let it = It::start(store, config(Mode::Legacy), &[]).await;
+    prepared(&it).await;
+    let mut asked = offer(&it.bus, "license", "license.hasModule", "false");
+    counted(&it, "i1", 201);
+    becomes(&it, true).await;
+    it.bus.history_lost(Instant::now());
+    for module in ["scalability", "unlimited-presence"] {
+        while asked.recv().await != Some(json!([module])) {}
+    }
+    it.bus.withdraw("license");
+    let _asked = offer(&it.bus, "license", "license.hasModule", "true");
+    it.bus.history_lost(Instant::now());
+    becomes(&it, false).await;
 }
