@@ -13,7 +13,13 @@ impl Live {
         match self.position(&id) {
             // The queue has looked before it asked, and nothing else inserts.
             Ok(_) => debug_assert!(false, "subscription {id} is live twice"),
-            Err(at) => self.by_id.insert(at, (id, key)),
+            Err(at) => {
+                if self.by_id.len() == self.by_id.capacity() {
+                    // By a quarter: it stays as long as the client, and doubling would leave 700 bytes for nothing at 35.
+                    self.by_id.reserve_exact(self.by_id.len() / 4 + 1);
+                }
+                self.by_id.insert(at, (id, key));
+            }
         }
     }
 
