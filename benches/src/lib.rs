@@ -52,10 +52,6 @@ pub const CASES: &[Case] = &[
         prepare: event_decoded,
     },
     Case {
-        name: "bus event nobody wants",
-        prepare: event_name_read,
-    },
-    Case {
         name: "bus event to publication",
         prepare: || event_handled(true),
     },
@@ -163,13 +159,6 @@ fn masked(text: &str) -> BytesMut {
     let bytes = text.bytes().zip(mask.iter().cycle());
     frame.extend(bytes.map(|(byte, mask)| byte ^ mask));
     frame
-}
-
-fn event_name_read() -> Box<dyn FnMut()> {
-    let packet = event_packet();
-    Box::new(move || {
-        black_box(moleculer::event_name(black_box(&packet)).is_some());
-    })
 }
 
 fn method_decoded() -> Box<dyn FnMut()> {

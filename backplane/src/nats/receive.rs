@@ -26,8 +26,7 @@ use crate::{
     waiting::Waiting,
 };
 
-/// Handles a batch of EVENT packets: one lock and one wake-up per inbox. What nobody here listens to ends behind its
-/// name.
+/// Handles a batch of EVENT packets: one lock and one wake-up per inbox.
 pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let now = Instant::now();
     let bytes = batch.iter().map(Bytes::len).sum();
@@ -37,30 +36,24 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
     let mut arrivals = Arrivals::new(bus, now);
     for payload in batch {
-        let Some(name) = event_name(payload) else {
-            // Only a full look can tell what is wrong.
-            let error = std::str::from_utf8(payload)
-                .map_err(|_| DecodeError::Malformed)
-                .and_then(moleculer::Event::decode)
-                .err()
-                .unwrap_or(DecodeError::Malformed);
-            bus.counters().dropped(Kind::Event, error);
-            continue;
-        };
-        let Some((name, inboxes)) = listeners.get_key_value(&*name) else {
-            continue;
-        };
         // Looked at once, for all that is read of it and spliced.
         let text = ByteString::try_from(payload.clone()).unwrap_or_default();
         let packet = match moleculer::Event::decode(&text) {
             Ok(packet) => packet,
             Err(error) => {
                 bus.counters().dropped(Kind::Event, error);
-                for (service, _) in inboxes {
-                    arrivals.fail(name, service);
+                if let Some(name) = event_name(payload)
+                    && let Some((name, inboxes)) = listeners.get_key_value(&*name)
+                {
+                    for (service, _) in inboxes {
+                        arrivals.fail(name, service);
+                    }
                 }
                 continue;
             }
+        };
+        let Some((name, inboxes)) = listeners.get_key_value(&*packet.event) else {
+            continue;
         };
         let is_padded = is_padded(payload, packet.data.len() + packet.meta.len());
         let args = match is_padded {

@@ -1,8 +1,6 @@
 //! EVENT, the packet that arrives by the hundred thousand: a scanner that looks at nothing twice.
 //!
-//! Most events interest nobody on this node, so the name is found first ([`event_name`] stops behind it) and the rest
-//! is looked at only for those that do. Most of those reach nobody here either, so what `data` says is not checked: whoever
-//! splices it into other texts does that.
+//! Most events reach nobody on this node, so what `data` says is not checked: whoever splices it into other texts does that.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -76,7 +74,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The name of the event, found without looking at what follows it; `None` where there is no plain name.
+/// The name of an event, whatever is wrong with what follows it; `None` where there is no plain name.
 pub fn event_name(payload: &[u8]) -> Option<Cow<'_, str>> {
     let mut members = Members::new(payload).ok()?;
     loop {
