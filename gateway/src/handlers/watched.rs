@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Instant};
 
-use protocol::outbox::Class;
+use protocol::{ddp::encode::presence_changed, outbox::Class};
 
 use super::core::{Core, now};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         presence_status::PresenceStatus,
         table::Stream,
         topic::{Topic, TopicRef},
-        watch::{self, Status},
+        watch::Status,
     },
 };
 
@@ -73,7 +73,7 @@ impl Core {
         let shards = self.interest.shards(topic.borrow());
         if shards != 0 {
             let body = Body::Status {
-                message: watch::message(&status.user, &status.tuple).into(),
+                message: presence_changed(&status.user, &status.tuple).into(),
                 username: status.username.as_str().into(),
             };
             let told = Publication::new(To::Topic(topic), body, Class::Sheddable, at);

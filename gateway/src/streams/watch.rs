@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use protocol::ddp::{ejson, encode::quoted};
+use protocol::ddp::{ejson, encode::presence_changed};
 
-use super::{presence_status::PresenceStatus, table::Stream};
+use super::presence_status::PresenceStatus;
 
 /// Longest id of a user that is watched; real ones have 17 characters.
 const USER_BYTES_MAX: usize = 128;
@@ -58,17 +58,9 @@ impl Status {
     }
 }
 
-/// The message that tells of a user; `tuple`: username, code, text and more, raw JSON.
-pub(crate) fn message(user: &str, tuple: &str) -> String {
-    let (name, user) = (Stream::UserPresence.name(), quoted(user));
-    format!(
-        "{{\"msg\":\"changed\",\"collection\":\"stream-{name}\",\"id\":{user},\"fields\":{{\"uid\":{user},\"args\":[{tuple}],\"eventName\":{user}}}}}"
-    )
-}
-
 /// What those are told once who must not see this user; `username`: raw JSON.
 pub(crate) fn correction(user: &str, username: &str) -> String {
-    message(user, &format!("[{username},0]"))
+    presence_changed(user, &format!("[{username},0]"))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
 //! Tests of the whole crate.
 
+pub(crate) mod client;
 mod costs;

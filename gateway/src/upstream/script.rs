@@ -59,6 +59,27 @@ pub(crate) struct Script {
     pub(crate) called: RefCell<Vec<(String, String)>>,
 }
 
+/// A room of this type, by its id.
+pub(crate) fn some_room(id: &str, kind: &str) -> (String, Room) {
+    let room = Room {
+        id: id.into(),
+        kind: kind.into(),
+        ..Room::default()
+    };
+    (id.to_owned(), room)
+}
+
+/// A user who is called as his id, by his id.
+pub(crate) fn some_user(id: &str) -> (String, User) {
+    let user = User {
+        id: id.into(),
+        username: Some(id.into()),
+        active: true,
+        ..User::default()
+    };
+    (id.to_owned(), user)
+}
+
 impl World {
     pub(crate) fn room(&self, id: &str) -> Option<Room> {
         self.rooms.get(id).cloned()

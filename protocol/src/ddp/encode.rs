@@ -121,7 +121,7 @@ pub fn stream_changed(stream: &str, event: &str, args: &str) -> String {
     out
 }
 
-/// A `stream-user-presence` event, the only one of another shape: `tuple` is `[username, status, text]` as raw JSON.
+/// A `stream-user-presence` event, the only one of another shape: `tuple` is `[username, status, text]`, perhaps with more, as raw JSON.
 pub fn presence_changed(user: &str, tuple: &str) -> String {
     let mut out = String::with_capacity(112 + 3 * user.len() + tuple.len());
     out.push_str(r#"{"msg":"changed","collection":"stream-user-presence","id":"#);

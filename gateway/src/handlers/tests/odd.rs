@@ -3,10 +3,12 @@
 //! loses it for good. A new row of the table is covered by itself, once it has a sample.
 
 use serde_json::Value;
-use store::{Room, User};
 
 use super::*;
-use crate::streams::samples::{addressed, samples};
+use crate::{
+    streams::samples::{addressed, samples},
+    upstream::script::{some_room, some_user},
+};
 
 /// What is no JSON, and closes every bracket that it opens: a packet with it can be told apart from the next one.
 const BROKEN: [&str; 7] = [
@@ -103,26 +105,9 @@ fn pointers(value: &Value, at: String) -> Vec<String> {
 fn world() -> World {
     let users = ["u1", "u2"];
     let rooms = [("r1", "p"), ("r2", "p"), ("r3", "c")];
-    let room = |(id, kind): (&str, &str)| {
-        let room = Room {
-            id: id.into(),
-            kind: kind.into(),
-            ..Room::default()
-        };
-        (id.to_owned(), room)
-    };
-    let user = |id: &str| {
-        let user = User {
-            id: id.into(),
-            username: Some(id.into()),
-            active: true,
-            ..User::default()
-        };
-        (id.to_owned(), user)
-    };
     World {
-        rooms: rooms.into_iter().map(room).collect(),
-        users: users.into_iter().map(user).collect(),
+        rooms: rooms.map(|(id, kind)| some_room(id, kind)).into(),
+        users: users.map(some_user).into(),
         tokens: users
             .into_iter()
             .map(|user| (format!("t-{user}"), user.to_owned()))

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use protocol::{close::CloseReason, outbox::Class, sockjs::Framing, ws};
 use tokio::time::Instant;
 
-use super::{Arrival, Shard};
+use super::Shard;
 use crate::{
     config::Config,
-    io::{Io, memory},
+    io::memory,
     link::{Answer, Effect, Ticket, ToBus, ToShard, User},
     place::{Place, Sub},
     publication::{Body, Publication, To, UserEvent},
@@ -19,6 +19,7 @@ use crate::{
         table::Stream,
         topic::Topic,
     },
+    tests::client,
 };
 
 mod endings;
@@ -75,21 +76,8 @@ fn stopped(change: impl FnOnce(&mut Config)) -> Bench {
 
 impl Bench {
     fn connect(&self, framing: Framing, room: usize) -> Client {
-        let (ours, theirs) = memory::pair(room);
-        let arrival = Arrival {
-            framing,
-            address: None,
-            source: [127, 0, 0, 1].into(),
-            headers: "{}".into(),
-            #[cfg(feature = "echo")]
-            echo: false,
-        };
-        let mut seat = self.shared.admission.seat([127, 0, 0, 1].into()).unwrap();
-        seat.upgrade([127, 0, 0, 1].into()).unwrap();
-        self.shard
-            .open(Io::Memory(ours), Bytes::new(), arrival, seat);
         Client {
-            end: theirs,
+            end: client::open(&self.shard, &self.shared, framing, room),
             input: Vec::new(),
         }
     }
@@ -203,18 +191,8 @@ impl Client {
         self.send_frame(0x81, text.as_bytes());
     }
 
-    /// A masked frame, with a mask of zeros.
     fn send_frame(&self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..=125 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend(u16::try_from(length).unwrap().to_be_bytes());
-            }
-        }
-        frame.extend([0; 4]);
-        frame.extend(payload);
+        let frame = client::frame(first, payload);
         let written = self
             .end
             .try_write(&[std::io::IoSlice::new(&frame)])

@@ -1,5 +1,7 @@
 //! The sets of users whom clients watch.
 
+use protocol::ddp::encode::presence_changed;
+
 use super::*;
 use crate::streams::{request, watch};
 
@@ -9,7 +11,7 @@ const ROOM: usize = 1 << 20;
 fn status(user: &str) -> Publication {
     let topic = Topic::new(Stream::UserPresence, user);
     let body = Body::Status {
-        message: watch::message(user, r#"["bob",1,null]"#).into(),
+        message: presence_changed(user, r#"["bob",1,null]"#).into(),
         username: r#""bob""#.into(),
     };
     Publication::new(
@@ -21,7 +23,7 @@ fn status(user: &str) -> Publication {
 }
 
 fn told(user: &str) -> Seen {
-    Seen::Text(watch::message(user, r#"["bob",1,null]"#))
+    Seen::Text(presence_changed(user, r#"["bob",1,null]"#))
 }
 
 fn sub(id: &str, added: &[String], removed: &[String]) -> String {

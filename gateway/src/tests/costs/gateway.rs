@@ -3,9 +3,8 @@
 use std::{cell::RefCell, io::IoSlice, rc::Rc, sync::Arc, time::Duration};
 
 use backplane::Incoming;
-use bytes::Bytes;
 use protocol::sockjs::Framing;
-use store::{Conference, Room, User};
+use store::Conference;
 
 use crate::{
     config::Config,
@@ -13,10 +12,10 @@ use crate::{
         core::{Core, now},
         line, login, presence, rejudge, resync, scopes,
     },
-    io::{Io, memory},
+    io::memory,
     limiter::RateLimits,
     link::{Answer, ToBus, ToShard},
-    shard::{Arrival, Shard},
+    shard::Shard,
     shared::Shared,
     state::{State, post::Post},
     streams::{
@@ -25,9 +24,10 @@ use crate::{
         table::{ROWS, Read, Stream},
         topic::Topic,
     },
+    tests::client::{self, text},
     upstream::{
         Upstream,
-        script::{Script, World},
+        script::{Script, World, some_room, some_user},
     },
 };
 
@@ -110,20 +110,12 @@ impl Gateway {
 
     /// Somebody comes, and says nothing yet.
     pub(super) fn open(&self, framing: Framing) -> Client {
-        let (ours, theirs) = memory::pair(SOCKET_BYTES);
-        let arrival = Arrival {
+        Client(client::open(
+            &self.shard,
+            &self.shared,
             framing,
-            address: None,
-            source: [127, 0, 0, 1].into(),
-            headers: "{}".into(),
-            #[cfg(feature = "echo")]
-            echo: false,
-        };
-        let mut seat = self.shared.admission.seat([127, 0, 0, 1].into()).unwrap();
-        seat.upgrade([127, 0, 0, 1].into()).unwrap();
-        self.shard
-            .open(Io::Memory(ours), Bytes::new(), arrival, seat);
-        Client(theirs)
+            SOCKET_BYTES,
+        ))
     }
 
     /// Lets clients follow everything of `u1` and `r1`, and these topics besides.
@@ -224,25 +216,8 @@ pub(super) async fn settle() {
 
 /// `u1`, `warm` and `evil` are among the members of `r1`, and may whatever a permission is for.
 fn world() -> World {
-    let room = |(id, kind, token): (&str, &str, Option<&str>)| {
-        let room = Room {
-            id: id.into(),
-            kind: kind.into(),
-            visitor_token: token.map(Into::into),
-            ..Room::default()
-        };
-        (id.to_owned(), room)
-    };
-    let rooms = [("r1", "p", None), ("r2", "p", None), ("l1", "l", Some("g"))];
-    let user = |id: &str| {
-        let user = User {
-            id: id.into(),
-            username: Some(id.into()),
-            active: true,
-            ..User::default()
-        };
-        (id.to_owned(), user)
-    };
+    let mut rooms = [("r1", "p"), ("r2", "p"), ("l1", "l")].map(|(id, kind)| some_room(id, kind));
+    rooms[2].1.visitor_token = Some("g".into());
     let named = ["u1", "warm", "evil"];
     let others = (named.len()..MEMBERS).map(|number| format!("m{number:03}"));
     let members = named.map(str::to_owned).into_iter().chain(others);
@@ -272,8 +247,8 @@ fn world() -> World {
         users: Vec::new(),
     };
     World {
-        rooms: rooms.into_iter().map(room).collect(),
-        users: named.map(user).into(),
+        rooms: rooms.into(),
+        users: named.map(some_user).into(),
         tokens: named
             .map(|user| (format!("token-of-{user}"), user.to_owned()))
             .into(),
@@ -309,28 +284,4 @@ pub(super) fn full_name(stream: Stream) -> String {
         Read::Records => row.name.to_owned(),
         _ => format!("stream-{}", row.name),
     }
-}
-
-/// A text message as a client's frame.
-pub(super) fn text(payload: &str) -> Vec<u8> {
-    frame(0x81, payload.as_bytes())
-}
-
-/// A masked frame, with a mask of zeros.
-pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }

@@ -6,10 +6,11 @@ use protocol::{
     limits::Limits,
 };
 
-use super::gateway::{CONNECT, frame, full_name, login, method, sub, text};
+use super::gateway::{CONNECT, full_name, login, method, sub};
 use crate::{
     handlers::method::own_methods,
     streams::table::{Addressed, ROWS, Read, Row, Stream, Write},
+    tests::client::{frame, text},
 };
 
 /// One thing that a client says, and what it has said before. `@` stands for its user.
