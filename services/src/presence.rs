@@ -178,6 +178,10 @@ impl Presence {
                 json!({ "current": cap.current(), "max": cap.max() })
             }
             Asked::PeakConnections { reset } => json!(self.cap().peak(reset)),
+            Asked::ResetPeak => {
+                self.cap().peak(true);
+                return Ok(None);
+            }
             Asked::ToggleBroadcast(enable) => {
                 self.toggle_broadcast(enable).await?;
                 return Ok(None);

@@ -60,6 +60,7 @@ pub(super) enum Asked {
     PeakConnections {
         reset: bool,
     },
+    ResetPeak,
     /// A claim of a newer server, where claims are switched off.
     Unsupported,
 }
@@ -101,7 +102,7 @@ pub(super) fn read(call: &Call, engine: bool, now: i64) -> Result<Asked, Service
             let reset = is_true(params, 0);
             return Ok(Asked::PeakConnections { reset });
         }
-        ("resetPeakConnections", ..) => return Ok(Asked::PeakConnections { reset: true }),
+        ("resetPeakConnections", ..) => return Ok(Asked::ResetPeak),
         ("newConnection", Some(user), Some(session)) => {
             let node = params.text(2).unwrap_or(&call.sender).to_owned();
             let session = session.to_owned();
