@@ -1,7 +1,7 @@
 // What the satellites cost: the same calls and the same writes, in turn, to Rocket.Chat's services re-created in Node
 // (costs/original.js) and to ours, on one nats-server and one database, in one run.
 //
-//   node costs/main.js --edge PATH [--rounds 3] [--calls 3000] [--storm 10000] [--events 5000] [--only accounts,..]
+//   node costs/main.js --edge PATH [--rounds 3] [--calls 3000] [--storm 10000] [--flaps 5] [--events 5000] [--only accounts,..]
 //                      [--sides node,edge] [--mongo PORT]
 //
 // `--mongo` is where a mongod of this machine listens (a replica set of one), instead of the stand-in, which is slow; its
@@ -42,13 +42,14 @@ async function main() {
     rounds: { type: "string", default: "3" },
     calls: { type: "string", default: "3000" },
     storm: { type: "string", default: "10000" },
+    flaps: { type: "string", default: "5" },
     events: { type: "string", default: "5000" },
     only: { type: "string", default: "accounts,authorization,presence,hub" },
     sides: { type: "string", default: "node,edge" },
     mongo: { type: "string" },
   };
   const { values: flags } = parseArgs({ options });
-  const count = Object.fromEntries(["rounds", "calls", "storm", "events"].map((name) => [name, Number(flags[name])]));
+  const count = Object.fromEntries(["rounds", "calls", "storm", "flaps", "events"].map((name) => [name, Number(flags[name])]));
   const place = await start(flags.mongo);
   const results = {};
   for (let round = 0; round < count.rounds; round++) {

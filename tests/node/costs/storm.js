@@ -2,19 +2,17 @@
 
 const { cpu, commands, quantile, rss, until } = require("./measure");
 
-const FLAPS = 5;
-
 /**
- * Everybody connects; everybody is dropped; everybody comes back, and flaps FLAPS times on the way; everybody is dropped and
+ * Everybody connects; everybody is dropped; everybody comes back, and flaps so many times on the way; everybody is dropped and
  * back at once. The figures of each: CPU µs per call, commands that write and that read, statuses told, when the last one was
  * told, and when the database held the truth (both in seconds from the first call).
  */
-async function storm(place, under, { storm: count }) {
+async function storm(place, under, { storm: count, flaps }) {
   const users = Array.from({ length: count }, (_, n) => n);
   const connect = (n, life = 0) => insist(place, "presence.newConnection", n, life);
   const drop = (n, life = 0) => insist(place, "presence.removeConnection", n, life);
   const flap = async (n) => {
-    for (let life = 1; life <= FLAPS; life++) {
+    for (let life = 1; life <= flaps; life++) {
       await connect(n, life);
       await drop(n, life);
     }
@@ -28,7 +26,7 @@ async function storm(place, under, { storm: count }) {
   for (const [name, status, calls, one] of [
     ["connect", "online", 1, connect],
     ["drop", "offline", 1, drop],
-    ["flap", "online", 2 * FLAPS + 1, flap],
+    ["flap", "online", 2 * flaps + 1, flap],
     ["drop and back", "online", 2, back],
   ]) {
     let [told, last] = [0, 0];
