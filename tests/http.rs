@@ -266,6 +266,13 @@ fn a_handshake_that_is_not_one_is_refused() {
     ];
     assert_eq!(request(port, "GET", "/websocket", &other).status, 400);
 
+    for path in ["/websocket", "/sockjs/000/abcdefgh/websocket"] {
+        let answer = request(port, "POST", path, &[]);
+        assert_eq!((answer.status, answer.body.as_str()), (405, ""), "{path}");
+        assert_eq!(answer.header("allow"), Some("GET"));
+        assert_eq!(answer.header("content-type"), None);
+    }
+
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let old = "GET /websocket HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -265,9 +265,9 @@ fn bad_handshake(error: HandshakeError, framing: Framing) -> Answer {
     let mut answer = text(status, body);
     match error {
         HandshakeError::Method => {
-            answer
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET"));
+            let headers = answer.headers_mut();
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            headers.remove(header::CONTENT_TYPE);
         }
         HandshakeError::Version => {
             answer.headers_mut().insert(
