@@ -109,7 +109,7 @@ impl Request {
         let mut params = ejson::elements(params);
         let event = params
             .next()
-            .and_then(ejson::string)
+            .and_then(ejson::lossy_string)
             .ok_or_else(ddp::Error::internal)?;
         if event.is_empty() || event.len() > limits.name_bytes {
             return Err(ddp::Error::invalid_event_name());
@@ -261,6 +261,12 @@ mod tests {
             &Bytes::from(params),
             &Limits::default(),
         )
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_makes_an_odd_event_name_and_no_error() {
+        let request = parse(r"r1\ud83d", "false").unwrap();
+        assert_eq!(request.event, "r1\u{fffd}");
     }
 
     #[test]

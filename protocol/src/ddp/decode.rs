@@ -73,7 +73,7 @@ fn truthy_id(raw: Option<&RawValue>) -> Option<&str> {
 
 /// A name that is text, neither empty nor too long.
 fn name<'a>(raw: Option<&'a RawValue>, limits: &Limits) -> Option<Cow<'a, str>> {
-    ejson::string(raw?.get()).filter(|name| (1..=limits.name_bytes).contains(&name.len()))
+    ejson::lossy_string(raw?.get()).filter(|name| (1..=limits.name_bytes).contains(&name.len()))
 }
 
 /// All elements of an array of strings.
@@ -332,6 +332,20 @@ mod tests {
             );
         }
         check(r#"{"msg":"unsub"}"#, Err(CloseReason::MalformedMessage));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_makes_an_odd_name_and_no_end() {
+        for (half, name) in [
+            (r"\ud83dx", "\u{fffd}x"),
+            (r"x\ude00\ud83d\ude00", "x\u{fffd}\u{1f600}"),
+        ] {
+            let text = format!(r#"{{"msg":"method","id":"1","method":"{half}"}}"#);
+            match decode(&text, &Limits::default()) {
+                Ok(ClientMessage::Method { name: found, .. }) => assert_eq!(found, name),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     scan::string(raw)
 }
 
+/// The same, with U+FFFD for every half of a surrogate pair; `None` only where `raw` is no string.
+pub fn lossy_string(raw: &str) -> Option<Cow<'_, str>> {
+    string(raw).or_else(|| scan::lossy_string(raw).map(Cow::Owned))
+}
+
 /// Whether `params` can go to any peer: an array in which a Node peer can decode everything.
 pub(super) fn check_params(raw: &str) -> Result<&str, Refused> {
     if !raw.starts_with('[') {

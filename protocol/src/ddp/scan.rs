@@ -1,6 +1,7 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use memchr::memchr2;
+use serde::{Deserializer as _, de};
 
 use super::walk;
 
@@ -63,6 +64,34 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(inside));
     }
     serde_json::from_str::<String>(raw).ok().map(Cow::Owned)
+}
+
+/// The text of a raw JSON string in which halves of surrogate pairs become U+FFFD.
+pub(super) fn lossy_string(raw: &str) -> Option<String> {
+    /// Takes the text from serde_json, which writes such a half as three bytes that are no UTF-8.
+    struct Halves;
+    impl de::Visitor<'_> for Halves {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+            let mut text = String::with_capacity(bytes.len());
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                // The first of the three.
+                if chunk.invalid() == [0xED] {
+                    text.push(char::REPLACEMENT_CHARACTER);
+                }
+            }
+            Ok(text)
+        }
+    }
+    serde_json::Deserializer::from_str(raw)
+        .deserialize_bytes(Halves)
+        .ok()
 }
 
 /// Whether arrays and objects nest at most `depth_max` deep; linear, whatever the text is.

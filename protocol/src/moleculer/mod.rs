@@ -15,7 +15,7 @@ pub use info::{Announcement, Info, Offer, ServiceEntry};
 pub use packet::{Disconnect, Discover, Heartbeat, Ping, Pong, Request, Response};
 pub use subject::{Kind, Subjects, is_node_id};
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
@@ -105,14 +105,11 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
-/// A text for people, who get to read it although a program has cut it: half of a surrogate pair becomes U+FFFD. Anything
-/// but a text counts as absent.
+/// A text for people, who get to read it although a program has cut it. Anything but a text counts as absent.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    let raw = <&RawValue>::deserialize(deserializer)?.get();
-    Ok(ejson::string(raw).or_else(|| {
-        let text = serde_json::Deserializer::from_str(raw).deserialize_bytes(Cut);
-        text.ok().map(Cow::Owned)
-    }))
+    Ok(ejson::lossy_string(
+        <&RawValue>::deserialize(deserializer)?.get(),
+    ))
 }
 
 /// A text that a packet ought to have, and that is empty where it has none.
@@ -123,29 +120,6 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::
 /// Whether it is `true`.
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(lenient(deserializer)?.unwrap_or_default())
-}
-
-/// Takes a text whose halves of surrogate pairs serde_json writes as three bytes that are no UTF-8.
-struct Cut;
-
-impl de::Visitor<'_> for Cut {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
-        let mut text = String::with_capacity(bytes.len());
-        for chunk in bytes.utf8_chunks() {
-            text.push_str(chunk.valid());
-            // The first of the three.
-            if chunk.invalid() == [0xED] {
-                text.push(char::REPLACEMENT_CHARACTER);
-            }
-        }
-        Ok(text)
-    }
 }
 
 /// Writes a number as JavaScript does: `60000`, not `60000.0`.
