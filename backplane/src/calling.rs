@@ -72,7 +72,7 @@ impl Bus {
                     },
                     reply: Reply::local(answer, measured),
                 };
-                self.fill(&waiting, [Incoming::Request(request)], now);
+                self.fill(&waiting, [Incoming::Request(Box::new(request))], now);
                 receiver
             }
             Route::Node(node, receiver) => {

@@ -13,7 +13,8 @@ use crate::{
 /// Requests and events in the order in which they came, and what the bus itself has to say.
 #[derive(Debug)]
 pub enum Incoming {
-    Request(Request),
+    /// More than twice as large as an event, of which there are many, each moved from list to list.
+    Request(Box<Request>),
     Event(Event),
     NodeUp(NodeInfo),
     /// A node that was up already offers something else than before.

@@ -94,7 +94,7 @@ async fn take<H: Handler>(
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
         };
         match incoming {
-            Incoming::Request(request) => begin(&handler, request, bounds, tasks),
+            Incoming::Request(request) => begin(&handler, *request, bounds, tasks),
             Incoming::Event(event) if !event.is_sound() => {}
             news => {
                 let handled = match &news {

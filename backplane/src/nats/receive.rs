@@ -315,7 +315,7 @@ fn request(bus: &Bus, payload: &Bytes, now: Instant) -> Result<(), DecodeError> 
         },
         reply: Reply::remote(bus.owed().clone(), key, measured),
     };
-    bus.fill(&waiting, [Incoming::Request(request)], now);
+    bus.fill(&waiting, [Incoming::Request(Box::new(request))], now);
     Ok(())
 }
 

@@ -126,7 +126,7 @@ pub async fn find<T>(inbox: &mut Inbox, what: &str, wanted: impl Fn(Incoming) ->
 
 pub async fn next_request(inbox: &mut Inbox) -> Request {
     find(inbox, "a request", |incoming| match incoming {
-        Incoming::Request(request) => Some(request),
+        Incoming::Request(request) => Some(*request),
         _ => None,
     })
     .await
