@@ -77,7 +77,8 @@ async function start(given) {
     TRANSPORTER: `nats://127.0.0.1:${natsPort}`,
     MONGO_URL: `mongodb://127.0.0.1:${mongoPort}/${DATABASE}?directConnection=true`,
     HEARTBEAT_INTERVAL: "2",
-    HEARTBEAT_TIMEOUT: "6",
+    // In a storm everybody is busy.
+    HEARTBEAT_TIMEOUT: "60",
     // Who waits longest in a storm is waited for.
     REQUEST_TIMEOUT: "600",
   };

@@ -1,6 +1,6 @@
 // Sockets come, go and flap, all at once: what presence makes of it.
 
-const { cpu, commands, quantile, rss, until } = require("./measure");
+const { cpu, commands, pause, rss, until } = require("./measure");
 
 /**
  * Everybody connects; everybody is dropped; everybody comes back, and flaps so many times on the way; everybody is dropped and
@@ -55,7 +55,8 @@ async function insist({ broker }, action, n, life) {
     try {
       return await broker.call(action, [`user-${n}`, `session-${n}-${life}`, "asker"]);
     } catch {
-      // Once more.
+      // Once more, and not at once: where nobody answers, a refusal takes no time, and nothing else would ever run here.
+      await pause(100 + Math.random() * 100);
     }
   }
 }
