@@ -168,7 +168,7 @@ impl Bus {
         let args = ByteString::from(args);
         let meta = Bytes::copy_from_slice(meta.get().as_bytes());
         for (service, waiting) in inboxes {
-            let mut arrivals = Arrivals::new(self, now);
+            let mut arrivals = Arrivals::new(self.meters(), self.uplink(), now);
             let event = Event {
                 name,
                 args: args.clone(),

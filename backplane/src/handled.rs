@@ -11,7 +11,7 @@ use std::{
 
 use protocol::moleculer::{DecodeError, Kind};
 
-use crate::{bus::Bus, spans::Span};
+use crate::{meters::Meters, spans::Span, uplink::Uplink};
 
 /// Comes with an event: it counts as handled when the last copy of this is dropped. Events that came together, of one name
 /// and for one service, are measured as one.
@@ -19,7 +19,7 @@ use crate::{bus::Bus, spans::Span};
 pub struct Handled(Option<Arc<Together>>);
 
 struct Together {
-    bus: Bus,
+    counts: Counts,
     event: &'static str,
     service: &'static str,
     caller: String,
@@ -28,17 +28,27 @@ struct Together {
     span: Span,
 }
 
+/// Where they are counted.
+#[derive(Clone)]
+struct Counts {
+    meters: Arc<Meters>,
+    uplink: Arc<Uplink>,
+}
+
 /// What came together, until it is given to those who listen.
 pub(crate) struct Arrivals {
-    bus: Bus,
+    counts: Counts,
     arrived: Instant,
     groups: Vec<Arc<Together>>,
 }
 
 impl Arrivals {
-    pub(crate) fn new(bus: &Bus, arrived: Instant) -> Self {
+    pub(crate) fn new(meters: &Arc<Meters>, uplink: &Arc<Uplink>, arrived: Instant) -> Self {
         Self {
-            bus: bus.clone(),
+            counts: Counts {
+                meters: meters.clone(),
+                uplink: uplink.clone(),
+            },
             arrived,
             groups: Vec::new(),
         }
@@ -60,7 +70,7 @@ impl Arrivals {
         let known = self.groups.iter().find(is_same).cloned();
         let group = known.unwrap_or_else(|| {
             let group = Arc::new(Together {
-                bus: self.bus.clone(),
+                counts: self.counts.clone(),
                 event,
                 service,
                 caller: caller.to_owned(),
@@ -77,14 +87,14 @@ impl Arrivals {
 
     /// One that nobody can handle: what it brings is no array.
     pub(crate) fn fail(&self, event: &str, service: &str) {
-        fail(&self.bus, labels(event, service, NOBODY));
+        self.counts.fail(labels(event, service, NOBODY));
     }
 
     /// Counts them: to be called before they are given to anybody.
     pub(crate) fn begin(&self) {
         for group in &self.groups {
-            self.bus
-                .meters()
+            self.counts
+                .meters
                 .add_each(&[TOTAL, ACTIVE], &group.labels(), group.count());
         }
     }
@@ -94,24 +104,24 @@ impl Handled {
     /// What it brings cannot be read.
     pub(crate) fn fail(&self) {
         if let Some(together) = &self.0 {
-            together
-                .bus
-                .counters()
-                .dropped(Kind::Event, DecodeError::Malformed);
-            fail(&together.bus, together.labels());
+            let counters = &together.counts.uplink.counters;
+            counters.dropped(Kind::Event, DecodeError::Malformed);
+            together.counts.fail(together.labels());
         }
     }
 }
 
-fn fail(bus: &Bus, labels: [(&'static str, &str); 4]) {
-    let error = [
-        ("errorName", "TypeError"),
-        ("errorCode", UNKNOWN),
-        ("errorType", UNKNOWN),
-    ];
-    let labels = [&labels, &error[..]].concat();
-    bus.meters()
-        .add("moleculer_event_received_error_total", &labels, 1.0);
+impl Counts {
+    fn fail(&self, labels: [(&'static str, &str); 4]) {
+        let error = [
+            ("errorName", "TypeError"),
+            ("errorCode", UNKNOWN),
+            ("errorType", UNKNOWN),
+        ];
+        let labels = [&labels, &error[..]].concat();
+        self.meters
+            .add("moleculer_event_received_error_total", &labels, 1.0);
+    }
 }
 
 impl Together {
@@ -128,7 +138,7 @@ impl Drop for Together {
     fn drop(&mut self) {
         let (labels, now) = (self.labels(), Instant::now());
         let millis = now.duration_since(self.arrived).as_secs_f64() * 1e3;
-        let meters = self.bus.meters();
+        let meters = &self.counts.meters;
         meters.add(ACTIVE, &labels, -self.count());
         let count = self.count.load(Relaxed);
         self.span.counts(count);

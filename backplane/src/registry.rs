@@ -1,6 +1,7 @@
 //! Who is on the network and offers what; time comes in as an argument.
 
 mod balance;
+mod index;
 mod node;
 mod offers;
 mod pace;
@@ -15,11 +16,12 @@ use protocol::moleculer::Info;
 use uuid::Uuid;
 
 pub use balance::Strategy;
+use index::{Endpoints, Index};
 pub(crate) use node::Change;
 use node::Node;
 pub use node::NodeInfo;
 pub use offers::Offered;
-use offers::{NODE_OFFERS_BYTES, Offers, matches};
+use offers::{NODE_OFFERS_BYTES, Offers};
 use pace::{ASKED_PER_SECOND_MAX, Pace, TOLD_PER_SECOND_MAX};
 
 /// The remote nodes and an index of what the available ones offer.
@@ -27,14 +29,7 @@ pub(crate) struct Registry {
     heartbeat_timeout: Duration,
     strategy: Strategy,
     nodes: HashMap<Arc<str>, Node>,
-    /// Available nodes by the name of a service.
-    services: HashMap<Arc<str>, Vec<Arc<str>>>,
-    /// Available nodes by full action name, and whose turn it is.
-    actions: HashMap<String, Endpoints>,
-    /// Listeners of available nodes by event name.
-    events: HashMap<String, Vec<Listener>>,
-    /// Listeners whose event name is a pattern.
-    patterns: Vec<(String, Listener)>,
+    index: Index,
     /// Strangers asked who they are.
     asked: Pace,
     /// Nodes told who we are because they asked.
@@ -45,28 +40,13 @@ pub(crate) struct Registry {
     cut: u64,
 }
 
-#[derive(Default)]
-struct Endpoints {
-    nodes: Vec<Arc<str>>,
-    turn: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Listener {
-    node: Arc<str>,
-    group: Arc<str>,
-}
-
 impl Registry {
     pub(crate) fn new(heartbeat_timeout: Duration, strategy: Strategy) -> Self {
         Self {
             heartbeat_timeout,
             strategy,
             nodes: HashMap::new(),
-            services: HashMap::new(),
-            actions: HashMap::new(),
-            events: HashMap::new(),
-            patterns: Vec::new(),
+            index: Index::default(),
             asked: Pace::default(),
             told: Pace::default(),
             beyond: 0,
@@ -224,7 +204,7 @@ impl Registry {
 
     /// One of the nodes that offer an action.
     pub(crate) fn next_node(&mut self, action: &str) -> Option<Arc<str>> {
-        let endpoints = self.actions.get_mut(action)?;
+        let endpoints = self.index.actions.get_mut(action)?;
         let random = match self.strategy {
             Strategy::RoundRobin => 0,
             _ => Uuid::new_v4().as_u128() as usize,
@@ -269,20 +249,20 @@ impl Registry {
 
     /// How many available nodes offer an action.
     pub(crate) fn offering(&self, action: &str) -> usize {
-        self.actions
-            .get(action)
-            .map_or(0, |endpoints| endpoints.nodes.len())
+        let endpoints = self.index.actions.get(action);
+        endpoints.map_or(0, |endpoints| endpoints.nodes.len())
     }
 
     /// The named node, if it is available and offers the action.
     pub(crate) fn this_node(&self, action: &str, node: &str) -> Option<Arc<str>> {
-        let endpoints = self.actions.get(action)?;
+        let endpoints = self.index.actions.get(action)?;
         endpoints.nodes.iter().find(|id| &***id == node).cloned()
     }
 
     /// Every available node that lists the event in one of these groups (none named: in any), once.
     pub(crate) fn nodes_listening(&self, event: &str, groups: &[&str]) -> Vec<Arc<str>> {
         let mut nodes: Vec<Arc<str>> = self
+            .index
             .listeners(event)
             .filter(|listener| groups.is_empty() || groups.contains(&&*listener.group))
             .map(|listener| listener.node.clone())
@@ -295,7 +275,7 @@ impl Registry {
     /// The nodes that may take a balanced event, by group.
     pub(crate) fn groups_listening(&self, event: &str) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
         let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for listener in self.listeners(event) {
+        for listener in self.index.listeners(event) {
             groups
                 .entry(listener.group.clone())
                 .or_default()
@@ -306,12 +286,12 @@ impl Registry {
 
     /// Whether an available node offers a service of this name.
     pub(crate) fn has_service(&self, name: &str) -> bool {
-        self.services.contains_key(name)
+        self.index.services.contains_key(name)
     }
 
     /// The available nodes that offer a service of this name.
     pub(crate) fn nodes_with(&self, name: &str) -> &[Arc<str>] {
-        self.services.get(name).map_or(&[], Vec::as_slice)
+        self.index.services.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Everybody who is known.
@@ -327,19 +307,7 @@ impl Registry {
 
     /// What the available nodes offer.
     pub(crate) fn offered(&self) -> Offered {
-        let mut offered = Offered::default();
-        for (service, nodes) in &self.services {
-            offered.services.insert(service.to_string(), nodes.len());
-        }
-        for (action, endpoints) in &self.actions {
-            offered
-                .actions
-                .insert(action.clone(), endpoints.nodes.len());
-        }
-        for (event, listeners) in &self.events {
-            offered.events.insert(event.clone(), listeners.len());
-        }
-        offered
+        self.index.offered()
     }
 
     /// How often a node offered more than is remembered.
@@ -350,18 +318,6 @@ impl Registry {
     /// The shared id of a known node.
     pub(crate) fn id(&self, node: &str) -> Option<Arc<str>> {
         self.nodes.get_key_value(node).map(|(id, _)| id.clone())
-    }
-
-    fn listeners<'a>(&'a self, event: &'a str) -> impl Iterator<Item = &'a Listener> {
-        let by_pattern = self
-            .patterns
-            .iter()
-            .filter(move |(pattern, _)| matches(pattern, event));
-        self.events
-            .get(event)
-            .into_iter()
-            .flatten()
-            .chain(by_pattern.map(|(_, listener)| listener))
     }
 
     /// Takes in a node that was unknown, in the place of one that is gone if need be; `None` when there are too many.
@@ -428,28 +384,7 @@ impl Registry {
         node.info.services = offers.services.as_slice().into();
         self.beyond += offers.beyond_its_share();
         node.offers = offers;
-        for service in node.offers.services.iter().cloned() {
-            self.services.entry(service).or_default().push(id.clone());
-        }
-        for action in &node.offers.actions {
-            let endpoints = self.actions.entry(action.clone()).or_default();
-            endpoints.nodes.push(id.clone());
-        }
-        for (event, group) in &node.offers.events {
-            let listener = Listener {
-                node: id.clone(),
-                group: group.clone(),
-            };
-            if event.contains('*') {
-                if self.patterns.len() >= PATTERNS_MAX {
-                    self.cut += 1;
-                    continue;
-                }
-                self.patterns.push((event.clone(), listener));
-            } else {
-                self.events.entry(event.clone()).or_default().push(listener);
-            }
-        }
+        self.cut += self.index.enter(id, &node.offers);
     }
 
     /// Removes the node from the index, and what it offered from the node.
@@ -458,33 +393,7 @@ impl Registry {
         node.info.services = Arc::default();
         let offers = std::mem::take(&mut node.offers);
         self.beyond -= offers.beyond_its_share();
-        for service in &offers.services {
-            if let Some(nodes) = self.services.get_mut(service) {
-                nodes.retain(|node| &**node != id);
-                if nodes.is_empty() {
-                    self.services.remove(service);
-                }
-            }
-        }
-        for action in &offers.actions {
-            if let Some(endpoints) = self.actions.get_mut(action) {
-                endpoints.nodes.retain(|node| &**node != id);
-                if endpoints.nodes.is_empty() {
-                    self.actions.remove(action);
-                }
-            }
-        }
-        // Once for each name, however many groups it stands in.
-        for event in offers.events.chunk_by(|(a, _), (b, _)| a == b) {
-            let event = &event[0].0;
-            if let Some(listeners) = self.events.get_mut(event) {
-                listeners.retain(|listener| &*listener.node != id);
-                if listeners.is_empty() {
-                    self.events.remove(event);
-                }
-            }
-        }
-        self.patterns.retain(|(_, listener)| &*listener.node != id);
+        self.index.leave(id, &offers);
         Some(offers)
     }
 }
@@ -496,15 +405,13 @@ const NODE_TEXT_BYTES_MAX: usize = 512;
 /// What one node, and what all together beyond their shares, can make us remember.
 const NODE_OFFERS_BYTES_MAX: usize = 1 << 20;
 const OFFERS_BYTES_MAX: usize = 32 << 20;
-/// Every broadcast is compared with every pattern; Rocket.Chat announces none.
-const PATTERNS_MAX: usize = 1_000;
 /// As peers do (backplane.md 6.3).
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 const FORGOTTEN_PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{index::PATTERNS_MAX, *};
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -666,7 +573,7 @@ mod tests {
         }
         net.registry.handle_disconnect("monolith", net.now);
         assert_eq!((net.registry.beyond, net.registry.count()), (0, (51, 0)));
-        assert!(net.registry.services.is_empty() && net.registry.actions.is_empty());
+        assert!(net.registry.index.services.is_empty() && net.registry.index.actions.is_empty());
         net.info("a", "1", 1, &["s.x"]);
         assert!(
             net.registry.next_node("s.x").is_some(),
@@ -693,7 +600,7 @@ mod tests {
         }
         assert_eq!(net.registry.groups_listening("e").len(), 64);
         assert_eq!(net.registry.nodes_listening("e", &[]).len(), 3);
-        assert_eq!(net.registry.events["e"].len(), 3 * 64);
+        assert_eq!(net.registry.index.events["e"].len(), 3 * 64);
         assert_eq!(net.registry.offering("s.x"), 3);
         assert_eq!(net.registry.nodes_with("s").len(), 3);
         let offered = net.registry.offered();

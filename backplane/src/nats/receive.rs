@@ -34,7 +34,7 @@ pub(super) fn events(bus: &Bus, batch: &[Bytes]) {
     let listeners = bus.core().listeners();
     let mut senders: Vec<Arc<str>> = Vec::new();
     let mut filled: Vec<(&Arc<Waiting>, Vec<Incoming>)> = Vec::new();
-    let mut arrivals = Arrivals::new(bus, now);
+    let mut arrivals = Arrivals::new(bus.meters(), bus.uplink(), now);
     for payload in batch {
         // Looked at once, for all that is read of it and spliced.
         let text = ByteString::try_from(payload.clone()).unwrap_or_default();
