@@ -174,7 +174,7 @@ impl Core {
             Incoming::NodeUp(node) | Incoming::NodeOffers(node) => {
                 self.wake.offers.notify_waiters();
                 self.nodes_changed();
-                self.visibility_offered();
+                self.visibility_offered(&node);
                 if node.services.iter().any(|service| **service == *MONOLITH) {
                     self.wake.refill.notify_one();
                 }

@@ -3,6 +3,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use backplane::NodeInfo;
 use futures_util::stream::{self, StreamExt as _};
 use hashbrown::HashMap;
 use protocol::ddp::{ejson, encode::quoted};
@@ -24,6 +25,7 @@ use crate::{
     upstream::Unknown,
 };
 
+const SERVICE: &str = "status-visibility";
 const ACTION: &str = "status-visibility.getHiddenFrom";
 
 /// Viewers asked about at the same time.
@@ -231,8 +233,12 @@ impl Core {
         Ok(hidden)
     }
 
-    /// A node has come: if it is the first that can say who is hidden, everybody who watches is asked about.
-    pub(crate) fn visibility_offered(&self) {
+    /// A node has come: if it is the first that can say who is hidden, everybody who watches is asked about. One that cannot
+    /// changes nothing: nodes may come and go all the time, and thousands may watch.
+    pub(crate) fn visibility_offered(&self, node: &NodeInfo) {
+        if !node.services.iter().any(|service| &**service == SERVICE) {
+            return;
+        }
         let mut scopes = self.state.scopes.borrow_mut();
         if !scopes.exist && self.upstream.offers(ACTION) {
             scopes.exist = true;

@@ -170,7 +170,8 @@ impl Scopes {
 
     /// Who must be told of: whose visibility has changed, and who is owed if nothing stands in the way any more.
     pub(crate) fn targets(&self) -> Vec<Arc<str>> {
-        let owed = self.owed.iter().filter(|_| self.are_known());
+        let are_known = self.are_known();
+        let owed = self.owed.iter().filter(|_| are_known);
         let fresh = owed.filter(|user| !self.settling.contains_key(*user));
         self.settling.keys().chain(fresh).cloned().collect()
     }

@@ -1,5 +1,7 @@
 //! Users who are watched.
 
+use backplane::{Incoming, NodeInfo};
+
 use super::{access::bob, *};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -177,7 +179,22 @@ async fn lines_without_the_service_are_not_asked_until_somebody_offers_it() {
     };
     assert!(!is_asked(&stage));
     stage.script.missing.borrow_mut().clear();
-    stage.core.visibility_offered();
+    let offer = |stage: &Stage, service: &str| {
+        stage.core.incoming(Incoming::NodeOffers(NodeInfo {
+            id: "node".into(),
+            instance: None,
+            hostname: None,
+            client: None,
+            local: false,
+            available: true,
+            services: [service.into()].into(),
+        }));
+    };
+    // Somebody else's news are none.
+    offer(&stage, "something-else");
+    stage.pass(SECOND).await;
+    assert!(!is_asked(&stage));
+    offer(&stage, "status-visibility");
     stage.pass(SECOND).await;
     assert!(is_asked(&stage));
     stage.event("presence.status", status("u1", "away"));
