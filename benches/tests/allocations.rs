@@ -1,4 +1,4 @@
-//! What the bus thread allocates: for an event that nobody wants nothing, for an idle client so many bytes. Counted by the
+//! What the bus thread allocates: for an event that nobody wants next to nothing, for an idle client so many bytes. Counted by the
 //! allocator, of this thread alone.
 
 use std::{sync::Arc, time::Instant};
@@ -13,6 +13,9 @@ const CLIENTS: u32 = 16_384;
 
 /// Live bytes of one client on the bus thread, with a login and a room: at most. `benches/README.md` has the parts.
 const CLIENT_BYTES_MAX: i64 = 500;
+
+/// Of an event that is looked into, whoever hears of it, is asked whether it is JSON, and that remembers how deep it is.
+const NESTING_BYTES_MAX: u64 = 64;
 
 /// Name and arguments.
 const EVENTS: [(&str, &str); 18] = [
@@ -76,7 +79,7 @@ const EVENTS: [(&str, &str); 18] = [
 ];
 
 #[test]
-fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
+fn an_event_that_nobody_wants_allocates_next_to_nothing_and_an_idle_client_so_much() {
     let bus = BusThread::new();
     let event = |(name, args): (&'static str, &'static str)| Event {
         name,
@@ -92,7 +95,9 @@ fn an_event_that_nobody_wants_allocates_nothing_and_an_idle_client_so_much() {
     for of in EVENTS {
         let event = event(of);
         let counted = measure(|| bus.hear(event));
-        assert_eq!(counted.count_total, 0, "{of:?}: {counted:?}");
+        let is_passed_on = ["watch.messages", "stream", "notify.desktop"].contains(&of.0);
+        let bytes_max = if is_passed_on { 0 } else { NESTING_BYTES_MAX };
+        assert!(counted.bytes_total <= bytes_max, "{of:?}: {counted:?}");
     }
 
     let clients: Vec<_> = (0..CLIENTS).map(Client::new).collect();
