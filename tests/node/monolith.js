@@ -110,8 +110,10 @@ async function main() {
   await database.client.close();
 }
 
+// Half of a surrogate pair becomes U+FFFD: no reader of ours takes it.
 function print(line) {
-  process.stdout.write(`${JSON.stringify(line)}\n`);
+  const whole = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
+  process.stdout.write(`${JSON.stringify(line, whole)}\n`);
 }
 
 main().then(
