@@ -30,6 +30,8 @@ pub(crate) struct Registry {
     strategy: Strategy,
     nodes: HashMap<Arc<str>, Node>,
     index: Index,
+    /// When one returned with whom we had had nothing to do.
+    stranger_returned: Option<Instant>,
     /// Strangers asked who they are.
     asked: Pace,
     /// Nodes told who we are because they asked.
@@ -47,6 +49,7 @@ impl Registry {
             strategy,
             nodes: HashMap::new(),
             index: Index::default(),
+            stranger_returned: None,
             asked: Pace::default(),
             told: Pace::default(),
             beyond: 0,
@@ -89,7 +92,17 @@ impl Registry {
         }
         let id = node.info.id.clone();
         let is_same = node.info.instance.is_some() && node.info.instance == info.instance_id;
-        let returned = (node.was_lost && is_same).then(|| Change::Returned {
+        // Of strangers one a minute: a thousand invented nodes that come and go must not make everybody resync all the time.
+        let is_missed = node.was_lost
+            && is_same
+            && (node.is_met
+                || self
+                    .stranger_returned
+                    .is_none_or(|last| now >= last + PAUSE));
+        if is_missed && !node.is_met {
+            self.stranger_returned = Some(now);
+        }
+        let returned = is_missed.then(|| Change::Returned {
             node: id.clone(),
             since: node.heartbeat,
         });
@@ -178,6 +191,7 @@ impl Registry {
     pub(crate) fn sent_to_us(&mut self, sender: &str, now: Instant) {
         if let Some(node) = self.nodes.get_mut(sender) {
             node.sent_to_us = Some(now);
+            node.is_met = true;
         }
     }
 
@@ -193,7 +207,7 @@ impl Registry {
         let since = node.sent_to_us?;
         if node
             .forgot_us
-            .is_some_and(|last| now.duration_since(last) < FORGOTTEN_PAUSE)
+            .is_some_and(|last| now.duration_since(last) < PAUSE)
         {
             return None;
         }
@@ -218,7 +232,11 @@ impl Registry {
                 .map(|latency| latency.as_secs_f64()),
         };
         let Endpoints { nodes, turn } = endpoints;
-        self.strategy.choose(nodes, turn, random, load).cloned()
+        let chosen = self.strategy.choose(nodes, turn, random, load).cloned()?;
+        if let Some(node) = self.nodes.get_mut(&chosen) {
+            node.is_met = true;
+        }
+        Some(chosen)
     }
 
     /// The available nodes, which are to be pinged now.
@@ -398,16 +416,16 @@ impl Registry {
     }
 }
 
-/// A network has tens of nodes; this bounds what invented ones can cost.
-const NODES_MAX: usize = 1_000;
+/// The largest networks have some hundreds of nodes; this bounds what invented ones can cost.
+const NODES_MAX: usize = 500;
 /// Names of hosts and of process starts are a fraction of this; longer ones are left out.
 const NODE_TEXT_BYTES_MAX: usize = 512;
 /// What one node, and what all together beyond their shares, can make us remember.
 const NODE_OFFERS_BYTES_MAX: usize = 1 << 20;
-const OFFERS_BYTES_MAX: usize = 32 << 20;
+const OFFERS_BYTES_MAX: usize = 16 << 20;
 /// As peers do (backplane.md 6.3).
 const FORGET_AFTER: Duration = Duration::from_secs(600);
-const FORGOTTEN_PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -632,6 +650,7 @@ mod tests {
     fn a_silent_node_is_lost_and_its_return_as_the_same_process_is_a_gap() {
         let mut net = Net::new();
         net.info("a", "1", 1, &["s.x"]);
+        net.registry.sent_to_us("a", net.now);
         net.after(20);
         assert!(net.registry.handle_heartbeat("a", None, net.now));
         net.after(30);
@@ -645,6 +664,32 @@ mod tests {
         );
         assert_eq!(net.info("a", "1", 1, &["s.x"]), "+a ~a");
         assert!(net.registry.has_service("s"));
+    }
+
+    #[test]
+    fn of_strangers_one_return_a_minute_is_a_gap() {
+        let mut net = Net::new();
+        let strangers = ["a", "b", "c"];
+        let come_again = |net: &mut Net| {
+            let told: Vec<_> = strangers
+                .iter()
+                .map(|id| net.info(id, "1", 1, &["s.x"]))
+                .collect();
+            net.after(31).timeout();
+            told.join(" ")
+        };
+        assert_eq!(come_again(&mut net), "+a +b +c");
+        assert_eq!(come_again(&mut net), "+a ~a +b +c");
+        assert_eq!(come_again(&mut net), "+a +b +c");
+        assert_eq!(come_again(&mut net), "+a ~a +b +c");
+        // Whom we have heard and whom we have called we know.
+        net.info("b", "1", 1, &["s.x"]);
+        net.info("c", "1", 1, &["s.x"]);
+        net.registry.sent_to_us("b", net.now);
+        assert_eq!(net.registry.next_node("s.x").as_deref(), Some("b"));
+        assert_eq!(net.registry.next_node("s.x").as_deref(), Some("c"));
+        net.after(31).timeout();
+        assert_eq!(come_again(&mut net), "+a ~a +b ~b +c ~c");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct Node {
     pub(super) was_lost: bool,
     /// When it last sent an event or a request to this node: until then it knew us.
     pub(super) sent_to_us: Option<Instant>,
+    /// It has sent us something, or we have called it.
+    pub(super) is_met: bool,
     /// When it last forgot us.
     pub(super) forgot_us: Option<Instant>,
     /// Percent, as its last heartbeat said.
@@ -81,6 +83,7 @@ impl Node {
             offline_since: None,
             was_lost: false,
             sent_to_us: None,
+            is_met: false,
             forgot_us: None,
             cpu: None,
             pinged: None,
