@@ -9,7 +9,7 @@ use std::{
 };
 
 use harness::{
-    Client, Closed, Gateway, RawNats, User, Workspace, eventually,
+    Client, Closed, Gateway, RawNats, User, Workspace, eventually, frame,
     http::{get, request},
 };
 use serde_json::{Value, json};
@@ -64,26 +64,6 @@ fn ends(
     };
     assert_eq!(client.closed(), expected, "{label}");
     gateway.metric_grows(CLOSED, &labels, before);
-}
-
-/// A masked frame as a client sends it, whatever is wrong with it.
-fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first_byte];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=65_535 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    // With the key 0 the payload stays as it is.
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }
 
 /// Writes, though the peer may have ended the connection in the middle.

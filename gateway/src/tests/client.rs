@@ -3,6 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
+use harness::frame;
 use protocol::sockjs::Framing;
 
 use crate::{
@@ -36,23 +37,4 @@ pub(crate) fn open(
 /// A text message as a client's frame.
 pub(crate) fn text(payload: &str) -> Vec<u8> {
     frame(0x81, payload.as_bytes())
-}
-
-/// A masked frame, with a mask of zeros.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }

@@ -22,6 +22,7 @@ mod workspace;
 pub use client::{Client, Closed};
 pub use dice::Dice;
 pub use edge::Edge;
+pub use framing::frame;
 pub use mongo::{MongoServer, unverified_on_mongod};
 pub use nats::{NatsServer, RawNats};
 pub use node::NodeProcess;

@@ -192,7 +192,7 @@ impl Client {
     }
 
     fn send_frame(&self, first: u8, payload: &[u8]) {
-        let frame = client::frame(first, payload);
+        let frame = harness::frame(first, payload);
         let written = self
             .end
             .try_write(&[std::io::IoSlice::new(&frame)])

@@ -1,6 +1,7 @@
 //! What a client can say, of each kind the cheapest and the largest: every kind of DDP message, every row of the streams,
 //! every method that ends here.
 
+use harness::frame;
 use protocol::{
     ddp::{ClientMessage, decode::decode},
     limits::Limits,
@@ -10,7 +11,7 @@ use super::gateway::{CONNECT, full_name, login, method, sub};
 use crate::{
     handlers::method::own_methods,
     streams::table::{Addressed, ROWS, Read, Row, Stream, Write},
-    tests::client::{frame, text},
+    tests::client::text,
 };
 
 /// One thing that a client says, and what it has said before. `@` stands for its user.
