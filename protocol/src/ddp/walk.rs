@@ -124,11 +124,35 @@ fn marks(word: u64, byte: u8) -> u64 {
     zero_where_equal.wrapping_sub(ONES) & !zero_where_equal & (ONES << 7)
 }
 
+/// Bytes of a container that are looked at one by one: a list of a hundred thousand small ones would take a block of 64 for each.
+const SMALL: usize = 32;
+
 /// One past the bracket that closes the container which begins here.
 pub(super) fn container_end(bytes: &[u8], start: usize) -> usize {
-    Blocks::new(bytes, start)
-        .container_end(start)
-        .unwrap_or(bytes.len())
+    let mut depth = 0_usize;
+    let mut at = start;
+    while let Some(byte) = bytes.get(at) {
+        if at >= start + SMALL {
+            let end = Blocks::new(bytes, start).container_end(start);
+            return end.unwrap_or(bytes.len());
+        }
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at);
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 #[cfg(test)]
