@@ -170,14 +170,18 @@ fn method_decoded() -> Box<dyn FnMut()> {
 
 fn frame_decoded() -> Box<dyn FnMut()> {
     let frame = masked(METHOD);
-    let mut decoder = ws::Decoder::new(1 << 20, 65_536);
+    let mut decoder = ws::Decoder::default();
+    let bounds = ws::Bounds {
+        message_bytes: 1 << 20,
+        fragments: 65_536,
+    };
     let mut scratch = vec![0; frame.len()];
     Box::new(move || {
         // Unmasking happens in place: each turn needs the masked bytes again, as a read would bring them.
         scratch.copy_from_slice(&frame);
         let mut input = scratch.as_mut_slice();
         black_box(matches!(
-            decoder.next(&mut input),
+            decoder.next(&mut input, bounds),
             Ok(Some(ws::Message::Text(_)))
         ));
     })

@@ -2,9 +2,9 @@
 
 mod client_frames;
 
-use client_frames::{MESSAGE_BYTES, chunks, decode, frame, input};
+use client_frames::{BOUNDS, MESSAGE_BYTES, chunks, decode, frame, input};
 use proptest::{collection::vec, prelude::*, sample::Index};
-use protocol::ws::{Decoder, Message};
+use protocol::ws::{Bounds, Decoder, Message};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -31,12 +31,12 @@ proptest! {
 
     #[test]
     fn never_more_is_kept_than_a_message_and_a_control_frame(bytes in input(), step in 1..50usize) {
-        let mut decoder = Decoder::new(MESSAGE_BYTES, 1_000);
+        let mut decoder = Decoder::default();
         'feed: for chunk in bytes.chunks(step) {
             let mut chunk = chunk.to_vec();
             let mut rest = &mut chunk[..];
             loop {
-                match decoder.next(&mut rest) {
+                match decoder.next(&mut rest, BOUNDS) {
                     Ok(Some(Message::Close(_))) | Err(_) => break 'feed,
                     Ok(Some(_)) => {}
                     Ok(None) => break,
@@ -52,7 +52,11 @@ proptest! {
 fn sixteen_mebibytes_in_65536_fragments_are_joined_in_linear_time() {
     const FRAGMENTS: usize = 65_536;
     let part = [b'*'; 256];
-    let mut decoder = Decoder::new(FRAGMENTS * part.len(), FRAGMENTS);
+    let mut decoder = Decoder::default();
+    let bounds = Bounds {
+        message_bytes: FRAGMENTS * part.len(),
+        fragments: FRAGMENTS,
+    };
     let mut joined = 0;
     for index in 0..FRAGMENTS {
         let first =
@@ -60,7 +64,7 @@ fn sixteen_mebibytes_in_65536_fragments_are_joined_in_linear_time() {
         let mut bytes = frame(first, [1, 2, 3, 4], &part);
         for chunk in bytes.chunks_mut(200) {
             let mut rest = chunk;
-            while let Some(message) = decoder.next(&mut rest).unwrap() {
+            while let Some(message) = decoder.next(&mut rest, bounds).unwrap() {
                 let Message::Text(text) = message else {
                     panic!("{message:?}")
                 };

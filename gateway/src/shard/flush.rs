@@ -1,6 +1,7 @@
 //! The flush: all writing to clients, as one resumable pass over the sockets that have something to send.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     rc::Rc,
     time::{Duration, Instant},
@@ -130,7 +131,7 @@ impl Shard {
         let (shard, waiting, io) = (self.clone(), entry.clone(), transport.io.clone());
         let task = tokio::task::spawn_local(async move {
             // An error shows in the write that follows.
-            let _ = io.writable().await;
+            let _ = poll_fn(|cx| io.poll_writable(cx)).await;
             waiting.blocked.set(false);
             shard.mark(&waiting, Queued::Bulk);
         });

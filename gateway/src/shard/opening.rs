@@ -4,9 +4,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use protocol::{
-    close::CloseReason, outbox::Outbox, session::Session, sockjs::Framing, ws::Decoder,
-};
+use protocol::{close::CloseReason, outbox::Outbox, session::Session, sockjs::Framing};
 
 use super::{
     Shard,
@@ -79,16 +77,8 @@ impl Shard {
         drop(entries);
 
         let io = Rc::new(io);
-        let decoder = Decoder::new(
-            self.limits.message_bytes_before_login,
-            self.limits.fragments,
-        );
-        let reader = tokio::task::spawn_local(self.clone().read(
-            entry.clone(),
-            io.clone(),
-            leftover,
-            decoder,
-        ));
+        let reader =
+            tokio::task::spawn_local(self.clone().read(entry.clone(), io.clone(), leftover));
         *entry.transport.borrow_mut() = Some(Transport {
             io,
             reader: reader.abort_handle(),

@@ -1,12 +1,12 @@
-//! Reading: one small task per client that awaits nothing but `readable()`.
+//! Reading: one small task per client that waits for nothing but something to read.
 
-use std::{io, rc::Rc};
+use std::{future::poll_fn, io, rc::Rc};
 
 use bytes::Bytes;
 use protocol::{
     close::CloseReason,
     outbox::{Class, Frame},
-    ws::{self, Decoder, Message},
+    ws::{self, Bounds, Decoder, Message},
 };
 
 use super::{
@@ -35,18 +35,18 @@ impl Shard {
         entry: Rc<Entry>,
         io: Rc<Io>,
         leftover: Bytes,
-        mut decoder: Decoder,
     ) -> impl Future<Output = ()> {
         // Even an empty one holds the 8 KiB into which HTTP has read.
         let leftover = Box::<[u8]>::from(&*leftover);
+        let mut decoder = Decoder::default();
         async move {
             if !leftover.is_empty() {
                 self.input(&entry, &mut decoder, &mut { leftover });
             }
-            while io.readable().await.is_ok() {
+            while poll_fn(|cx| io.poll_readable(cx)).await.is_ok() {
                 match self.turn(&entry, &io, &mut decoder) {
                     Turn::Drained => {}
-                    // `readable()` spends no budget: without this a flooder would starve its shard.
+                    // Without this a flooder would starve its shard.
                     Turn::More => tokio::task::yield_now().await,
                     Turn::Ended => break,
                 }
@@ -82,9 +82,12 @@ impl Shard {
         if !entry.can_read() {
             return;
         }
-        decoder.set_message_bytes(self.message_bytes(entry));
+        let bounds = Bounds {
+            message_bytes: self.message_bytes(entry),
+            fragments: self.limits.fragments,
+        };
         loop {
-            match decoder.next(&mut input) {
+            match decoder.next(&mut input, bounds) {
                 Ok(None) => return,
                 Ok(Some(message)) => self.message(entry, message),
                 Err(reason) => {

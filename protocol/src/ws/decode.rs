@@ -20,19 +20,26 @@ pub enum Message<'a> {
     Close(Option<(u16, &'a str)>),
 }
 
+/// What one message may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes of its payload, all fragments together.
+    pub message_bytes: usize,
+    /// Frames it comes in.
+    pub fragments: usize,
+}
+
 /// The receiving side of one server connection.
 ///
 /// A frame that is whole in the input is unmasked where it lies and lent from there. Only what is incomplete is kept, in
-/// one buffer of at most twice `message_bytes`, which is freed as soon as nothing is incomplete any more:
+/// one buffer of at most twice [`Bounds::message_bytes`], which is freed as soon as nothing is incomplete any more:
 ///
 /// ```text
 /// buffer  | whole fragments of the unfinished message | begun header, or begun payload |
 ///         0                                     joined                               len
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decoder {
-    message_bytes: usize,
-    fragments: usize,
     buffer: Vec<u8>,
     joined: usize,
     /// The data message whose last frame has not ended.
@@ -63,25 +70,13 @@ struct Frame {
 }
 
 impl Decoder {
-    /// A decoder for messages of at most `message_bytes` bytes in at most `fragments` frames.
-    pub fn new(message_bytes: usize, fragments: usize) -> Self {
-        Self {
-            message_bytes,
-            fragments,
-            buffer: Vec::new(),
-            joined: 0,
-            unfinished: None,
-            frame: None,
-            lent: false,
-        }
-    }
-
     /// Bytes of memory held for what is incomplete.
     pub fn held(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Takes the next message out of `input` and advances it; `None` once all of it is used up. An error is final.
+    /// Takes the next message out of `input` and advances it; `None` once all of it is used up. An error is final. The bounds
+    /// are those of the frames whose header is in this input.
     ///
     /// Call it until `None`: only then nothing is kept but what is incomplete. The cost is linear in the input.
     ///
@@ -90,6 +85,7 @@ impl Decoder {
     pub fn next<'a, 'i: 'a>(
         &'a mut self,
         input: &mut &'i mut [u8],
+        bounds: Bounds,
     ) -> Result<Option<Message<'a>>, CloseReason> {
         if mem::take(&mut self.lent) {
             self.forget_tail();
@@ -102,7 +98,7 @@ impl Decoder {
                         return Ok(None);
                     };
                     let alone = header.fin && header.opcode != Opcode::Continuation;
-                    let frame = self.admit(header)?;
+                    let frame = self.admit(header, bounds)?;
                     if alone && frame.missing <= input.len() {
                         let payload = take(input, frame.missing);
                         unmask(payload, frame.mask);
@@ -146,11 +142,6 @@ impl Decoder {
         }
     }
 
-    /// Changes the bound on the frames whose header comes later (after login).
-    pub fn set_message_bytes(&mut self, bytes: usize) {
-        self.message_bytes = bytes;
-    }
-
     /// Bytes kept of what is incomplete.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
@@ -178,7 +169,7 @@ impl Decoder {
     }
 
     /// Checks a header against what came before and against the bounds.
-    fn admit(&mut self, header: Header) -> Result<Frame, CloseReason> {
+    fn admit(&mut self, header: Header, bounds: Bounds) -> Result<Frame, CloseReason> {
         let mut opcode = header.opcode;
         if !opcode.is_control() {
             let unfinished = match (opcode, &mut self.unfinished) {
@@ -194,8 +185,8 @@ impl Decoder {
             };
             opcode = unfinished.opcode;
             unfinished.frames += 1;
-            let room = self.message_bytes.saturating_sub(self.joined);
-            if unfinished.frames > self.fragments || header.payload_len > room as u64 {
+            let room = bounds.message_bytes.saturating_sub(self.joined);
+            if unfinished.frames > bounds.fragments || header.payload_len > room as u64 {
                 return Err(CloseReason::TooBig);
             }
         }
@@ -338,6 +329,10 @@ mod tests {
     use super::{super::fuzz::replay, *};
 
     const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+    const BOUNDS: Bounds = Bounds {
+        message_bytes: 1_000,
+        fragments: 5,
+    };
 
     /// A masked frame from its first byte and payload.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -367,7 +362,7 @@ mod tests {
     fn check(input: &[u8], expected: &[&str]) {
         for step in [input.len().max(1), 1] {
             assert_eq!(
-                replay(input, step, 1000, 5),
+                replay(input, step, BOUNDS),
                 expected,
                 "{input:02x?} in steps of {step}"
             );
@@ -418,7 +413,13 @@ mod tests {
         let mut bytes = frame(0x82, &[7; 70_000]);
         let mut rest = &mut bytes[..];
         assert_eq!(
-            Decoder::new(70_000, 1).next(&mut rest),
+            Decoder::default().next(
+                &mut rest,
+                Bounds {
+                    message_bytes: 70_000,
+                    fragments: 1
+                }
+            ),
             Ok(Some(Message::Binary(&[7; 70_000])))
         );
     }
@@ -520,13 +521,20 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_on_messages_can_be_raised() {
-        let mut decoder = Decoder::new(1, 1);
-        decoder.set_message_bytes(2);
-        let mut bytes = frame(0x81, b"ab");
+    fn the_bounds_are_those_of_the_moment_when_the_header_comes() {
+        let mut decoder = Decoder::default();
+        let mut bytes = [frame(0x01, b"ab"), frame(0x80, b"c")].concat();
+        let mut rest = &mut bytes[..];
+        let bounds = |message_bytes| Bounds {
+            message_bytes,
+            fragments: 2,
+        };
+        // The payload is not here yet.
+        let mut begin = rest.split_off_mut(..7).unwrap();
+        assert_eq!(decoder.next(&mut begin, bounds(2)), Ok(None));
         assert_eq!(
-            decoder.next(&mut &mut bytes[..]),
-            Ok(Some(Message::Text("ab")))
+            decoder.next(&mut rest, bounds(3)),
+            Ok(Some(Message::Text("abc")))
         );
     }
 
@@ -534,8 +542,8 @@ mod tests {
     fn a_whole_frame_is_lent_from_the_input() {
         let mut bytes = frame(0x81, b"Hello");
         let input = bytes.as_ptr_range();
-        let mut decoder = Decoder::new(1000, 5);
-        let Ok(Some(Message::Text(text))) = decoder.next(&mut &mut bytes[..]) else {
+        let mut decoder = Decoder::default();
+        let Ok(Some(Message::Text(text))) = decoder.next(&mut &mut bytes[..], BOUNDS) else {
             panic!("no text")
         };
         assert!(input.contains(&text.as_ptr()));
@@ -546,17 +554,20 @@ mod tests {
     fn nothing_is_kept_once_a_message_is_complete() {
         let mut bytes = [frame(0x01, b"ab"), frame(0x80, b"c")].concat();
         let (begin, end) = bytes.split_at_mut(11);
-        let mut decoder = Decoder::new(1000, 5);
-        assert_eq!(decoder.next(&mut &mut begin[..]), Ok(None));
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.next(&mut &mut begin[..], BOUNDS), Ok(None));
         assert_eq!(decoder.buffered(), 5);
         let mut rest = end;
-        assert_eq!(decoder.next(&mut rest), Ok(Some(Message::Text("abc"))));
-        assert_eq!(decoder.next(&mut rest), Ok(None));
+        assert_eq!(
+            decoder.next(&mut rest, BOUNDS),
+            Ok(Some(Message::Text("abc")))
+        );
+        assert_eq!(decoder.next(&mut rest, BOUNDS), Ok(None));
         assert_eq!((decoder.buffered(), decoder.buffer.capacity()), (0, 0));
     }
 
     #[test]
     fn an_idle_decoder_is_small() {
-        assert!(size_of::<Decoder>() <= 96, "{}", size_of::<Decoder>());
+        assert!(size_of::<Decoder>() <= 80, "{}", size_of::<Decoder>());
     }
 }

@@ -7,7 +7,7 @@ pub mod fuzz;
 mod handshake;
 
 pub use self::{
-    decode::{Decoder, Message},
+    decode::{Bounds, Decoder, Message},
     encode::{
         HEADER_BYTES_MAX, binary_frame, close_frame, frame_header, header_len, pong_frame,
         text_frame,

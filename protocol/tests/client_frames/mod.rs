@@ -3,11 +3,15 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 use protocol::{
     close::CloseReason,
-    ws::{Decoder, Message},
+    ws::{Bounds, Decoder, Message},
 };
 
 /// The bound on messages that the generated sizes play around.
 pub(crate) const MESSAGE_BYTES: usize = 300;
+pub(crate) const BOUNDS: Bounds = Bounds {
+    message_bytes: MESSAGE_BYTES,
+    fragments: 1_000,
+};
 
 /// A message that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +37,13 @@ impl From<Message<'_>> for Owned {
 
 /// All messages up to a close frame or an error.
 pub(crate) fn decode(chunks: &[&[u8]]) -> (Vec<Owned>, Result<(), CloseReason>) {
-    let mut decoder = Decoder::new(MESSAGE_BYTES, 1_000);
+    let mut decoder = Decoder::default();
     let mut messages = Vec::new();
     for chunk in chunks {
         let mut bytes = chunk.to_vec();
         let mut rest = &mut bytes[..];
         loop {
-            match decoder.next(&mut rest) {
+            match decoder.next(&mut rest, BOUNDS) {
                 Ok(Some(message)) => messages.push(message.into()),
                 Ok(None) => break,
                 Err(reason) => return (messages, Err(reason)),

@@ -1,6 +1,6 @@
 //! Sessions over an in-memory socket, with time that only passes when nothing else is left to do.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use protocol::{close::CloseReason, outbox::Class, sockjs::Framing, ws};
@@ -205,7 +205,7 @@ impl Client {
             if let Some(seen) = self.parse() {
                 return seen;
             }
-            self.end.readable().await.unwrap();
+            poll_fn(|cx| self.end.poll_readable(cx)).await.unwrap();
             let mut buffer = [0; 4096];
             match self.end.try_read(&mut buffer) {
                 Ok(0) => return Seen::End,
@@ -653,11 +653,9 @@ async fn a_read_task_stays_within_the_memory_table() {
     let _client = bench.connected(1 << 20).await;
     let entry = bench.shard.entry(FIRST).unwrap();
     let io = entry.transport.borrow().as_ref().unwrap().io.clone();
-    let task = bench
-        .shard
-        .clone()
-        .read(entry, io, Bytes::new(), ws::Decoder::new(1, 1));
-    assert!(size_of_val(&task) <= 512, "{}", size_of_val(&task));
+    let task = bench.shard.clone().read(entry, io, Bytes::new());
+    // With the 104 bytes that tokio adds a size of the allocator; cells of tasks come in steps of 128.
+    assert!(size_of_val(&task) <= 256 - 104, "{}", size_of_val(&task));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A whole gateway on one thread: the real bus thread's handlers, a real shard, sockets in memory, and a script behind it.
 
-use std::{cell::RefCell, io::IoSlice, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io::IoSlice, rc::Rc, sync::Arc, time::Duration};
 
 use backplane::Incoming;
 use protocol::sockjs::Framing;
@@ -167,7 +167,7 @@ impl Client {
                 Ok(written) => bytes = &bytes[written..],
                 // Closed: what is said behind it costs nothing.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return,
-                Err(_) => self.0.writable().await.unwrap(),
+                Err(_) => poll_fn(|cx| self.0.poll_writable(cx)).await.unwrap(),
             }
         }
     }
