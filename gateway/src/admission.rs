@@ -139,14 +139,15 @@ impl Admission {
         })
     }
 
-    fn enter(&self, peer: IpAddr) -> Visitor {
+    fn enter(&self, peer: IpAddr) -> Box<Visitor> {
         let is_proxy = self.proxies.iter().any(|net| net.contains(&peer));
         let most = self.lobby_per_address.filter(|_| !is_proxy);
         let (visitor, sent_away) = self.lobby().enter(group(peer), most.unwrap_or(usize::MAX));
         if let Some(limit) = sent_away {
             metrics::refused(limit);
         }
-        visitor
+        // Few are here at a time, many have been.
+        visitor.into()
     }
 
     fn lobby(&self) -> MutexGuard<'_, Lobby> {
@@ -207,7 +208,7 @@ pub(crate) struct Seat {
     admission: Arc<Admission>,
     shard: u16,
     /// While it speaks HTTP.
-    visitor: Option<Visitor>,
+    visitor: Option<Box<Visitor>>,
     websocket: bool,
     /// Whose websocket it is, where that is counted.
     group: Option<IpAddr>,
@@ -218,7 +219,7 @@ impl Seat {
     /// Told when this socket must leave the lobby for others.
     pub(crate) fn sent_away(&self) -> CancellationToken {
         let visitor = self.visitor.as_ref();
-        visitor.map_or_else(CancellationToken::new, Visitor::sent_away)
+        visitor.map_or_else(CancellationToken::new, |visitor| visitor.sent_away())
     }
 
     /// The peer was a proxy, and has said for whom it has come.

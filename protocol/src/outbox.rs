@@ -56,11 +56,10 @@ const PART_COST: usize = 64;
 pub struct Outbox {
     parts: VecDeque<Part>,
     bytes: usize,
-    bytes_max: usize,
     /// Of a frame that alone passes the bound: what of it still waits, first of all. It does not count.
     large: usize,
-    frames: usize,
     counted_sent: u64,
+    bytes_max: u32,
     /// The first frame has left in part: the rest of it must follow, whatever happens.
     half_written: bool,
 }
@@ -77,15 +76,14 @@ struct Part {
 }
 
 impl Outbox {
-    /// An empty outbox that holds at most `bytes_max` bytes, replies apart, and one frame of any size where nothing waits
+    /// An empty outbox that holds at most `bytes_max` bytes (up to 4 GiB), replies apart, and one frame of any size where nothing waits
     /// before it.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             parts: VecDeque::new(),
             bytes: 0,
-            bytes_max,
+            bytes_max: u32::try_from(bytes_max).unwrap_or(u32::MAX),
             large: 0,
-            frames: 0,
             counted_sent: 0,
             half_written: false,
         }
@@ -99,11 +97,12 @@ impl Outbox {
         };
         let frame_bytes: usize = parts.iter().map(Bytes::len).sum();
         let filled = self.counting().saturating_add(frame_bytes);
+        let bytes_max = self.bytes_max as usize;
         match class {
-            Class::Sheddable if filled > self.bytes_max / 2 => return Pushed::Shed,
+            Class::Sheddable if filled > bytes_max / 2 => return Pushed::Shed,
             // A client that reads is not ended by one large frame.
-            Class::Data if filled > self.bytes_max && self.is_empty() => self.large = frame_bytes,
-            Class::Data if filled > self.bytes_max => return Pushed::Full,
+            Class::Data if filled > bytes_max && self.is_empty() => self.large = frame_bytes,
+            Class::Data if filled > bytes_max => return Pushed::Full,
             Class::Sheddable | Class::Data | Class::Reply => {}
         }
         if frame_bytes == 0 {
@@ -125,7 +124,6 @@ impl Outbox {
             last.counted = counted;
         }
         self.bytes += frame_bytes;
-        self.frames += 1;
         Pushed::Queued
     }
 
@@ -145,7 +143,6 @@ impl Outbox {
             }
             left -= part.bytes.len();
             self.half_written = !part.ends_frame;
-            self.frames -= usize::from(part.ends_frame);
             self.counted_sent += u64::from(part.counted);
             self.parts.pop_front();
         }
@@ -165,7 +162,6 @@ impl Outbox {
         self.parts.truncate(kept);
         self.bytes = self.parts.iter().map(|part| part.bytes.len()).sum();
         self.large = self.large.min(self.bytes);
-        self.frames = usize::from(self.half_written);
         self.free_if_empty();
     }
 
@@ -196,7 +192,7 @@ impl Outbox {
 
     /// Whether the bound is passed, which only replies can do: by their bytes, or by how many there are.
     pub fn is_over(&self) -> bool {
-        self.counting().max(self.parts.len() * PART_COST) > self.bytes_max
+        self.counting().max(self.parts.len() * PART_COST) > self.bytes_max as usize
     }
 
     /// Bytes that count against the bound.
@@ -206,7 +202,7 @@ impl Outbox {
 
     /// Frames that wait, one that is half written included.
     pub fn frames(&self) -> usize {
-        self.frames
+        self.parts.iter().filter(|part| part.ends_frame).count()
     }
 
     /// When the oldest waiting frame was queued.

@@ -37,9 +37,7 @@ impl Shard {
             }
             Order::Shed { count, over } => {
                 // Who goes anyway is not counted twice.
-                let staying = meant
-                    .into_iter()
-                    .filter(|entry| entry.close_at.get().is_none());
+                let staying = meant.into_iter().filter(|entry| entry.close_at().is_none());
                 let going: Vec<_> = staying.take(count).collect();
                 let count = going.len();
                 self.close_over(going, CloseReason::Shed, over);

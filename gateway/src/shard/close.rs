@@ -195,8 +195,8 @@ impl Shard {
         let now = now();
         for entry in entries.into_iter().filter(|entry| entry.is_open()) {
             let at = now + over.mul_f64(self.random());
-            if entry.close_at.get().is_none_or(|(earlier, _)| at < earlier) {
-                entry.close_at.set(Some((at, reason)));
+            if entry.close_at().is_none_or(|(earlier, _)| at < earlier) {
+                entry.phase.set(Phase::Leaving { at, reason });
                 self.schedule(&entry, at);
             }
         }

@@ -15,8 +15,8 @@ use protocol::{
     sockjs::Framing,
 };
 use tokio::task::AbortHandle;
-use tokio_util::time::delay_queue;
 
+use super::timers::Tick;
 use crate::{
     admission::Seat,
     io::Io,
@@ -38,28 +38,26 @@ pub(crate) struct Entry {
     pub(crate) topics: RefCell<Vec<(SubKey, TopicId)>>,
     /// The users whom it watches.
     pub(crate) watching: RefCell<Option<Box<Watching>>>,
-    /// Memory for a message that has come in part.
-    pub(crate) reading: Cell<usize>,
-    /// What the process' budget was charged for it.
-    pub(crate) held: Cell<usize>,
+    /// Bytes of memory for a message that has come in part.
+    pub(crate) reading: Cell<u32>,
+    /// Bytes that the process' budget was charged for it.
+    pub(crate) held: Cell<u32>,
     /// Counts calls; the running one, if any, is the last.
     pub(crate) calls: Cell<u32>,
     pub(crate) running: Cell<Option<Running>>,
     pub(crate) queued: Cell<Queued>,
     /// The socket took no more: a task waits for room, the flush leaves it alone.
     pub(crate) blocked: Cell<bool>,
-    /// The one key in the shard's timer queue and when it fires.
-    pub(crate) timer: Cell<Option<(delay_queue::Key, Instant)>>,
-    /// A close that was decided for all and is spread over time.
-    pub(crate) close_at: Cell<Option<(Instant, CloseReason)>>,
+    /// The one moment in the shard's timers.
+    pub(crate) timer: Cell<Option<Tick>>,
     /// Echoes instead of speaking DDP.
     #[cfg(feature = "echo")]
     pub(crate) echo: bool,
 }
 
-/// With the two counts of its `Rc`: the allocator's next size would be 768.
+/// With the two counts of its `Rc`: the allocator's next size would be 640.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Entry>() + 16 <= 640);
+const _: () = assert!(size_of::<Entry>() + 16 <= 512);
 
 /// The users whom one client watches.
 pub(crate) struct Watching {
@@ -85,6 +83,11 @@ pub(crate) struct Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
+    /// As open, until this time: a close that was decided for many and is spread over time.
+    Leaving {
+        at: Instant,
+        reason: CloseReason,
+    },
     /// The session is over. The close frame is the last in the outbox; input is discarded until the peer has closed
     /// too, or until this time.
     Closing {
@@ -119,18 +122,27 @@ impl Entry {
         self.connection.place.slot
     }
 
-    /// Whether the session is still alive.
-    pub(crate) fn is_open(&self) -> bool {
-        self.phase.get() == Phase::Open
+    /// When it ends by itself, if it does.
+    pub(crate) fn close_at(&self) -> Option<(Instant, CloseReason)> {
+        match self.phase.get() {
+            Phase::Leaving { at, reason } => Some((at, reason)),
+            Phase::Open | Phase::Closing { .. } | Phase::Gone => None,
+        }
     }
 
-    /// What is held for it besides its subscriptions.
-    pub(crate) fn holds(&self) -> usize {
+    /// Whether the session is still alive.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.phase.get(), Phase::Open | Phase::Leaving { .. })
+    }
+
+    /// Bytes held for it besides its subscriptions.
+    pub(crate) fn holds(&self) -> u32 {
         if self.phase.get() == Phase::Gone {
             return 0;
         }
         let waiting = self.session.borrow().waiting_bytes();
-        self.outbox.borrow().held() + waiting + self.reading.get()
+        let written = self.outbox.borrow().held();
+        bytes(written.saturating_add(waiting)).saturating_add(self.reading.get())
     }
 
     /// Who asks, as of now.
@@ -140,6 +152,11 @@ impl Entry {
             user: self.user.borrow().clone(),
         }
     }
+}
+
+/// Counted in 32 bits: no bound on what one client may hold allows more.
+pub(crate) fn bytes(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Drop for Transport {

@@ -34,7 +34,6 @@ use std::{
 use hashbrown::{HashMap, HashSet};
 use protocol::limits::Limits;
 use slab::Slab;
-use tokio_util::time::DelayQueue;
 
 use crate::{link::ToShard, mailbox::Mailbox, place::Place, shared::Shared, topics::TopicTable};
 
@@ -56,6 +55,7 @@ mod watching;
 use appended::Appended;
 use backlog::Backlog;
 use entry::Entry;
+use timers::Timers;
 
 pub(crate) use opening::Arrival;
 
@@ -81,7 +81,7 @@ pub(crate) struct Shard {
     bulk: RefCell<VecDeque<Rc<Entry>>>,
     /// By slot: clients whose sockets were full, until it is measured that they are not any more.
     slow: RefCell<HashMap<u32, Rc<Entry>>>,
-    timers: RefCell<DelayQueue<Place>>,
+    timers: RefCell<Timers>,
     buffer: RefCell<Box<[u8]>>,
     /// Header objects of the connections; many browsers send the same.
     headers: RefCell<HashSet<Arc<str>>>,
@@ -106,7 +106,7 @@ impl Shard {
             urgent: RefCell::default(),
             bulk: RefCell::default(),
             slow: RefCell::default(),
-            timers: RefCell::new(DelayQueue::new()),
+            timers: RefCell::default(),
             buffer: RefCell::new(vec![0; READ_BYTES].into()),
             headers: RefCell::default(),
             appended: Cell::default(),

@@ -69,7 +69,6 @@ impl Shard {
             queued: Queued::No.into(),
             blocked: false.into(),
             timer: None.into(),
-            close_at: None.into(),
             #[cfg(feature = "echo")]
             echo: arrival.echo,
         });

@@ -15,7 +15,7 @@ impl Shard {
         let before = entry.held.replace(holds);
         if holds != before {
             let buffers = &self.shared.buffers;
-            buffers.charge(self.index, before, holds);
+            buffers.charge(self.index, before as usize, holds as usize);
             if holds > before && buffers.pressure() == Pressure::Over {
                 self.rouse();
             }
@@ -40,7 +40,7 @@ impl Shard {
         holders.sort_unstable_by_key(|entry| entry.held.get());
         // A step below the budget, so that the next byte does not begin it all again.
         while buffers.pressure() > Pressure::Tight {
-            let most = holders.last().map_or(0, |entry| entry.held.get());
+            let most = holders.last().map_or(0, |entry| entry.held.get() as usize);
             match buffers.worst(self.index, most) {
                 Some(worst) if worst == usize::from(self.index) => {
                     let Some(entry) = holders.pop() else { break };

@@ -11,7 +11,7 @@ use protocol::{
 
 use super::{
     Shard,
-    entry::{Entry, Phase, Queued},
+    entry::{Entry, Phase, Queued, bytes},
     now,
 };
 use crate::io::Io;
@@ -73,7 +73,7 @@ impl Shard {
     /// Takes what was read, and charges what is kept of it.
     fn input(self: &Rc<Self>, entry: &Rc<Entry>, decoder: &mut Decoder, input: &mut [u8]) {
         self.messages(entry, decoder, input);
-        entry.reading.set(decoder.held());
+        entry.reading.set(bytes(decoder.held()));
         self.account(entry);
     }
 
@@ -166,7 +166,7 @@ impl Entry {
     /// Whether what the peer sends still matters: to the session, or for its close frame.
     fn can_read(&self) -> bool {
         match self.phase.get() {
-            Phase::Open => true,
+            Phase::Open | Phase::Leaving { .. } => true,
             Phase::Closing { peer_closed, .. } => !peer_closed,
             Phase::Gone => false,
         }

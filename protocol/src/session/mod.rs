@@ -335,8 +335,7 @@ impl Session {
                 return Ok(());
             }
         };
-        self.waiting.push(call, text.len());
-        self.advance();
+        self.enqueue(call, text.len());
         let limits = &self.limits;
         let bytes_max = if self.is_logged_in {
             limits.pending_bytes
@@ -438,9 +437,9 @@ mod tests {
             (
                 session.waiting.len(),
                 session.waiting.bytes(),
-                session.waiting.capacity()
+                session.waiting.is_empty()
             ),
-            (0, 0, 0)
+            (0, 0, true)
         );
     }
 

@@ -13,11 +13,24 @@ impl Session {
         while self.running.is_none()
             && let Some(call) = self.waiting.pop()
         {
-            match call {
-                Call::Method { id, name, params } => self.begin_method(id, name, params),
-                Call::Sub { id, name, params } => self.begin_sub(id, name, params),
-                Call::Unsub { id } => self.unsub(&id),
-            }
+            self.begin(call);
+        }
+    }
+
+    /// Begins a call that has come in a message of so many bytes, or lets it wait for its turn.
+    pub(super) fn enqueue(&mut self, call: Call, message_bytes: usize) {
+        if self.running.is_none() && self.waiting.is_empty() {
+            self.begin(call);
+        } else {
+            self.waiting.push(call, message_bytes);
+        }
+    }
+
+    fn begin(&mut self, call: Call) {
+        match call {
+            Call::Method { id, name, params } => self.begin_method(id, name, params),
+            Call::Sub { id, name, params } => self.begin_sub(id, name, params),
+            Call::Unsub { id } => self.unsub(&id),
         }
     }
 

@@ -29,9 +29,14 @@ pub(super) enum Running {
 }
 
 /// The calls that wait for the running one, first in, first out, with the bytes of the messages they came in.
+///
+/// Mostly none wait, and an idle client keeps no memory for its busiest moment.
 #[derive(Default)]
-pub(super) struct Waiting {
-    calls: VecDeque<(Call, u32)>,
+pub(super) struct Waiting(Option<Box<Calls>>);
+
+#[derive(Default)]
+struct Calls {
+    queue: VecDeque<(Call, u32)>,
     bytes: usize,
 }
 
@@ -39,29 +44,30 @@ impl Waiting {
     pub(super) fn push(&mut self, call: Call, message_bytes: usize) {
         // A message is bounded by `Limits::message_bytes`; one above 4 GiB would be over every limit by this count too.
         let message_bytes = u32::try_from(message_bytes).unwrap_or(u32::MAX);
-        self.calls.push_back((call, message_bytes));
-        self.bytes += message_bytes as usize;
+        let calls = self.0.get_or_insert_default();
+        calls.queue.push_back((call, message_bytes));
+        calls.bytes += message_bytes as usize;
     }
 
     pub(super) fn pop(&mut self) -> Option<Call> {
-        let (call, message_bytes) = self.calls.pop_front()?;
-        self.bytes -= message_bytes as usize;
-        if self.calls.is_empty() {
-            // An idle client keeps no memory for its busiest moment.
-            self.calls = VecDeque::new();
+        let calls = self.0.as_mut()?;
+        let (call, message_bytes) = calls.queue.pop_front()?;
+        calls.bytes -= message_bytes as usize;
+        if calls.queue.is_empty() {
+            self.0 = None;
         }
         Some(call)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.calls.len()
+        self.0.as_ref().map_or(0, |calls| calls.queue.len())
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.calls.capacity()
+        self.0.as_ref().map_or(0, |calls| calls.bytes)
     }
 }
