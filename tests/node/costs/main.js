@@ -2,10 +2,10 @@
 // (costs/original.js) and to ours, on one nats-server and one database, in one run.
 //
 //   node costs/main.js --edge PATH [--rounds 3] [--calls 3000] [--storm 10000] [--flaps 5] [--events 5000] [--only accounts,..]
-//                      [--sides node,edge] [--mongo PORT]
+//                      [--sides node,edge] [--database PROGRAM] [--mongo PORT]
 //
-// `--mongo` is where a mongod of this machine listens (a replica set of one), instead of the stand-in, which is slow; its
-// database "ddp_edge_costs" is made anew.
+// `--database` is a program to start instead of the stand-in, which is slow (`scripts/costs --fast-database` installs one that takes the
+// same arguments); `--mongo` is where a mongod of this machine listens (a replica set of one): its database "ddp_edge_costs" is made anew.
 //
 // CPU time is that of the process under test alone, from /proc/<pid>/task/*/schedstat, so that what else runs on the machine counts for
 // little. Calls are asked 64 at a time by one Moleculer broker in this process, which is the slowest part: calls per second are
@@ -13,7 +13,9 @@
 
 const { spawn } = require("node:child_process");
 const { createHash } = require("node:crypto");
+const { mkdtempSync, rmSync } = require("node:fs");
 const net = require("node:net");
+const { tmpdir } = require("node:os");
 const path = require("node:path");
 const { parseArgs } = require("node:util");
 const { MongoClient } = require("mongodb");
@@ -35,6 +37,8 @@ console.log = console.error;
 const say = (line) => process.stdout.write(`${line}\n`);
 const hashed = (token) => createHash("sha256").update(token).digest("base64");
 const children = new Set();
+/** What the database keeps, if it keeps anything in files. */
+const scratch = mkdtempSync(path.join(tmpdir(), "ddp-edge-costs-"));
 
 async function main() {
   const options = {
@@ -46,11 +50,12 @@ async function main() {
     events: { type: "string", default: "5000" },
     only: { type: "string", default: "accounts,authorization,presence,hub" },
     sides: { type: "string", default: "node,edge" },
+    database: { type: "string", default: path.join(TOOLS, "secantusd") },
     mongo: { type: "string" },
   };
   const { values: flags } = parseArgs({ options });
   const count = Object.fromEntries(["rounds", "calls", "storm", "flaps", "events"].map((name) => [name, Number(flags[name])]));
-  const place = await start(flags.mongo);
+  const place = await start(flags.database, flags.mongo);
   const results = {};
   for (let round = 0; round < count.rounds; round++) {
     for (const name of flags.only.split(",")) {
@@ -69,10 +74,10 @@ async function main() {
 }
 
 /** Servers, an asker on the bus, a database with people. */
-async function start(given) {
+async function start(database, given) {
   const [natsPort, mongoPort] = [await freePort(), Number(given ?? (await freePort()))];
   run(path.join(TOOLS, "nats-server"), ["-a", "127.0.0.1", "-p", String(natsPort)], {});
-  if (!given) run(path.join(TOOLS, "secantusd"), ["--host", "127.0.0.1", "--port", String(mongoPort), "--storage-path", ":memory:"], {});
+  if (!given) run(database, ["--host", "127.0.0.1", "--port", String(mongoPort), "--storage-path", scratch], {});
   const environment = {
     TRANSPORTER: `nats://127.0.0.1:${natsPort}`,
     MONGO_URL: `mongodb://127.0.0.1:${mongoPort}/${DATABASE}?directConnection=true`,
@@ -234,4 +239,7 @@ main().then(
     process.exit(1);
   },
 );
-process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+process.on("exit", () => {
+  children.forEach((child) => child.kill("SIGKILL"));
+  rmSync(scratch, { recursive: true, force: true });
+});
