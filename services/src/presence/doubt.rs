@@ -13,8 +13,10 @@ use std::{
 pub(super) struct Doubt {
     /// Since when; by user and session.
     made: HashMap<Key, Instant>,
-    /// Connections that have ended, to be ended once more; the earliest first.
-    again: VecDeque<(Instant, Key)>,
+    /// Connections that have ended, to be ended once more, and when.
+    again: HashMap<Key, Instant>,
+    /// The same, the earliest first; one that is there again, or has another time, may still be listed.
+    order: VecDeque<(Instant, Key)>,
 }
 
 type Key = (Arc<str>, String);
@@ -33,30 +35,40 @@ impl Doubt {
 
     /// It is there, and meant to be.
     pub(super) fn made(&mut self, user: &Arc<str>, session: &str) {
-        self.again
-            .retain(|(_, (owner, id))| owner != user || id != session);
+        // Mostly nothing is in doubt, and then nothing needs a key.
+        if !self.again.is_empty() {
+            self.again.remove(&(user.clone(), session.to_owned()));
+            if self.again.is_empty() {
+                self.order.clear();
+            }
+        }
     }
 
     /// It has ended.
     pub(super) fn ended(&mut self, user: &Arc<str>, session: &str, now: Instant) {
         let key = (user.clone(), session.to_owned());
         if self.made.remove(&key).is_some() {
-            self.again.push_back((now + AGAIN_AFTER, key));
+            let at = now + AGAIN_AFTER;
+            self.again.insert(key.clone(), at);
+            self.order.push_back((at, key));
         }
     }
 
     /// Those to be ended once more now.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Key> {
         let mut due = Vec::new();
-        while let Some((_, key)) = self.again.pop_front_if(|(at, _)| *at <= now) {
-            due.push(key);
+        while let Some((at, key)) = self.order.pop_front_if(|(at, _)| *at <= now) {
+            if self.again.get(&key) == Some(&at) {
+                self.again.remove(&key);
+                due.push(key);
+            }
         }
         due
     }
 
     /// When the next is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.again.front().map(|(at, _)| *at)
+        self.order.front().map(|(at, _)| *at)
     }
 }
 
@@ -91,6 +103,24 @@ mod tests {
         doubt.unclear(&user, "s1", now);
         doubt.ended(&user, "s1", now);
         doubt.made(&user, "s1");
+        assert_eq!(doubt.next(), None);
+    }
+
+    #[test]
+    fn one_that_ends_in_doubt_twice_is_ended_once_more_by_its_last_time() {
+        let (mut doubt, now, user) = (Doubt::default(), Instant::now(), Arc::from("u"));
+        let later = now + AGAIN_AFTER / 2;
+        for at in [now, later] {
+            doubt.unclear(&user, "s1", at);
+            doubt.made(&user, "s1");
+            doubt.ended(&user, "s1", at);
+            doubt.unclear(&user, "s2", at);
+            doubt.ended(&user, "s2", at);
+        }
+        assert_eq!(doubt.due(now + AGAIN_AFTER), []);
+        let due = doubt.due(later + AGAIN_AFTER);
+        let both = ["s1", "s2"].map(|session| (user.clone(), session.to_owned()));
+        assert_eq!(due, both);
         assert_eq!(doubt.next(), None);
     }
 }
