@@ -130,9 +130,9 @@ impl Bus {
         core.local_action(action).is_some() || core.registry.offering(action) > 0
     }
 
-    /// Whether an available node other than this one offers an action (`service.method`).
-    pub fn peer_offers(&self, action: &str) -> bool {
-        self.core().registry.offering(action) > 0
+    /// Whether an available node that is none of ours offers an action (`service.method`).
+    pub fn others_offer(&self, action: &str) -> bool {
+        self.core().registry.others_offer(action)
     }
 
     /// How many services this node offers.

@@ -271,6 +271,13 @@ impl Registry {
         endpoints.map_or(0, |endpoints| endpoints.nodes.len())
     }
 
+    /// Whether an available node that is none of ours offers an action.
+    pub(crate) fn others_offer(&self, action: &str) -> bool {
+        let endpoints = self.index.actions.get(action);
+        let mut nodes = endpoints.iter().flat_map(|endpoints| &endpoints.nodes);
+        nodes.any(|id| !self.nodes.get(id).is_some_and(|node| node.info.is_ours()))
+    }
+
     /// The named node, if it is available and offers the action.
     pub(crate) fn this_node(&self, action: &str, node: &str) -> Option<Arc<str>> {
         let endpoints = self.index.actions.get(action)?;
@@ -597,6 +604,20 @@ mod tests {
             net.registry.next_node("s.x").is_some(),
             "there is room again"
         );
+    }
+
+    #[test]
+    fn what_only_nodes_of_ours_offer_others_do_not() {
+        let mut net = Net::new();
+        let packet = r#"{"services":[{"name":"s","actions":{"s.x":{"name":"s.x"}}}],"client":{"type":"rust","version":"1"},
+            "instanceID":"1","seq":1,"ver":"4","sender":"ours"}"#;
+        let info = protocol::moleculer::decode(packet.as_bytes()).unwrap();
+        net.registry.handle_info(info, net.now);
+        assert!(net.registry.offering("s.x") == 1 && !net.registry.others_offer("s.x"));
+        net.info("theirs", "1", 1, &["s.x"]);
+        assert!(net.registry.others_offer("s.x"));
+        net.registry.handle_disconnect("theirs", net.now);
+        assert!(!net.registry.others_offer("s.x"));
     }
 
     #[test]

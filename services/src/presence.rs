@@ -48,7 +48,7 @@ pub use self::config::{Config, Mode};
 use self::{
     command::{Action, Asked, CHOOSES, Command, OFFERS_CLAIMS, SERVICE},
     house::House,
-    news::News,
+    news::{CLAIMS, News},
     shared::Presence,
 };
 use crate::{
@@ -78,7 +78,12 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
             "presence.getPeakConnections",
             "presence.resetPeakConnections",
         ],
-        events: vec!["watch.instanceStatus", "license.module", "watch.settings"],
+        events: vec![
+            "watch.instanceStatus",
+            "license.module",
+            "watch.settings",
+            CLAIMS,
+        ],
     });
     let (house, news) = mpsc::channel(NEWS_MAX);
     let presence = Arc::new(Presence::new(bus, store, config, house));

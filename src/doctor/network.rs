@@ -122,13 +122,9 @@ fn hub(nodes: &[NodeInfo], version: Option<&str>) -> Option<Finding> {
     let line = (numbers.next()?, numbers.next()?);
     let is_there = nodes.iter().any(|node| offers(node, "hub"));
     // Ours is idle where it is not wanted.
-    let is_ours = |node: &NodeInfo| {
-        let client = node.client.as_deref();
-        client.is_some_and(|client| client.starts_with("rust "))
-    };
     let is_theirs = nodes
         .iter()
-        .any(|node| offers(node, "hub") && !is_ours(node));
+        .any(|node| offers(node, "hub") && !node.is_ours());
     match (line < (7, 7), is_there) {
         (true, false) => Some(Finding::warning(
             "network.hub",

@@ -24,6 +24,14 @@ pub struct NodeInfo {
     pub services: Arc<[Arc<str>]>,
 }
 
+impl NodeInfo {
+    /// Whether it runs ddp-edge.
+    pub fn is_ours(&self) -> bool {
+        let client = self.client.as_deref();
+        client.is_some_and(|client| client.starts_with("rust "))
+    }
+}
+
 /// How the network changed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Change {

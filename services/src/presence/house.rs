@@ -146,6 +146,14 @@ impl House {
                 self.enforce().await?;
             }
             News::Settings => self.follow_settings().await?,
+            News::Joined => {
+                self.find_mode().await?;
+            }
+            News::Claims if self.presence.config.mode == Mode::Auto => {
+                self.presence
+                    .use_engine("another presence service of ours does");
+            }
+            News::Claims => {}
             News::Expires(at) => {
                 let wait = u64::try_from(at - now_ms()).unwrap_or(0).saturating_add(1);
                 let due = Instant::now() + Duration::from_millis(wait).min(EXPIRE_EVERY);
@@ -240,10 +248,12 @@ impl House {
 
     async fn find_mode(&self) -> Result<Duration, Error> {
         let presence = &self.presence;
-        if presence.config.mode != Mode::Auto || presence.is_engine() {
+        if presence.is_engine() {
+            presence.tell_rules();
+        } else if presence.config.mode == Mode::Legacy {
             return Ok(NEVER);
-        }
-        if presence.bus.peer_offers(OFFERS_CLAIMS) {
+        } else if presence.bus.others_offer(OFFERS_CLAIMS) {
+            // One of ours offers them whatever its rules.
             presence.use_engine("another presence service follows them");
         } else if let Some(version) = presence.store.server_version().await?
             && is_8_6(&version)

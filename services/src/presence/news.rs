@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backplane::Incoming;
+use backplane::{Incoming, NodeInfo};
 use serde_json::Value;
 
 use super::command::SERVICE;
@@ -31,6 +31,10 @@ pub(super) enum News {
     Settings,
     /// A status expires then (ms since 1970).
     Expires(i64),
+    /// Another presence service is there, or offers something else.
+    Joined,
+    /// A presence service of ours follows the rules of 8.6.
+    Claims,
 }
 
 impl News {
@@ -38,11 +42,14 @@ impl News {
     pub(super) fn of(news: Incoming) -> Option<Self> {
         match news {
             Incoming::NodeDown { node, .. } => Some(Self::Lost {
-                served: node.services.iter().any(|name| **name == *SERVICE),
+                served: serves(&node),
                 node: node.id,
                 instance: node.instance,
                 at: now_ms(),
             }),
+            Incoming::NodeUp(node) | Incoming::NodeOffers(node) => {
+                serves(&node).then_some(Self::Joined)
+            }
             Incoming::Up | Incoming::Down | Incoming::Gap(_) => Some(Self::Unsettled),
             Incoming::Event(event) => {
                 let args: Value = crate::json::read(event.args.as_bytes()).ok()?;
@@ -67,6 +74,7 @@ impl News {
                 let valid = event.get("valid")?.as_bool()?;
                 Some(Self::Licence(text(event.get("module")?)?, valid))
             }
+            CLAIMS => Some(Self::Claims),
             "watch.settings" => {
                 let id = event.get("setting")?.get("_id")?.as_str()?;
                 [DISABLED, TROUBLESHOOT]
@@ -78,6 +86,12 @@ impl News {
     }
 }
 
+fn serves(node: &NodeInfo) -> bool {
+    node.services.iter().any(|name| **name == *SERVICE)
+}
+
+/// What our presence services tell each other: that they follow the rules of 8.6.
+pub(super) const CLAIMS: &str = "presence.claims";
 /// Nobody is told who is online, because the limit of connections is exceeded.
 pub(super) const DISABLED: &str = "Presence_broadcast_disabled";
 /// Nobody is told who is online, because an administrator wants that.

@@ -21,7 +21,7 @@ use super::{
     doubt::Doubt,
     engine::is_told,
     metrics,
-    news::{DISABLED, News},
+    news::{CLAIMS, DISABLED, News},
     queue::Queue,
     swept::Swept,
     vanished::Vanished,
@@ -167,7 +167,14 @@ impl Presence {
     pub(super) fn use_engine(&self, why: &str) {
         if !self.engine.swap(true, Relaxed) {
             tracing::info!(why, "presence follows the rules of 8.6 from now on");
+            self.tell_rules();
         }
+    }
+
+    /// Says to the other presence services of ours that the rules of 8.6 apply: the claim or the node that showed it may
+    /// have reached this one only.
+    pub(super) fn tell_rules(&self) {
+        self.bus.broadcast(CLAIMS, "[true]");
     }
 
     /// The nodes that have sent a heartbeat for an entry of theirs.

@@ -68,10 +68,7 @@ pub(super) async fn look(bus: &Bus, store: &Store, config: &Config) -> Result<Pl
     let version = store.server_version().await?;
     let plan = plan(version.as_deref(), config);
     let is_theirs = |node: NodeInfo| {
-        let is_ours = node
-            .client
-            .is_some_and(|client| client.starts_with("rust "));
-        node.available && !is_ours && node.services.iter().any(|name| **name == *SERVICE)
+        node.available && !node.is_ours() && node.services.iter().any(|name| **name == *SERVICE)
     };
     Ok(match plan {
         Plan::Watch(_) if bus.nodes().into_iter().any(is_theirs) => Plan::Idle(Idle::Theirs),

@@ -44,13 +44,24 @@ impl Node {
     }
 
     async fn serve(&self, store: &Store) {
+        self.serve_by(store, Mode::Legacy).await;
+    }
+
+    async fn serve_by(&self, store: &Store, mode: Mode) {
         let (bus, store) = (self.bus.clone(), store.clone());
-        tokio::spawn(presence::run(
-            bus,
-            store,
-            config(Mode::Legacy),
-            self.stop.clone(),
-        ));
+        tokio::spawn(presence::run(bus, store, config(mode), self.stop.clone()));
+    }
+
+    /// Asks this node, whoever else serves presence.
+    async fn answers(&self, asker: &Bus, action: &str, params: &serde_json::Value) -> String {
+        let options = backplane::CallOptions {
+            node: Some(self.bus.node_id().to_owned()),
+            ..Default::default()
+        };
+        let action = format!("presence.{action}");
+        let answer = asker.call(&action, &params.to_string(), options).await;
+        let answer = answer.unwrap().unwrap_or_default();
+        String::from_utf8(answer.to_vec()).unwrap()
     }
 
     /// Waits until it knows so many available nodes that offer presence.
@@ -278,4 +289,56 @@ async fn what_a_node_of_the_original_leaves_behind_when_it_dies_is_made_true_by_
     tokio::task::spawn_blocking(move || theirs.1.kill9())
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn presence_services_of_ours_keep_the_rules_of_their_workspace_and_change_them_together() {
+    let nats = tokio::task::spawn_blocking(NatsServer::start)
+        .await
+        .unwrap();
+    let store = Store::embedded(None).unwrap();
+    add_user(&store, "u", doc! {}).await;
+    let patience = Duration::from_secs(60);
+    let asker = Node::join_within(&nats, "asker", patience).await;
+    let first = Node::join_within(&nats, "p1", patience).await;
+    let second = Node::join_within(&nats, "p2", patience).await;
+    for node in [&first, &second] {
+        node.serve_by(&store, Mode::Auto).await;
+    }
+    for node in [&asker, &first, &second] {
+        node.knows(2).await;
+    }
+    // Each has looked at the other by the time at which it has heard what was said after that.
+    let said =
+        json!([{ "clientAction": "updated", "id": "i", "diff": { "extraInformation.conns": 7 } }]);
+    for (at, node) in [(&first, &second), (&second, &first)] {
+        node.bus
+            .broadcast("watch.instanceStatus", &said.to_string());
+        let count = json!([]);
+        while !at
+            .answers(&asker.bus, "getConnectionCount", &count)
+            .await
+            .contains(":7,")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    for (node, word) in [(&first, "busy"), (&second, "away")] {
+        node.answers(&asker.bus, "setStatus", &json!(["u", word]))
+            .await;
+        let claim = place::user(&store, "u").await.status.claim;
+        assert_eq!((claim.default.as_deref(), claim.source), (Some(word), None));
+    }
+    // The first claim reaches one of them.
+    let claim =
+        json!(["u", { "statusDefault": "busy", "statusSource": "internal", "statusId": "c" }]);
+    first.answers(&asker.bus, "setActiveState", &claim).await;
+    let is_covered = async || {
+        let over = json!(["u", "away"]);
+        second.answers(&asker.bus, "setStatus", &over).await;
+        place::user(&store, "u").await.status.previous.is_some()
+    };
+    while !is_covered().await {
+        first.answers(&asker.bus, "setActiveState", &claim).await;
+    }
 }
