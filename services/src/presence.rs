@@ -132,10 +132,14 @@ impl Handler for Presence {
     }
 
     fn handle_news(self: Arc<Self>, news: Incoming) -> impl Future<Output = ()> + Send + 'static {
-        if let Some(news) = News::of(news)
-            && self.house.try_send(news).is_err()
-        {
-            metrics::unheard();
+        if let Some(news) = News::of(news) {
+            if let News::Unsettled = news {
+                // At once: what was asked before this may be carried out before the house hears of it.
+                self.vanished().unsettle(Instant::now());
+            }
+            if self.house.try_send(news).is_err() {
+                metrics::unheard();
+            }
         }
         std::future::ready(())
     }
@@ -158,6 +162,7 @@ impl Presence {
         let (reply, answer) = oneshot::channel();
         let command = Command {
             action,
+            asked: Instant::now(),
             deadline,
             reply: Some(reply),
             _part: None,

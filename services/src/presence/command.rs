@@ -17,6 +17,8 @@ use crate::{
 /// One thing to do for one user.
 pub(super) struct Command {
     pub(super) action: Action,
+    /// When it was asked for.
+    pub(super) asked: Instant,
     /// When the caller gives up.
     pub(super) deadline: Option<Instant>,
     pub(super) reply: Option<oneshot::Sender<Outcome>>,
@@ -30,7 +32,7 @@ pub(super) enum Action {
     /// A socket has logged in.
     Put { session: String, node: String },
     /// A socket is gone or has logged out.
-    Remove { session: String },
+    Remove { session: String, node: String },
     /// A heartbeat of a socket, from the node that holds it.
     Touch { session: String, sender: Arc<str> },
     /// A socket's owner is away, or back.
@@ -70,6 +72,7 @@ impl Command {
     pub(super) fn silent(action: Action) -> Self {
         Self {
             action,
+            asked: Instant::now(),
             deadline: None,
             reply: None,
             _part: None,
@@ -109,8 +112,8 @@ pub(super) fn read(call: &Call, engine: bool, now: i64) -> Result<Asked, Service
             (user, Action::Put { session, node })
         }
         ("removeConnection", Some(user), Some(session)) => {
-            let session = session.to_owned();
-            (user, Action::Remove { session })
+            let (session, node) = (session.to_owned(), call.sender.to_string());
+            (user, Action::Remove { session, node })
         }
         ("updateConnection", Some(user), Some(session)) => {
             let (session, sender) = (session.to_owned(), call.sender.clone());

@@ -124,7 +124,6 @@ impl House {
                 }
             }
             News::Unsettled => {
-                self.presence.vanished().unsettle(Instant::now());
                 // What was said meanwhile nobody has heard.
                 self.licence_known = None;
                 self.bring_forward(Chore::Limit, Instant::now());

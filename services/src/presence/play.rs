@@ -12,7 +12,10 @@ use super::{
     engine::{Input, Scene, step},
     swept::{Entry, Swept},
 };
-use crate::{errors::meteor, serve::Outcome};
+use crate::{
+    errors::{meteor, plain},
+    serve::Outcome,
+};
 
 /// A user in play.
 pub(super) struct Play {
@@ -38,6 +41,10 @@ pub(super) struct Setting<'a> {
     pub(super) clock: i64,
     /// Nodes that are on the network.
     pub(super) nodes: &'a HashSet<Arc<str>>,
+    /// Those of them that tell again what was not taken.
+    pub(super) insistent: &'a HashSet<Arc<str>>,
+    /// Whoever asked before this may have counted us as lost, and have told another presence service since then.
+    pub(super) stable_since: Instant,
     /// The workspace lets people hide.
     pub(super) may_hide: bool,
 }
@@ -78,6 +85,13 @@ impl Play {
         let is_late = command.is_late(setting.now);
         let user = self.user.clone();
         match &command.action {
+            Action::Put { node, .. } | Action::Remove { node, .. }
+                if command.reply.is_some()
+                    && command.asked < setting.stable_since
+                    && setting.insistent.contains(&**node) =>
+            {
+                Err(plain("the network was not stable meanwhile"))
+            }
             // Nobody knows whether its caller, or its socket, still lives: a heartbeat will tell.
             Action::Put { session, node } if is_late => {
                 let (node, status) = (node.clone(), "online".to_owned());
@@ -89,7 +103,7 @@ impl Play {
                 self.status(&Input::Recompute, setting);
                 answer(json!({ "uid": &*user, "connectionId": session }))
             }
-            Action::Remove { session } => {
+            Action::Remove { session, .. } => {
                 swept.forget(&user, session);
                 self.entries.retain(|entry| entry.id != *session);
                 self.edits.push(ConnectionEdit::Remove(session.clone()));
@@ -306,6 +320,7 @@ mod tests {
         play: Play,
         swept: Swept,
         nodes: HashSet<Arc<str>>,
+        stable_since: Instant,
     }
 
     impl Scenario {
@@ -321,6 +336,7 @@ mod tests {
                 play: Play::new("u".into(), None, sessions.iter().map(entry).collect()),
                 swept: Swept::default(),
                 nodes: HashSet::from(["n1".into()]),
+                stable_since: Instant::now(),
             }
         }
 
@@ -334,17 +350,20 @@ mod tests {
                 deadline: is_late.then_some(now),
                 ..Command::silent(action)
             };
+            let answer = self.carry_out(&command, now).ok().flatten();
+            answer.map(|answer| String::from_utf8_lossy(&answer).into_owned())
+        }
+
+        fn carry_out(&mut self, command: &Command, now: Instant) -> Outcome {
             let setting = Setting {
                 now,
                 clock: 0,
                 nodes: &self.nodes,
+                insistent: &self.nodes,
+                stable_since: self.stable_since,
                 may_hide: true,
             };
-            let answer = self.play.command(&command, &setting, &mut self.swept);
-            answer
-                .ok()
-                .flatten()
-                .map(|answer| String::from_utf8_lossy(&answer).into_owned())
+            self.play.command(command, &setting, &mut self.swept)
         }
 
         /// A heartbeat; whether it was answered.
@@ -360,7 +379,10 @@ mod tests {
 
         fn end(&mut self, session: &str) {
             let session = session.into();
-            self.play(Action::Remove { session });
+            self.play(Action::Remove {
+                session,
+                node: String::new(),
+            });
         }
 
         fn sessions(&self) -> Vec<&str> {
@@ -377,6 +399,28 @@ mod tests {
         assert!(it.beat("a", "n1"));
         assert_eq!(it.sessions(), ["b", "a"]);
         assert_eq!(it.play.entries[1].status.as_deref(), Some("away"));
+    }
+
+    #[test]
+    fn what_was_asked_before_the_network_was_stable_is_told_again_by_those_who_do() {
+        let mut it = Scenario::new(&["there"]);
+        let mut asked = |session: &str, node: &str, ends: bool| {
+            let (session, node) = (session.to_owned(), node.to_owned());
+            let action = match ends {
+                true => Action::Remove { session, node },
+                false => Action::Put { session, node },
+            };
+            let (reply, _answer) = tokio::sync::oneshot::channel();
+            let command = Command {
+                reply: Some(reply),
+                ..Command::silent(action)
+            };
+            it.stable_since = Instant::now() + std::time::Duration::from_secs(1);
+            it.carry_out(&command, Instant::now()).is_err()
+        };
+        assert!(asked("new", "n1", false) && asked("there", "n1", true));
+        assert!(!asked("theirs", "a node of the original", false));
+        assert_eq!(it.sessions(), ["there", "theirs"]);
     }
 
     #[test]
@@ -414,7 +458,8 @@ mod tests {
         assert_eq!(it.sessions(), ["a"]);
         assert_eq!(it.play.entries[0].status.as_deref(), Some("away"));
         let session = "a".into();
-        it.play_with(Action::Remove { session }, true);
+        let node = String::new();
+        it.play_with(Action::Remove { session, node }, true);
         assert_eq!(it.sessions(), Vec::<&str>::new());
         assert!(it.beat("b", "n1"));
         assert_eq!(it.sessions(), ["b"]);

@@ -106,6 +106,7 @@ mod tests {
     fn command(session: &str) -> Command {
         Command::silent(Action::Remove {
             session: session.into(),
+            node: String::new(),
         })
     }
 
@@ -114,7 +115,7 @@ mod tests {
             .commands
             .iter()
             .map(|command| match &command.action {
-                Action::Remove { session } => session.as_str(),
+                Action::Remove { session, .. } => session.as_str(),
                 other => panic!("{other:?}"),
             })
             .collect()

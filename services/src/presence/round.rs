@@ -16,6 +16,8 @@ use crate::{errors::unavailable, now_ms, serve::Outcome};
 
 /// MongoDB takes a pipeline of 1,000 stages at most.
 const EDITS_AT_ONCE: usize = 400;
+/// Users whose statuses are written one by one beside other presence services.
+const FEW: usize = 16;
 /// How often somebody else may be faster before the user's turn comes again later.
 const ATTEMPTS: usize = 5;
 
@@ -103,10 +105,14 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     let users: Vec<String> = batches.iter().map(|batch| batch.user.to_string()).collect();
     let (mut owners, mut connections) = look_up(presence, &users).await?;
     let nodes = presence.nodes();
+    let insistent = presence.insistent_nodes();
+    let stable_since = presence.vanished().stable_since();
     let setting = Setting {
         now: Instant::now(),
         clock: now_ms(),
         nodes: &nodes,
+        insistent: &insistent,
+        stable_since,
         may_hide: may_hide(presence, batches).await?,
     };
     let (mut plays, mut outcomes) = (Vec::new(), Vec::new());
@@ -141,8 +147,9 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     for (batch, outcomes) in batches.iter_mut().zip(outcomes) {
         for (command, outcome) in batch.commands.drain(..).zip(outcomes) {
             match &command.action {
+                _ if outcome.is_err() => {}
                 Action::Put { session, .. } => presence.doubt().made(&batch.user, session),
-                Action::Remove { session } => {
+                Action::Remove { session, .. } => {
                     presence.doubt().ended(&batch.user, session, setting.now);
                 }
                 _ => {}
@@ -245,7 +252,13 @@ async fn write_statuses(
         if plays.is_empty() {
             return Ok(());
         }
-        write(presence, &mut plays).await?;
+        if let Err(error) = write(presence, &mut plays, is_alone).await {
+            // These are in the database: the next attempt finds nothing to tell.
+            for play in plays.iter().filter(|play| play.written == Some(true)) {
+                tell(presence, play);
+            }
+            return Err(error);
+        }
         if is_alone && plays.iter().all(|play| play.written == Some(true)) {
             for play in &plays {
                 tell(presence, play);
@@ -280,11 +293,16 @@ async fn write_statuses(
 }
 
 /// Writes them and notes what is known of each. Claims are written one by one: doing one twice would be wrong, so that
-/// it must be known whether it was done. What follows from connections may be found to be written already.
-async fn write(presence: &Presence, plays: &mut [Play]) -> Result<(), Error> {
+/// it must be known whether it was done. What follows from connections may be found to be written already; of a few, beside
+/// others who may write the same, it is known too, so that one of us tells.
+async fn write(presence: &Presence, plays: &mut [Play], is_alone: bool) -> Result<(), Error> {
+    let each_counts = !is_alone && plays.len() <= FEW;
     let stamped = presence.is_engine();
     metrics::wrote("users", plays.len());
     let mut together = Vec::new();
+    for play in &mut *plays {
+        play.written = None;
+    }
     for play in &mut *plays {
         let Some(owner) = play.owner.clone() else {
             continue;
@@ -294,18 +312,23 @@ async fn write(presence: &Presence, plays: &mut [Play]) -> Result<(), Error> {
             after: play.after.clone(),
             stamped,
         };
-        if play.has_claims() {
+        if each_counts || play.has_claims() {
             play.written = Some(presence.store.write_statuses(&[write]).await? > 0);
         } else {
-            play.written = None;
             together.push(write);
         }
     }
+    if together.is_empty() {
+        return Ok(());
+    }
     let written = presence.store.write_statuses(&together).await?;
-    if written == together.len() as u64 {
-        for play in plays.iter_mut().filter(|play| !play.has_claims()) {
-            play.written = Some(true);
-        }
+    let known = match written {
+        0 => Some(false),
+        all if all == together.len() as u64 => Some(true),
+        _ => None,
+    };
+    for play in plays.iter_mut().filter(|play| !play.has_claims()) {
+        play.written = known;
     }
     Ok(())
 }

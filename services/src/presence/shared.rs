@@ -160,6 +160,15 @@ impl Presence {
             .collect()
     }
 
+    /// The nodes of ours that are on the network now: they tell again what was not taken.
+    pub(super) fn insistent_nodes(&self) -> HashSet<Arc<str>> {
+        let nodes = self.bus.nodes().into_iter();
+        nodes
+            .filter(|node| node.available && node.is_ours())
+            .map(|node| node.id)
+            .collect()
+    }
+
     pub(super) fn is_engine(&self) -> bool {
         self.engine.load(Relaxed)
     }

@@ -42,6 +42,11 @@ impl Vanished {
         }
     }
 
+    /// Since when everybody has heard everybody.
+    pub(super) fn stable_since(&self) -> Instant {
+        self.stable_since
+    }
+
     /// The instances that are alive. No clock is compared with the database's: whether a document moves is seen.
     pub(super) fn living<'a>(
         &mut self,

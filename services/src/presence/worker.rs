@@ -24,7 +24,10 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
     loop {
         let now = Instant::now();
         for (user, session) in presence.doubt().due(now) {
-            let again = Command::silent(Action::Remove { session });
+            let again = Command::silent(Action::Remove {
+                session,
+                node: String::new(),
+            });
             presence.queue().push(user, again);
         }
         let mut next = None;
