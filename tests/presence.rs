@@ -180,10 +180,22 @@ fn two_presence_services_stand_in_for_each_other() {
     network.shows("bob", "online", 1);
     // Whichever of them is first in line for the work: it is frozen, and then dead, when a gateway dies.
     first.edge.signal("STOP");
+    // Half of them are told to the frozen one, then to the other, and their end to the other alone.
+    let passing: Vec<Client> = (0..8).map(|_| client(&other, ALICE)).collect();
     gateway.edge.kill9();
+    network.wait_for("presence", 1);
+    network.shows("alice", "online", 8);
+    drop(passing);
     network.shows("alice", "offline", 0);
     first.edge.signal("CONT");
     network.wait_for("presence", 2);
+    // Answered by each behind what it had not read yet.
+    let alice = network.find("users", json!({ "username": "alice" }))["_id"].take();
+    for _ in 0..2 {
+        let look =
+            json!({ "cmd": "call", "action": "presence.updateUserPresence", "params": [alice] });
+        network.monolith.ask(&look);
+    }
     network.shows("alice", "offline", 0);
     first.edge.kill9();
     network.wait_for("presence", 1);

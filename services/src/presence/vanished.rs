@@ -35,7 +35,7 @@ impl Vanished {
 
     /// The network was away, or we were: nobody's absence counts.
     pub(super) fn unsettle(&mut self, now: Instant) {
-        self.stable_since = now;
+        self.stable_since = self.stable_since.max(now);
         self.missing.clear();
         for (_, since) in self.instances.values_mut() {
             *since = now;

@@ -21,8 +21,15 @@ use super::{
 pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
     let mut rounds: JoinSet<(Vec<Batch>, Option<Error>, Duration)> = JoinSet::new();
     let mut pace = Pace::new(Instant::now());
+    let stall = (presence.config.heartbeat_timeout / 2).max(STALL_MIN);
+    let mut turn = Instant::now();
     loop {
         let now = Instant::now();
+        if now.duration_since(turn) > stall {
+            // We stood still: what waits in our sockets may have been told to others, and undone, long ago.
+            presence.vanished().unsettle(now + CATCH_UP);
+        }
+        turn = now;
         for (user, session) in presence.doubt().due(now) {
             let again = Command::silent(Action::Remove {
                 session,
@@ -48,7 +55,10 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
             }
         }
         let doubted = presence.doubt().next();
-        next = [next, doubted].into_iter().flatten().min();
+        next = [next, doubted, Some(now + TURN)]
+            .into_iter()
+            .flatten()
+            .min();
         let is_idle = rounds.is_empty() && presence.queue().is_empty();
         tokio::select! {
             () = presence.filled.notified() => {}
@@ -76,3 +86,10 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
         }
     }
 }
+
+/// Without anything to do it looks at the clock so often.
+const TURN: Duration = Duration::from_millis(500);
+/// Shorter than any time after which others count us as lost.
+const STALL_MIN: Duration = Duration::from_secs(2);
+/// How long it takes to read what has gathered while we stood still.
+const CATCH_UP: Duration = Duration::from_secs(1);
