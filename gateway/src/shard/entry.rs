@@ -16,7 +16,7 @@ use protocol::{
 };
 use tokio::task::AbortHandle;
 
-use super::timers::Tick;
+use super::due::Tick;
 use crate::{
     admission::Seat,
     io::Io,

@@ -28,7 +28,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::Instant,
 };
 
 use hashbrown::{HashMap, HashSet};
@@ -41,6 +40,7 @@ mod admin;
 mod appended;
 mod backlog;
 mod close;
+mod due;
 pub(crate) mod entry;
 mod flush;
 mod opening;
@@ -54,8 +54,8 @@ mod watching;
 
 use appended::Appended;
 use backlog::Backlog;
+use due::{Timers, now};
 use entry::Entry;
-use timers::Timers;
 
 pub(crate) use opening::Arrival;
 
@@ -197,11 +197,6 @@ impl Shard {
             .filter(|entry| entry.connection.place == place)
             .cloned()
     }
-}
-
-/// The time by the runtime's clock, which tests can stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]
