@@ -33,24 +33,18 @@ impl Shard {
     pub(crate) fn fire(self: &Rc<Self>, context: &mut Context<'_>) -> bool {
         let mut slots = Vec::new();
         self.timers.borrow_mut().poll_expired(context, &mut slots);
-        let entries = self.entries.borrow();
-        let fired: Vec<_> = slots
-            .into_iter()
-            .filter_map(|slot| entries.get(slot as usize).cloned())
-            .collect();
-        drop(entries);
-        // First of all: what is no moment any more cannot be taken back.
-        for entry in &fired {
-            entry.timer.set(None);
+        for slot in &slots {
+            let entry = self.entries.borrow().get(*slot as usize).cloned();
+            if let Some(entry) = entry {
+                self.expired(&entry);
+            }
         }
-        for entry in &fired {
-            self.expired(entry);
-        }
-        !fired.is_empty()
+        !slots.is_empty()
     }
 
     /// Looks at a client whose moment has come.
     fn expired(self: &Rc<Self>, entry: &Rc<Entry>) {
+        entry.timer.set(None);
         let now = now();
         if let Phase::Closing { until, .. } = entry.phase.get() {
             if until <= now {
