@@ -4,7 +4,9 @@ use std::{collections::VecDeque, io::IoSlice, time::Instant};
 
 use bytes::{Buf as _, Bytes};
 
-/// One websocket frame, ready to travel, shared with other outboxes as far as possible.
+use crate::ws;
+
+/// One websocket frame or several, ready to travel, shared with other outboxes as far as possible.
 #[derive(Clone, Debug)]
 pub enum Frame {
     /// The same bytes for every subscriber of this framing.
@@ -17,6 +19,13 @@ pub enum Frame {
         body: Bytes,
         /// What comes after the body.
         tail: Bytes,
+    },
+    /// Finished frames behind one another, the same for every subscriber: one place in the queue and one slice for them all.
+    Run {
+        /// Whole unmasked frames as [`ws::frame_header`] begins them, nothing else.
+        bytes: Bytes,
+        /// How many.
+        frames: u32,
     },
 }
 
@@ -64,14 +73,15 @@ pub struct Outbox {
     half_written: bool,
 }
 
-/// A frame, or one of the three pieces of a spliced one. Never empty; shortened from the front as it leaves.
+/// A frame, one of the three pieces of a spliced one, or a run. Never empty; shortened from the front as it leaves, but a run
+/// begins with a whole frame.
 #[derive(Debug)]
 struct Part {
     bytes: Bytes,
     queued: Instant,
-    /// The last part of its frame.
-    ends_frame: bool,
-    /// Sending this part sends a counted message.
+    /// Frames that end in it.
+    ends: u32,
+    /// Each of these is a counted message.
     counted: bool,
 }
 
@@ -91,9 +101,10 @@ impl Outbox {
 
     /// Queues a frame. `counted`: the message counts for resumption (`resumption.md` 1.4).
     pub fn push(&mut self, frame: Frame, class: Class, counted: bool, now: Instant) -> Pushed {
-        let parts = match frame {
-            Frame::Shared(bytes) => [Bytes::new(), Bytes::new(), bytes],
-            Frame::Spliced { head, body, tail } => [head, body, tail],
+        let (parts, ends) = match frame {
+            Frame::Shared(bytes) => ([Bytes::new(), Bytes::new(), bytes], 1),
+            Frame::Spliced { head, body, tail } => ([head, body, tail], 1),
+            Frame::Run { bytes, frames } => ([Bytes::new(), Bytes::new(), bytes], frames),
         };
         let frame_bytes: usize = parts.iter().map(Bytes::len).sum();
         let filled = self.counting().saturating_add(frame_bytes);
@@ -114,13 +125,13 @@ impl Outbox {
                 self.parts.push_back(Part {
                     bytes,
                     queued: now,
-                    ends_frame: false,
+                    ends: 0,
                     counted: false,
                 });
             }
         }
         if let Some(last) = self.parts.back_mut() {
-            last.ends_frame = true;
+            last.ends = ends;
             last.counted = counted;
         }
         self.bytes += frame_bytes;
@@ -137,16 +148,34 @@ impl Outbox {
             && let Some(part) = self.parts.front_mut()
         {
             if left < part.bytes.len() {
+                if part.ends > 1 {
+                    self.split_first();
+                    continue;
+                }
                 part.bytes.advance(left);
                 self.half_written = true;
                 return;
             }
             left -= part.bytes.len();
-            self.half_written = !part.ends_frame;
-            self.counted_sent += u64::from(part.counted);
+            self.half_written = part.ends == 0;
+            self.counted_sent += u64::from(part.counted) * u64::from(part.ends);
             self.parts.pop_front();
         }
         self.free_if_empty();
+    }
+
+    /// Makes the first frame of the run in front a part of its own.
+    fn split_first(&mut self) {
+        if let Some(run) = self.parts.front_mut() {
+            let first = ws::frame_len(&run.bytes).min(run.bytes.len());
+            run.ends -= 1;
+            let frame = Part {
+                bytes: run.bytes.split_to(first),
+                ends: 1,
+                ..*run
+            };
+            self.parts.push_front(frame);
+        }
     }
 
     /// Drops all but the frame that is half written, so that a close frame can follow it.
@@ -155,7 +184,7 @@ impl Outbox {
             true => self
                 .parts
                 .iter()
-                .position(|part| part.ends_frame)
+                .position(|part| part.ends > 0)
                 .map_or(0, |last| last + 1),
             false => 0,
         };
@@ -202,7 +231,7 @@ impl Outbox {
 
     /// Frames that wait, one that is half written included.
     pub fn frames(&self) -> usize {
-        self.parts.iter().filter(|part| part.ends_frame).count()
+        self.parts.iter().map(|part| part.ends as usize).sum()
     }
 
     /// When the oldest waiting frame was queued.

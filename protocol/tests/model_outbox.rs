@@ -8,7 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
-use protocol::outbox::{Class, Frame, Outbox, Pushed};
+use protocol::{
+    outbox::{Class, Frame, Outbox, Pushed},
+    ws::text_frame,
+};
 
 const BYTES_MAX: usize = 20;
 
@@ -16,7 +19,7 @@ const BYTES_MAX: usize = 20;
 enum Op {
     Push {
         parts: [u8; 3],
-        spliced: bool,
+        shape: Shape,
         class: Class,
         counted: bool,
     },
@@ -28,12 +31,21 @@ enum Op {
     Cut,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Shared,
+    Spliced,
+    /// Each part is a frame's payload.
+    Run,
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let class = prop::sample::select(&[Class::Reply, Class::Data, Class::Sheddable][..]);
-    let push = (any::<[u8; 3]>(), any::<bool>(), class, any::<bool>()).prop_map(
-        |(parts, spliced, class, counted)| Op::Push {
+    let shape = prop::sample::select(&[Shape::Shared, Shape::Spliced, Shape::Run][..]);
+    let push = (any::<[u8; 3]>(), shape, class, any::<bool>()).prop_map(
+        |(parts, shape, class, counted)| Op::Push {
             parts: parts.map(|len| len % 8),
-            spliced,
+            shape,
             class,
             counted,
         },
@@ -67,9 +79,16 @@ impl Model {
             .collect()
     }
 
-    fn push(&mut self, bytes: Vec<u8>, class: Class, counted: bool, queued: Instant) -> Pushed {
+    fn push(
+        &mut self,
+        frames: Vec<Vec<u8>>,
+        class: Class,
+        counted: bool,
+        queued: Instant,
+    ) -> Pushed {
         let is_empty = self.waiting().is_empty();
-        let filled = self.waiting().len() - self.large + bytes.len();
+        let len: usize = frames.iter().map(Vec::len).sum();
+        let filled = self.waiting().len() - self.large + len;
         if class == Class::Sheddable && filled > BYTES_MAX / 2 {
             return Pushed::Shed;
         }
@@ -77,16 +96,15 @@ impl Model {
             if !is_empty {
                 return Pushed::Full;
             }
-            self.large = bytes.len();
+            self.large = len;
         }
-        if !bytes.is_empty() {
-            self.frames.push_back(ModelFrame {
-                bytes,
-                sent: 0,
-                counted,
-                queued,
-            });
-        }
+        let frames = frames.into_iter().filter(|bytes| !bytes.is_empty());
+        self.frames.extend(frames.map(|bytes| ModelFrame {
+            bytes,
+            sent: 0,
+            counted,
+            queued,
+        }));
         Pushed::Queued
     }
 
@@ -117,16 +135,23 @@ proptest! {
         for op in ops {
             now += Duration::from_millis(1);
             match op {
-                Op::Push { parts, spliced, class, counted } => {
+                Op::Push { parts, shape, class, counted } => {
                     let [head, body, tail] = parts.map(|len| {
                         let bytes: Vec<u8> = (0..len).map(|index| next_byte.wrapping_add(index)).collect();
                         next_byte = next_byte.wrapping_add(len);
                         Bytes::from(bytes)
                     });
                     let all = [&head[..], &body, &tail].concat();
-                    let frame = if spliced { Frame::Spliced { head, body, tail } } else { Frame::Shared(all.clone().into()) };
+                    let (frame, frames) = match shape {
+                        Shape::Shared => (Frame::Shared(all.clone().into()), vec![all]),
+                        Shape::Spliced => (Frame::Spliced { head, body, tail }, vec![all]),
+                        Shape::Run => {
+                            let frames: Vec<Vec<u8>> = [head, body, tail].iter().map(|payload| text_frame(payload).into()).collect();
+                            (Frame::Run { bytes: frames.concat().into(), frames: 3 }, frames)
+                        }
+                    };
                     let pushed = outbox.push(frame, class, counted, now);
-                    prop_assert_eq!(pushed, model.push(all, class, counted, now));
+                    prop_assert_eq!(pushed, model.push(frames, class, counted, now));
                 }
                 Op::Write { slices, bytes } => {
                     let mut room = vec![IoSlice::new(&[]); slices];

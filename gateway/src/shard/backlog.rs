@@ -95,7 +95,7 @@ impl Backlog {
             if !is_same {
                 break;
             }
-            size += next.body.len();
+            size += next.len();
             bytes += next.weight();
             self.advance(&batch);
             publications.push((batch, at));

@@ -173,10 +173,10 @@ impl Shard {
         drop(outbox);
         match pushed {
             Pushed::Queued => {
-                tally.delivered += 1;
+                tally.delivered += publication.messages() as u64;
                 self.mark(entry, Queued::Bulk);
             }
-            Pushed::Shed => tally.shed += 1,
+            Pushed::Shed => tally.shed += publication.messages() as u64,
             Pushed::Full => tally.slow.push(entry.clone()),
         }
     }

@@ -67,7 +67,7 @@ impl Shard {
         for publication in &batch[from..] {
             let before = tally.delivered;
             let outcome = if is_late(publication, now) {
-                tally.late += 1;
+                tally.late += publication.messages() as u64;
                 Ok(())
             } else {
                 self.publish_at_once(publication, now, &mut tally)
@@ -77,7 +77,7 @@ impl Shard {
                 Ok(()) => {
                     backlog.bytes -= publication.weight();
                     backlog.advance(batch);
-                    publication.body.len()
+                    publication.len()
                 }
                 Err(all) => backlog.gather(all, portion),
             };

@@ -46,7 +46,11 @@ impl Post {
     pub(crate) fn publish(&mut self, shards: u64, publication: Publication) {
         self.pending_bytes += publication.weight();
         self.pending_shards |= shards;
-        self.pending.push(publication);
+        let next = match self.pending.last_mut() {
+            Some(last) => last.join(publication),
+            None => Some(publication),
+        };
+        self.pending.extend(next);
         if self.pending_bytes >= BATCH_BYTES {
             self.flush();
         }
@@ -153,5 +157,42 @@ impl Post {
     /// The shards that have missed a batch since the last question.
     pub(crate) fn take_overflowed(&mut self) -> u64 {
         mem::take(&mut self.overflowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use protocol::outbox::Class;
+
+    use super::*;
+    use crate::{
+        publication::{Body, To},
+        streams::{table::Stream, topic::Topic},
+    };
+
+    #[test]
+    fn successive_messages_of_a_room_leave_in_one_piece_and_nothing_overtakes() {
+        let now = Instant::now();
+        let message = |room| {
+            let to = To::Topic(Topic::new(Stream::RoomMessages, room));
+            Publication::new(to, Body::Args("[]".into()), Class::Data, now)
+        };
+        let mailbox = Arc::new(Mailbox::new(1 << 20));
+        let mut post = Post::new(vec![mailbox.clone()]);
+        for room in ["a", "a", "b", "a"] {
+            post.publish(1, message(room));
+        }
+        post.post(0, ToShard::Stop);
+        post.publish(1, message("a"));
+        post.flush();
+        let mut taken = Vec::new();
+        mailbox.take(&mut taken);
+        let seen = taken.iter().map(|taken| match taken {
+            ToShard::Publish(batch) => batch.iter().map(Publication::messages).collect(),
+            _ => vec![0],
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [vec![2, 1, 1], vec![0], vec![1]]);
     }
 }

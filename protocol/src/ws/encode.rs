@@ -58,6 +58,20 @@ pub fn header_len(payload_len: usize) -> usize {
     }
 }
 
+/// Bytes of the frame that stands at the beginning of these finished ones of the server, its header included.
+pub fn frame_len(frames: &[u8]) -> usize {
+    match *frames {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([high, low])),
+        [_, 127, a, b, c, d, e, f, g, h, ..] => {
+            let payload_len = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            usize::try_from(payload_len)
+                .map_or(usize::MAX, |len| len.saturating_add(HEADER_BYTES_MAX))
+        }
+        [_, payload_len, ..] => 2 + usize::from(payload_len),
+        [..] => frames.len(),
+    }
+}
+
 /// Bytes of the longest header of the server.
 pub const HEADER_BYTES_MAX: usize = 10;
 
@@ -84,6 +98,7 @@ mod tests {
             let mut out = BytesMut::new();
             frame_header(Opcode::Text, payload_len, &mut out);
             assert_eq!(out, expected, "{payload_len}");
+            assert_eq!(frame_len(&out), out.len() + payload_len);
         }
     }
 

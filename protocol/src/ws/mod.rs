@@ -9,8 +9,8 @@ mod handshake;
 pub use self::{
     decode::{Bounds, Decoder, Message},
     encode::{
-        HEADER_BYTES_MAX, binary_frame, close_frame, frame_header, header_len, pong_frame,
-        text_frame,
+        HEADER_BYTES_MAX, binary_frame, close_frame, frame_header, frame_len, header_len,
+        pong_frame, text_frame,
     },
     handshake::{Accepted, HandshakeError, accept_key, handshake},
 };

@@ -33,7 +33,7 @@ use crate::{
     link::{Answer, Caller, Connection, Effect, Ticket, ToShard, User},
     mailbox::Mailbox,
     place::{Place, Sub},
-    publication::To,
+    publication::{Body, To},
     readiness::Readiness,
     state::{State, post::Post},
     streams::{request::Subject, scope::Hidden, table::Stream, topic::Topic},
@@ -251,6 +251,19 @@ impl Stage {
         }
     }
 
+    fn publish(&mut self, to: &To, body: &Body) {
+        let shown = format!("{body:?}");
+        assert!(is_json(body.text()), "{shown}");
+        match to {
+            To::Topic(topic) => self.deliver(topic, &shown),
+            To::Users { users, event } => users.iter().for_each(|user| {
+                let mut key = String::new();
+                event.key(user, &mut key);
+                self.deliver(&Topic::new(Stream::NotifyUser, &key), &shown);
+            }),
+        }
+    }
+
     /// Takes what was posted to the shard.
     fn take(&mut self) {
         self.core.flush();
@@ -259,18 +272,13 @@ impl Stage {
         for message in batch {
             match message {
                 ToShard::Answer(ticket, answer) => self.answer(ticket, answer),
-                ToShard::Publish(batch) => batch.iter().for_each(|publication| {
-                    let body = format!("{:?}", publication.body);
-                    assert!(is_json(publication.body.text()), "{body}");
-                    match &publication.to {
-                        To::Topic(topic) => self.deliver(topic, &body),
-                        To::Users { users, event } => users.iter().for_each(|user| {
-                            let mut key = String::new();
-                            event.key(user, &mut key);
-                            self.deliver(&Topic::new(Stream::NotifyUser, &key), &body);
-                        }),
+                ToShard::Publish(batch) => {
+                    for publication in batch.iter() {
+                        for body in publication.bodies() {
+                            self.publish(&publication.to, body);
+                        }
                     }
-                }),
+                }
                 ToShard::Documents { .. } => {}
                 ToShard::Revoke { subs, .. } => {
                     for (place, sub) in subs {

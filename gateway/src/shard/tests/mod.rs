@@ -315,14 +315,16 @@ async fn a_publication_reaches_its_subscribers_in_their_framing() {
     ));
     sockjs.next().await;
 
-    bench.publish(vec![message(&room(), "hello"), message(&room(), "world")]);
-    assert_eq!(raw.next().await, Seen::Text(changed("hello")));
-    assert_eq!(raw.next().await, Seen::Text(changed("world")));
-    let escaped = changed("hello").replace('"', r#"\""#);
-    assert_eq!(
-        sockjs.next().await,
-        Seen::Text(format!(r#"a["{escaped}"]"#))
-    );
+    let mut joined = message(&room(), "in one");
+    assert!(joined.join(message(&room(), "piece")).is_none());
+    let alone = ["hello", "world"].map(|text| message(&room(), text));
+    bench.publish(alone.into_iter().chain([joined]).collect());
+    for text in ["hello", "world", "in one", "piece"] {
+        assert_eq!(raw.next().await, Seen::Text(changed(text)));
+        let escaped = changed(text).replace('"', r#"\""#);
+        let seen = sockjs.next().await;
+        assert_eq!(seen, Seen::Text(format!(r#"a["{escaped}"]"#)));
+    }
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
