@@ -24,7 +24,7 @@ use crate::{
     streams::{
         question::{About, Question},
         table::{RoomRule, Stream},
-        topic::Topic,
+        topic::TopicRef,
     },
     topics::{Interest, TopicTable},
     upstream::Upstream,
@@ -71,8 +71,8 @@ impl BusThread {
 
     /// Somebody follows the messages of a room.
     pub fn follow(&mut self, room: &str) {
-        let topic = Topic::new(Stream::RoomMessages, room);
-        self.table.subscribe(&topic, 0);
+        let (stream, event) = (Stream::RoomMessages, room);
+        self.table.subscribe(TopicRef { stream, event }, 0);
     }
 
     /// Takes an event, and does nothing else.

@@ -4,14 +4,14 @@
 use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 
 use dashmap::DashMap;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 use slab::Slab;
 
 use crate::{
     one_or_many::OneOrMany,
     streams::{
-        table::{ROWS, Read},
-        topic::{Audience, Topic, TopicRef},
+        table::{Addressed, ROWS, Read, Stream},
+        topic::{Audience, TopicRef},
     },
 };
 
@@ -30,15 +30,38 @@ pub(crate) struct TopicTable {
     /// Topics per room and user: the interest map changes only with the first and the last.
     rooms: HashMap<Arc<str>, u32>,
     users: HashMap<Arc<str>, u32>,
+    /// What event names say behind the id: a few texts for all topics.
+    rests: HashSet<Arc<str>>,
     /// Pairs of topic and slot.
     subscriptions: usize,
     shard: u16,
     interest: Arc<Interest>,
 }
 
+/// A topic in pieces that are shared: a user has one for each of a dozen events, and all users have the same.
 struct Entry {
-    topic: Topic,
+    stream: Stream,
+    /// Whom it addresses; the whole event name where that is everybody.
+    id: Arc<str>,
+    rest: Option<Arc<str>>,
     subscribers: OneOrMany<u32>,
+}
+
+/// What a topic is found by: stream, id and rest.
+type Key<'a> = (Stream, &'a str, Option<&'a str>);
+
+fn key(topic: TopicRef<'_>) -> Key<'_> {
+    let id = match topic.audience() {
+        Audience::Room(id) | Audience::User(id) => id,
+        Audience::Everybody => topic.event,
+    };
+    (topic.stream, id, topic.event.get(id.len() + 1..))
+}
+
+impl Entry {
+    fn key(&self) -> Key<'_> {
+        (self.stream, &self.id, self.rest.as_deref())
+    }
 }
 
 impl TopicTable {
@@ -49,6 +72,7 @@ impl TopicTable {
             topics: Slab::new(),
             rooms: HashMap::new(),
             users: HashMap::new(),
+            rests: HashSet::new(),
             subscriptions: 0,
             shard,
             interest,
@@ -56,24 +80,28 @@ impl TopicTable {
     }
 
     /// Enters a slot under a topic; a second time changes nothing.
-    pub(crate) fn subscribe(&mut self, topic: &Topic, slot: u32) -> TopicId {
-        if let Some(id) = self.find(topic.borrow()) {
+    pub(crate) fn subscribe(&mut self, topic: TopicRef<'_>, slot: u32) -> TopicId {
+        if let Some(id) = self.find(topic) {
             let is_new = self.topics[id.0 as usize].subscribers.insert(slot);
             self.subscriptions += usize::from(is_new);
             return id;
         }
+        let key = key(topic);
         let entry = Entry {
-            topic: topic.clone(),
+            stream: topic.stream,
+            id: self.first_subscriber(topic.stream, key.1),
+            rest: key.2.map(|rest| {
+                let rest = self.rests.get_or_insert_with(rest, |rest| Arc::from(rest));
+                rest.clone()
+            }),
             subscribers: OneOrMany::One(slot),
         };
         let id =
             u32::try_from(self.topics.insert(entry)).expect("a shard has fewer than 2^32 topics");
         let (hasher, topics) = (&self.hasher, &self.topics);
-        self.ids
-            .insert_unique(hasher.hash_one(topic.borrow()), id, |&id| {
-                hasher.hash_one(topics[id as usize].topic.borrow())
-            });
-        self.first_subscriber(topic);
+        self.ids.insert_unique(hasher.hash_one(key), id, |&id| {
+            hasher.hash_one(topics[id as usize].key())
+        });
         self.subscriptions += 1;
         TopicId(id)
     }
@@ -84,12 +112,18 @@ impl TopicTable {
         if self.topics[id.0 as usize].subscribers.remove(slot) {
             return;
         }
-        let Entry { topic, .. } = self.topics.remove(id.0 as usize);
-        let hash = self.hasher.hash_one(topic.borrow());
+        let entry = self.topics.remove(id.0 as usize);
+        let hash = self.hasher.hash_one(entry.key());
         if let Ok(found) = self.ids.find_entry(hash, |&other| other == id.0) {
             found.remove();
         }
-        self.last_subscriber(topic.borrow());
+        self.last_subscriber(entry.stream, &entry.id);
+        if let Some(rest) = entry.rest
+            && Arc::strong_count(&rest) == 2
+        {
+            // The set's own, and this one.
+            self.rests.remove(&rest);
+        }
         if self.topics.is_empty() {
             // After a storm the table gives its memory back.
             self.topics.shrink_to_fit();
@@ -99,16 +133,18 @@ impl TopicTable {
 
     /// The number of a topic that has subscribers.
     pub(crate) fn find(&self, topic: TopicRef<'_>) -> Option<TopicId> {
+        let key = key(topic);
         self.ids
-            .find(self.hasher.hash_one(topic), |&id| {
-                self.topics[id as usize].topic.borrow() == topic
+            .find(self.hasher.hash_one(key), |&id| {
+                self.topics[id as usize].key() == key
             })
             .map(|&id| TopicId(id))
     }
 
-    /// The topic of a number that [`Self::subscribe`] gave out.
-    pub(crate) fn topic(&self, id: TopicId) -> &Topic {
-        &self.topics[id.0 as usize].topic
+    /// Whom the topic of a number addresses that [`Self::subscribe`] gave out.
+    pub(crate) fn audience(&self, id: TopicId) -> Audience<'_> {
+        let (stream, event, _) = self.topics[id.0 as usize].key();
+        TopicRef { stream, event }.audience()
     }
 
     /// The number of a topic and the slots that listen to it.
@@ -128,41 +164,41 @@ impl TopicTable {
         self.topics.len()
     }
 
-    fn first_subscriber(&mut self, topic: &Topic) {
-        let (counts, id) = match topic.borrow().audience() {
-            Audience::Room(room) => (&mut self.rooms, room),
-            Audience::User(user) => (&mut self.users, user),
-            Audience::Everybody => {
-                return self.interest.add(topic.borrow(), &topic.event, self.shard);
-            }
-        };
-        match counts.get_mut(id) {
-            Some(count) => *count += 1,
-            None => {
-                // One text for the topic and both maps where the event name is nothing but the id.
-                let id = if id.len() == topic.event.len() {
-                    topic.event.clone()
-                } else {
-                    Arc::from(id)
-                };
-                counts.insert(id.clone(), 1);
-                self.interest.add(topic.borrow(), &id, self.shard);
-            }
+    /// Counts one more topic of this room or user; gives the id, as one text for all of them.
+    fn first_subscriber(&mut self, stream: Stream, id: &str) -> Arc<str> {
+        let counted = self.counts(stream);
+        let known = counted.and_then(|counts| counts.get_key_value_mut(id));
+        if let Some((id, count)) = known {
+            *count += 1;
+            return id.clone();
         }
+        let id: Arc<str> = id.into();
+        if let Some(counts) = self.counts(stream) {
+            counts.insert(id.clone(), 1);
+        }
+        self.interest.add(stream, &id, self.shard);
+        id
     }
 
-    fn last_subscriber(&mut self, topic: TopicRef<'_>) {
-        let (counts, key) = match topic.audience() {
-            Audience::Room(room) => (&mut self.rooms, room),
-            Audience::User(user) => (&mut self.users, user),
-            Audience::Everybody => return self.interest.remove(topic, self.shard),
-        };
-        if let Some(count) = counts.get_mut(key) {
+    fn last_subscriber(&mut self, stream: Stream, id: &str) {
+        if let Some(counts) = self.counts(stream)
+            && let Some(count) = counts.get_mut(id)
+        {
             *count -= 1;
-            if *count == 0 {
-                counts.remove(key);
-                self.interest.remove(topic, self.shard);
+            if *count > 0 {
+                return;
             }
+            counts.remove(id);
+        }
+        self.interest.remove(stream, id, self.shard);
+    }
+
+    /// `None`: each event name counts for itself.
+    fn counts(&mut self, stream: Stream) -> Option<&mut HashMap<Arc<str>, u32>> {
+        match stream.row().addressed {
+            Addressed::Room | Addressed::InRoom => Some(&mut self.rooms),
+            Addressed::User => Some(&mut self.users),
+            Addressed::Nothing => None,
         }
     }
 }
@@ -196,26 +232,25 @@ impl Default for Interest {
 impl Interest {
     /// The shards that may have a subscriber of this topic (for rooms and users: of any of their topics).
     pub(crate) fn shards(&self, topic: TopicRef<'_>) -> u64 {
-        let (map, key) = self.place(topic);
-        map.get(key).map_or(0, |shards| *shards)
+        let (stream, id, _) = key(topic);
+        self.of(stream).get(id).map_or(0, |shards| *shards)
     }
 
-    fn place<'a>(&self, topic: TopicRef<'a>) -> (&DashMap<Arc<str>, u64>, &'a str) {
-        match topic.audience() {
-            Audience::Room(room) => (&self.rooms, room),
-            Audience::User(user) => (&self.users, user),
-            Audience::Everybody => (&self.globals[topic.stream as usize], topic.event),
+    /// By the ids of rooms or of users, or by the names of this stream's events.
+    fn of(&self, stream: Stream) -> &DashMap<Arc<str>, u64> {
+        match stream.row().addressed {
+            Addressed::Room | Addressed::InRoom => &self.rooms,
+            Addressed::User => &self.users,
+            Addressed::Nothing => &self.globals[stream as usize],
         }
     }
 
-    fn add(&self, topic: TopicRef<'_>, key: &Arc<str>, shard: u16) {
-        let (map, _) = self.place(topic);
-        *map.entry(key.clone()).or_insert(0) |= 1 << shard;
+    fn add(&self, stream: Stream, id: &Arc<str>, shard: u16) {
+        *self.of(stream).entry(id.clone()).or_insert(0) |= 1 << shard;
     }
 
-    fn remove(&self, topic: TopicRef<'_>, shard: u16) {
-        let (map, key) = self.place(topic);
-        map.remove_if_mut(key, |_, shards| {
+    fn remove(&self, stream: Stream, id: &str, shard: u16) {
+        self.of(stream).remove_if_mut(id, |_, shards| {
             *shards &= !(1 << shard);
             *shards == 0
         });
@@ -225,30 +260,27 @@ impl Interest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::SHARDS_MAX, streams::table::Stream};
+    use crate::config::SHARDS_MAX;
 
     const MESSAGES: Stream = Stream::RoomMessages;
 
-    fn topic(stream: Stream, event: &str) -> Topic {
-        Topic::new(stream, event)
+    fn topic(stream: Stream, event: &str) -> TopicRef<'_> {
+        TopicRef { stream, event }
     }
 
     #[test]
     fn an_empty_topic_is_gone_at_once() {
         let mut table = TopicTable::new(0, Arc::default());
         let topic = topic(MESSAGES, "r1");
-        let id = table.subscribe(&topic, 7);
-        assert_eq!(table.subscribe(&topic, 8), id);
-        table.subscribe(&topic, 8);
-        assert_eq!(
-            table.subscribers(topic.borrow()).map(|(_, all)| all.len()),
-            Some(2)
-        );
+        let id = table.subscribe(topic, 7);
+        assert_eq!(table.subscribe(topic, 8), id);
+        table.subscribe(topic, 8);
+        assert_eq!(table.subscribers(topic).map(|(_, all)| all.len()), Some(2));
         assert_eq!(table.subscriptions(), 2);
         table.unsubscribe(id, 7);
         assert_eq!(
             table
-                .subscribers(topic.borrow())
+                .subscribers(topic)
                 .unwrap()
                 .1
                 .iter()
@@ -256,7 +288,7 @@ mod tests {
             [8]
         );
         table.unsubscribe(id, 8);
-        assert!(table.subscribers(topic.borrow()).is_none());
+        assert!(table.subscribers(topic).is_none());
         assert_eq!((table.len(), table.subscriptions()), (0, 0));
     }
 
@@ -265,19 +297,16 @@ mod tests {
         let interest = Arc::new(Interest::default());
         let mut left = TopicTable::new(0, interest.clone());
         let mut right = TopicTable::new(3, interest.clone());
-        let messages = left.subscribe(&topic(MESSAGES, "r1"), 1);
-        let typing = left.subscribe(&topic(Stream::NotifyRoom, "r1/user-activity"), 1);
-        let other = right.subscribe(&topic(MESSAGES, "r1"), 1);
-        assert_eq!(
-            interest.shards(topic(Stream::RoomData, "r1").borrow()),
-            0b1001
-        );
+        let messages = left.subscribe(topic(MESSAGES, "r1"), 1);
+        let typing = left.subscribe(topic(Stream::NotifyRoom, "r1/user-activity"), 1);
+        let other = right.subscribe(topic(MESSAGES, "r1"), 1);
+        assert_eq!(interest.shards(topic(Stream::RoomData, "r1")), 0b1001);
         left.unsubscribe(messages, 1);
-        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0b1001);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1")), 0b1001);
         left.unsubscribe(typing, 1);
-        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0b1000);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1")), 0b1000);
         right.unsubscribe(other, 1);
-        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), 0);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1")), 0);
         assert!(interest.rooms.is_empty());
     }
 
@@ -289,9 +318,9 @@ mod tests {
             .collect();
         let topics: Vec<_> = tables
             .iter_mut()
-            .map(|table| table.subscribe(&topic(MESSAGES, "r1"), 1))
+            .map(|table| table.subscribe(topic(MESSAGES, "r1"), 1))
             .collect();
-        assert_eq!(interest.shards(topic(MESSAGES, "r1").borrow()), u64::MAX);
+        assert_eq!(interest.shards(topic(MESSAGES, "r1")), u64::MAX);
         for (table, id) in tables.iter_mut().zip(topics) {
             table.unsubscribe(id, 1);
         }
@@ -299,16 +328,57 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_its_stream_its_id_and_what_stands_behind_it() {
+        let mut table = TopicTable::new(0, Arc::default());
+        let topics = [
+            topic(Stream::NotifyUser, "u"),
+            topic(Stream::NotifyUser, "u/"),
+            topic(Stream::NotifyUser, "u/otr"),
+            topic(Stream::NotifyUser, "u/otr/more"),
+            topic(Stream::NotifyUser, "v/otr"),
+            topic(Stream::NotifyRoom, "u/otr"),
+            topic(MESSAGES, "u"),
+            topic(MESSAGES, "u/otr"),
+            topic(Stream::NotifyLogged, "u/otr"),
+            topic(Stream::NotifyLogged, ""),
+            topic(MESSAGES, ""),
+        ];
+        let ids: Vec<_> = (0..).zip(topics).collect();
+        let ids = ids
+            .into_iter()
+            .map(|(slot, topic)| table.subscribe(topic, slot));
+        let ids: Vec<_> = ids.collect();
+        for (slot, (&topic, &id)) in (0..).zip(topics.iter().zip(&ids)) {
+            let (found, subscribers) = table.subscribers(topic).unwrap();
+            assert_eq!(found, id, "{topic:?}");
+            assert_eq!(subscribers.iter().collect::<Vec<_>>(), [slot], "{topic:?}");
+            assert_eq!(table.audience(id), topic.audience(), "{topic:?}");
+        }
+        assert_eq!(table.rests.len(), 3);
+        for (slot, id) in (0..).zip(ids) {
+            table.unsubscribe(id, slot);
+        }
+        assert!(topics.iter().all(|topic| table.find(*topic).is_none()));
+        assert!(
+            topics
+                .iter()
+                .all(|topic| table.interest.shards(*topic) == 0)
+        );
+        assert!(table.rests.is_empty() && table.users.is_empty() && table.rooms.is_empty());
+    }
+
+    #[test]
     fn a_subscription_costs_less_than_200_bytes() {
-        // A topic of its own (the dearest case): slab entry, index, its share of the room count, event name and id as text
-        // (17 characters of id, 23 of `/` and event, two counters each), and 12 bytes in the connection's own list.
+        // A topic of its own of a user of his own (the dearest case): slab entry, index, its share of the user's count, the id
+        // as text (17 characters, two counters), and 12 bytes in the connection's own list.
         let tables = size_of::<Entry>() + size_of::<u32>() + 1;
         let counts = size_of::<(Arc<str>, u32)>() + 1;
-        let text = 2 * 2 * size_of::<usize>() + 17 + 17 + 23;
+        let text = 2 * size_of::<usize>() + 17;
         assert!(
             2 * (tables + counts) / 2 + text + 12 < 200,
             "{tables} + {counts} + {text}"
         );
         assert!(size_of::<OneOrMany<u32>>() <= 16);
+        assert!(size_of::<Entry>() <= 56);
     }
 }

@@ -59,7 +59,7 @@ impl Shard {
             let topics = entry.topics.borrow();
             topics
                 .iter()
-                .any(|(_, id)| table.topic(*id).borrow().audience() == Audience::Room(room))
+                .any(|(_, id)| table.audience(*id) == Audience::Room(room))
         };
         let is_at = |net: &ipnet::IpNet| {
             let address = entry.connection.address;

@@ -29,7 +29,7 @@ use crate::{
     link::ToBus,
     metrics,
     place::{Place, Sub},
-    streams::topic::{Audience, Topic},
+    streams::topic::Audience,
 };
 
 impl Shard {
@@ -149,12 +149,13 @@ impl Shard {
 
     /// Another user may be logged in on a client than before: what is addressed to anybody else ends.
     pub(crate) fn end_strangers(self: &Rc<Self>, entry: &Rc<Entry>, user: &str) {
-        let is_stranger =
-            |topic: &Topic| matches!(topic.borrow().audience(), Audience::User(id) if *id != *user);
+        let is_stranger = |audience| matches!(audience, Audience::User(id) if *id != *user);
         let strangers: Vec<_> = {
             let table = self.topics.borrow();
             let own = entry.topics.borrow();
-            let subs = own.iter().filter(|(_, id)| is_stranger(table.topic(*id)));
+            let subs = own
+                .iter()
+                .filter(|(_, id)| is_stranger(table.audience(*id)));
             subs.map(|(sub, _)| *sub).collect()
         };
         for sub in strangers {

@@ -220,8 +220,17 @@ impl Shard {
                 return self.watch(entry, session, sub, lists, hidden);
             }
         };
-        let topic = self.topics.borrow_mut().subscribe(&topic, entry.slot());
-        entry.topics.borrow_mut().push((sub, topic));
+        let topic = self
+            .topics
+            .borrow_mut()
+            .subscribe(topic.borrow(), entry.slot());
+        let mut own = entry.topics.borrow_mut();
+        if own.len() == own.capacity() {
+            // As the session's list grows, by a quarter.
+            let more = own.len() / 4 + 1;
+            own.reserve_exact(more);
+        }
+        own.push((sub, topic));
         for message in subscribed.documents {
             session.document(message);
         }

@@ -15,12 +15,7 @@ use crate::{
     link::ToBus,
     metrics,
     place::Place,
-    streams::{
-        scope::Hidden,
-        table::Stream,
-        topic::{Topic, TopicRef},
-        watch::Lists,
-    },
+    streams::{scope::Hidden, table::Stream, topic::TopicRef, watch::Lists},
     topics::TopicId,
 };
 
@@ -63,11 +58,7 @@ impl Shard {
     fn apply(&self, entry: &Entry, set: &mut Watching, lists: Lists) -> Result<(), ()> {
         let mut table = self.topics.borrow_mut();
         for user in &lists.removed {
-            let topic = TopicRef {
-                stream: Stream::UserPresence,
-                event: user,
-            };
-            if let Some(id) = table.find(topic)
+            if let Some(id) = table.find(topic_of(user))
                 && set.users.remove(&id)
             {
                 set.corrected.remove(&id);
@@ -77,7 +68,7 @@ impl Shard {
         let removed: HashSet<_> = lists.removed.into_iter().collect();
         let mut new = Vec::new();
         for user in lists.added.iter().filter(|user| !removed.contains(*user)) {
-            let id = table.subscribe(&Topic::new(Stream::UserPresence, user), entry.slot());
+            let id = table.subscribe(topic_of(user), entry.slot());
             if set.users.insert(id) {
                 new.push(id);
             }
@@ -122,6 +113,13 @@ impl Shard {
         for id in set.users {
             table.unsubscribe(id, entry.slot());
         }
+    }
+}
+
+fn topic_of(user: &str) -> TopicRef<'_> {
+    TopicRef {
+        stream: Stream::UserPresence,
+        event: user,
     }
 }
 

@@ -327,7 +327,7 @@ impl Stage {
                 };
                 // Interest that is left over is harmless here: who gets what is told by `live` alone.
                 for topic in &topics {
-                    self.table.subscribe(topic, ticket.place.slot);
+                    self.table.subscribe(topic.borrow(), ticket.place.slot);
                 }
                 client.live.insert(sub, topics);
                 Answered::Ready

@@ -80,7 +80,11 @@ async fn what_waits_behind_a_fan_out_counts_against_the_mailbox() {
     let weight = loud()[0].weight();
     for slot in 0..=WIDE {
         let slot = u32::try_from(slot).unwrap();
-        bench.shard.topics.borrow_mut().subscribe(&room(), slot);
+        bench
+            .shard
+            .topics
+            .borrow_mut()
+            .subscribe(room().borrow(), slot);
     }
     for _ in 0..3 {
         bench.shard.take(ToShard::Publish(loud()));
