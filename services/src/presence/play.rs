@@ -29,8 +29,8 @@ pub(super) struct Play {
     pub(super) inputs: Vec<Input>,
     /// Nodes that have sent a heartbeat for an entry of theirs.
     pub(super) refreshing: Vec<String>,
-    /// Whether the last write was carried out; `None`: that is not known.
-    pub(super) written: Option<bool>,
+    /// Whether the last write was carried out.
+    pub(super) is_written: bool,
     is_service: bool,
 }
 
@@ -70,7 +70,7 @@ impl Play {
             edits: Vec::new(),
             inputs: Vec::new(),
             refreshing: Vec::new(),
-            written: None,
+            is_written: false,
             is_service,
         }
     }
@@ -182,13 +182,6 @@ impl Play {
         self.owner
             .as_ref()
             .is_some_and(|owner| owner.status != self.after)
-    }
-
-    /// Whether somebody claimed something: that is done once, and not once per attempt.
-    pub(super) fn has_claims(&self) -> bool {
-        self.inputs
-            .iter()
-            .any(|input| !matches!(input, Input::Recompute | Input::Audit))
     }
 
     /// Whether other entries count now.

@@ -16,8 +16,6 @@ use crate::{errors::unavailable, now_ms, serve::Outcome};
 
 /// MongoDB takes a pipeline of 1,000 stages at most.
 const EDITS_AT_ONCE: usize = 400;
-/// Users whose statuses are written one by one beside other presence services.
-const FEW: usize = 16;
 /// How often somebody else may be faster before the user's turn comes again later.
 const ATTEMPTS: usize = 5;
 
@@ -238,9 +236,9 @@ async fn look_again(
     Ok(())
 }
 
-/// Writes what has changed, each user's only if nobody else was faster, and tells the others. Beside other presence
-/// services it looks again at what the connections are by then: theirs may have come between our read and our write, and
-/// they found nothing to write.
+/// Writes what has changed, each user's only if nobody else was faster, and tells the others what was written here. Beside
+/// other presence services it looks again at what the connections are by then: theirs may have come between our read and
+/// our write, and they found nothing to write.
 async fn write_statuses(
     presence: &Presence,
     mut plays: Vec<Play>,
@@ -252,17 +250,12 @@ async fn write_statuses(
         if plays.is_empty() {
             return Ok(());
         }
-        if let Err(error) = write(presence, &mut plays, is_alone).await {
-            // These are in the database: the next attempt finds nothing to tell.
-            for play in plays.iter().filter(|play| play.written == Some(true)) {
-                tell(presence, play);
-            }
-            return Err(error);
+        write(presence, &mut plays).await?;
+        for play in plays.iter().filter(|play| play.is_written) {
+            tell(presence, play);
         }
-        if is_alone && plays.iter().all(|play| play.written == Some(true)) {
-            for play in &plays {
-                tell(presence, play);
-            }
+        plays.retain(|play| !(is_alone && play.is_written));
+        if plays.is_empty() {
             return Ok(());
         }
         let users: Vec<String> = plays.iter().map(|play| play.user.to_string()).collect();
@@ -272,10 +265,7 @@ async fn write_statuses(
                 return false;
             };
             let entries = connections.remove(&*play.user).unwrap_or_default();
-            // Of a batch that was written in part, what stands there now tells.
-            let is_ours = play.written.unwrap_or(owner.status == play.after);
-            if is_ours {
-                tell(presence, play);
+            if play.is_written {
                 if !play.differs_from(&entries) {
                     return false;
                 }
@@ -292,43 +282,24 @@ async fn write_statuses(
     Ok(())
 }
 
-/// Writes them and notes what is known of each. Claims are written one by one: doing one twice would be wrong, so that
-/// it must be known whether it was done. What follows from connections may be found to be written already; of a few, beside
-/// others who may write the same, it is known too, so that one of us tells.
-async fn write(presence: &Presence, plays: &mut [Play], is_alone: bool) -> Result<(), Error> {
-    let each_counts = !is_alone && plays.len() <= FEW;
+/// Writes them and notes of each whether it was written.
+async fn write(presence: &Presence, plays: &mut [Play]) -> Result<(), Error> {
     let stamped = presence.is_engine();
-    metrics::wrote("users", plays.len());
-    let mut together = Vec::new();
-    for play in &mut *plays {
-        play.written = None;
-    }
-    for play in &mut *plays {
-        let Some(owner) = play.owner.clone() else {
-            continue;
-        };
-        let write = StatusWrite {
-            owner,
-            after: play.after.clone(),
-            stamped,
-        };
-        if each_counts || play.has_claims() {
-            play.written = Some(presence.store.write_statuses(&[write]).await? > 0);
-        } else {
-            together.push(write);
+    let (mut changed, mut writes) = (Vec::new(), Vec::new());
+    for play in plays {
+        if let Some(owner) = play.owner.clone() {
+            writes.push(StatusWrite {
+                owner,
+                after: play.after.clone(),
+                stamped,
+            });
+            changed.push(play);
         }
     }
-    if together.is_empty() {
-        return Ok(());
-    }
-    let written = presence.store.write_statuses(&together).await?;
-    let known = match written {
-        0 => Some(false),
-        all if all == together.len() as u64 => Some(true),
-        _ => None,
-    };
-    for play in plays.iter_mut().filter(|play| !play.has_claims()) {
-        play.written = known;
+    metrics::wrote("users", writes.len());
+    let written = presence.store.write_statuses(&writes).await?;
+    for (play, is_written) in changed.into_iter().zip(written) {
+        play.is_written = is_written;
     }
     Ok(())
 }

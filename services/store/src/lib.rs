@@ -39,6 +39,7 @@ mod status;
 mod users;
 mod workspace;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -180,14 +181,15 @@ impl Store {
         }
     }
 
-    /// Carries out edits of different documents in one step to the database; an edit whose guard fails finds nothing.
+    /// Carries out edits of different documents in one step to the database. Returns the places of the guarded ones that
+    /// were not carried out: their document is no longer as it was seen.
     async fn edit_many(
         &self,
         collection: Collection,
         edits: Vec<GuardedEdit>,
-    ) -> Result<Edited, Error> {
+    ) -> Result<HashSet<usize>, Error> {
         if edits.is_empty() {
-            return Ok(Edited::default());
+            return Ok(HashSet::new());
         }
         match &self.backend {
             Backend::Embedded(embedded) => embedded.edit_many(collection, edits).await,

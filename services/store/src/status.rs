@@ -75,8 +75,8 @@ impl Store {
     }
 
     /// Writes the fields that differ, each user's only if no presence field of it has changed since it was read.
-    /// Returns how many were written; which ones, the caller must look up again. Not atomic over several users.
-    pub async fn write_statuses(&self, writes: &[StatusWrite]) -> Result<u64, Error> {
+    /// Returns whether it was written, of each in their order. Not atomic over several users.
+    pub async fn write_statuses(&self, writes: &[StatusWrite]) -> Result<Vec<bool>, Error> {
         let edits = writes.iter().map(|write| {
             let update = difference(&write.owner.status, &write.after);
             GuardedEdit {
@@ -89,8 +89,9 @@ impl Store {
                 },
             }
         });
-        let edits: Vec<_> = edits.collect();
-        Ok(self.edit_many(Collection::Users, edits).await?.found)
+        let missed = self.edit_many(Collection::Users, edits.collect()).await?;
+        let places = 0..writes.len();
+        Ok(places.map(|place| !missed.contains(&place)).collect())
     }
 
     /// Users behind `after` whose `statusConnection` says that they are connected, in the order of their ids, at most

@@ -1,6 +1,6 @@
 //! Several nodes on a real nats-server: presence services beside each other, gateways that die.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use backplane::{Bus, Config as BusConfig};
 use harness::{NatsServer, NodeProcess};
@@ -191,6 +191,72 @@ async fn presence_services_beside_each_other_agree_on_everybody() {
 async fn insist(bus: &Bus, action: &str, params: serde_json::Value) {
     while call(bus, action, params.clone()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_services_find_at_the_same_time_is_told_once() {
+    let nats = tokio::task::spawn_blocking(NatsServer::start)
+        .await
+        .unwrap();
+    let place = on_mongo().await;
+    let users: Vec<String> = (0..120).map(|number| format!("u{number}")).collect();
+    for user in users.iter().map(String::as_str).chain(["p1", "p2"]) {
+        add_user(&place.store, user, doc! {}).await;
+    }
+    let patience = Duration::from_secs(60);
+    let first = Node::join_within(&nats, "p1", patience).await;
+    let second = Node::join_within(&nats, "p2", patience).await;
+    let asker = Node::join_within(&nats, "asker", patience).await;
+    for node in [&first, &second] {
+        node.serve(&place.store).await;
+    }
+    for node in [&asker, &first, &second] {
+        node.knows(2).await;
+    }
+    let mut told = listen(&asker.bus);
+    for (round, status) in ["online", "away", "online", "away"].iter().enumerate() {
+        let entry = |user: &String| {
+            let put = store::ConnectionEdit::Put {
+                session: "s".to_owned(),
+                node: "asker".to_owned(),
+                status: (*status).to_owned(),
+            };
+            (user.clone(), vec![put])
+        };
+        let entries = users.iter().map(entry).collect();
+        place.store.edit_connections(entries).await.unwrap();
+        let looks = users.iter().flat_map(|user| {
+            let look = json!([user]);
+            [&first, &second].map(|node| {
+                let (look, asker) = (look.clone(), &asker.bus);
+                async move { node.answers(asker, "updateUserPresence", &look).await }
+            })
+        });
+        futures_util::future::join_all(looks).await;
+        // Told by each of them behind everything else.
+        for (node, last) in [(&first, "p1"), (&second, "p2")] {
+            let flip = json!([last, format!("{last}-{round}"), "asker"]);
+            let flip = match round % 2 {
+                0 => ("newConnection", flip),
+                _ => (
+                    "removeConnection",
+                    json!([last, format!("{last}-{}", round - 1), "asker"]),
+                ),
+            };
+            node.answers(&asker.bus, flip.0, &flip.1).await;
+        }
+        let (mut heard, mut last) = (HashMap::<String, usize>::new(), 0);
+        while last < 2 {
+            let event = next_told(&mut told).await["user"].take();
+            match event["_id"].as_str().unwrap() {
+                "p1" | "p2" => last += 1,
+                user => *heard.entry(user.to_owned()).or_default() += 1,
+            }
+        }
+        let not_once: Vec<_> = heard.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(not_once.is_empty(), "{status}: {not_once:?}");
+        assert_eq!(heard.len(), users.len(), "{status}");
     }
 }
 

@@ -14,6 +14,7 @@ mod schema;
 mod tables;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,22 +90,22 @@ impl Embedded {
         &self,
         collection: Collection,
         edits: Vec<GuardedEdit>,
-    ) -> Result<Edited, Error> {
+    ) -> Result<HashSet<usize>, Error> {
         let is_soon = |edit: &GuardedEdit| due(collection, &edit.edit) == Due::Soon;
         let due = match edits.iter().all(is_soon) {
             true => Due::Soon,
             false => Due::Now,
         };
         let apply = move |tables: &mut Tables<'_>| {
-            let mut sum = Edited::default();
-            for GuardedEdit { id, seen, edit } in &edits {
-                if tables.is_as_seen(collection, id, seen)? {
-                    let edited = tables.edit(collection, id, edit)?;
-                    sum.found += edited.found;
-                    sum.changed += edited.changed;
+            let mut missed = HashSet::new();
+            for (place, GuardedEdit { id, seen, edit }) in edits.iter().enumerate() {
+                let is_done = tables.is_as_seen(collection, id, seen)?
+                    && tables.edit(collection, id, edit)?.found > 0;
+                if !is_done && !seen.is_empty() {
+                    missed.insert(place);
                 }
             }
-            Ok(sum)
+            Ok(missed)
         };
         self.writer.write(due, apply).await
     }

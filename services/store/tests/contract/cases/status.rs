@@ -95,7 +95,7 @@ pub(crate) async fn a_status_is_written_field_by_field_and_read_back(store: &Sto
             .write_statuses(&[write(before, after.clone(), stamped)])
             .await
             .unwrap();
-        assert_eq!(written, 1);
+        assert_eq!(written, [true]);
         assert_eq!(owner(store, "u").await.status, after);
         let is = store.user_document("u").await.unwrap().unwrap();
         let stamp = |document: &str| document.split("_updatedAt").nth(1).unwrap().to_owned();
@@ -128,35 +128,33 @@ pub(crate) async fn a_status_that_changed_since_it_was_read_is_left_alone(store:
         after.shown = text(shown);
         write(owner, after, false)
     };
-    let writes = [change(first, "away"), change(other, "online")];
-    assert_eq!(store.write_statuses(&writes).await.unwrap(), 2);
-    assert_eq!(
-        store
-            .write_statuses(&[change(second, "offline")])
-            .await
-            .unwrap(),
-        0
-    );
+    // Of somebody who is not there, nothing is made.
+    let mut nobody = first.clone();
+    nobody.id = "nobody".to_owned();
+    let writes = [
+        change(first, "away"),
+        change(second.clone(), "offline"),
+        change(nobody, "online"),
+        change(other, "online"),
+    ];
+    let written = store.write_statuses(&writes).await.unwrap();
+    assert_eq!(written, [true, false, false, true]);
+    assert!(store.user_document("nobody").await.unwrap().is_none());
+    let late = store.write_statuses(&[change(second, "offline")]).await;
+    assert_eq!(late.unwrap(), [false]);
     assert_eq!(owner(store, "u").await.status.shown, text("away"));
     assert_eq!(owner(store, "v").await.status.shown, text("online"));
     // A field that is missing is as it was while it is missing.
     let bare = doc! { "_id": "bare", "username": "bare" };
     store.insert_user(bare).await.unwrap();
     let (first, second) = (owner(store, "bare").await, owner(store, "bare").await);
-    assert_eq!(
-        store
-            .write_statuses(&[change(first, "online")])
-            .await
-            .unwrap(),
-        1
-    );
-    assert_eq!(
-        store
-            .write_statuses(&[change(second, "away")])
-            .await
-            .unwrap(),
-        0
-    );
+    for (change, is_written) in [
+        (change(first, "online"), true),
+        (change(second, "away"), false),
+    ] {
+        let written = store.write_statuses(&[change]).await.unwrap();
+        assert_eq!(written, [is_written]);
+    }
 }
 
 pub(crate) async fn who_is_thought_connected_is_listed_in_pages(store: &Store) {
