@@ -1,5 +1,8 @@
 //! Who is online, with real processes that are killed, frozen and started in any order.
 
+#[path = "presence/claims.rs"]
+mod claims;
+
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -51,6 +54,10 @@ impl Network {
 
     /// Starts a role without waiting for it.
     fn starting(&self, role: &str) -> Role {
+        self.starting_with(role, &[])
+    }
+
+    fn starting_with(&self, role: &str, more: &[(&str, &str)]) -> Role {
         let port = free_port();
         let (number, transporter) = (port.to_string(), self.nats.url());
         let mut environment = vec![
@@ -59,6 +66,7 @@ impl Network {
             ("MONGO_URL", &self.mongo_url),
         ];
         environment.extend(TIMES);
+        environment.extend(more);
         let edge = Edge::start(BINARY, &[role], &environment);
         Role { edge, port }
     }

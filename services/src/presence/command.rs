@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use backplane::ServiceError;
 use serde_json::Value;
-use store::Claim;
+use store::{Claim, Status};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{engine::Input, merge::WORDS};
@@ -42,6 +42,8 @@ pub(super) enum Action {
     },
     /// Entries that nobody owns any more, each as it was last touched; one touched since then stays.
     Sweep { entries: Vec<(String, i64)> },
+    /// A write of the status was not acknowledged: it may have happened, and then nobody was told. This is what others know.
+    Untold(Box<Status>),
     /// A look at the status, or a claim on it.
     Status {
         input: Input,

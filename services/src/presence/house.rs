@@ -121,6 +121,7 @@ impl House {
                 if served {
                     let due = Instant::now() + self.patience();
                     self.bring_forward(Chore::Audit, due);
+                    self.bring_forward(Chore::Expire, due);
                 }
             }
             News::Unsettled => {
@@ -207,7 +208,10 @@ impl House {
     }
 
     async fn does(&mut self, chore: Chore) {
+        let is_told = self.presence.bus.status().connected;
         let done = match chore {
+            // What changes while nobody hears of it would never be told.
+            Chore::Sweep | Chore::Reap | Chore::Expire | Chore::Audit if !is_told => Ok(RETRY),
             Chore::Indexes => self.make_indexes().await,
             Chore::Mode => self.find_mode().await,
             Chore::Limit => self.count().await,
@@ -339,9 +343,7 @@ impl House {
 
     async fn sweep_vanished(&self) -> Result<Duration, Error> {
         let every = self.presence.config.heartbeat_timeout;
-        if self.presence.bus.status().connected {
-            self.presence.sweep_vanished().await?;
-        }
+        self.presence.sweep_vanished().await?;
         Ok(every)
     }
 

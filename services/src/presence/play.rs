@@ -25,6 +25,8 @@ pub(super) struct Play {
     pub(super) entries: Vec<Connection>,
     pub(super) edits: Vec<ConnectionEdit>,
     pub(super) after: Status,
+    /// What others know, where that may not be what the database says.
+    pub(super) known: Option<Status>,
     /// What was done to the status, to be done again if somebody else was faster.
     pub(super) inputs: Vec<Input>,
     /// Nodes that have sent a heartbeat for an entry of theirs.
@@ -66,6 +68,7 @@ impl Play {
                 .map(|owner| owner.status.clone())
                 .unwrap_or_default(),
             owner,
+            known: None,
             entries,
             edits: Vec::new(),
             inputs: Vec::new(),
@@ -115,6 +118,12 @@ impl Play {
                     self.sweep(session, *since, setting, swept);
                 }
                 // Whoever took the entries away before may not have come to this.
+                self.status(&Input::Recompute, setting);
+                Ok(None)
+            }
+            Action::Untold(status) => {
+                // The oldest of several is what they have heard of last.
+                self.known.get_or_insert_with(|| (**status).clone());
                 self.status(&Input::Recompute, setting);
                 Ok(None)
             }
@@ -169,11 +178,16 @@ impl Play {
         entries: Vec<Connection>,
         setting: &Setting<'_>,
     ) {
-        self.after = owner.status.clone();
-        self.owner = Some(owner);
+        let was = self.owner.replace(owner);
+        let is = self.owner.as_ref().expect("just put there");
+        // Whoever ended a claim without naming it meant the one that was there, not one that it covered.
+        let is_another = was.is_some_and(|was| was.status.claim != is.status.claim);
+        self.after = is.status.clone();
         self.entries = entries;
         for input in std::mem::take(&mut self.inputs) {
-            self.status(&input, setting);
+            if !(is_another && input == Input::End(None)) {
+                self.status(&input, setting);
+            }
         }
     }
 

@@ -68,8 +68,8 @@ fn give_up(batch: &mut Batch, error: Error) {
     }
 }
 
-/// The database did not answer. What says who is connected is true whenever it is written, and stays; whoever wanted
-/// something else hears that it did not happen.
+/// The database did not answer. What says who is connected is true whenever it is written, and stays, and so does the end of
+/// a claim whose time is up; whoever wanted something else hears that it did not happen.
 fn keep(batch: &mut Batch, error: &Error, presence: &Presence) {
     let now = Instant::now();
     let mut kept = Vec::with_capacity(batch.commands.len() + 1);
@@ -79,7 +79,14 @@ fn keep(batch: &mut Batch, error: &Error, presence: &Presence) {
                 presence.doubt().unclear(&batch.user, session, now);
                 kept.push(command);
             }
-            Action::Remove { .. } | Action::Sweep { .. } => kept.push(command),
+            // A claim that is not over any more is left alone.
+            Action::Remove { .. }
+            | Action::Sweep { .. }
+            | Action::Untold(_)
+            | Action::Status {
+                input: Input::Expire,
+                ..
+            } => kept.push(command),
             Action::Status {
                 input: Input::Recompute | Input::Audit,
                 ..
@@ -246,12 +253,29 @@ async fn write_statuses(
     is_alone: bool,
 ) -> Result<(), Error> {
     for _ in 0..ATTEMPTS {
-        plays.retain(Play::is_changed);
+        plays.retain_mut(|play| {
+            let is_changed = play.is_changed();
+            if !is_changed && play.known.is_some() {
+                tell(presence, play);
+            }
+            is_changed
+        });
         if plays.is_empty() {
             return Ok(());
         }
-        write(presence, &mut plays).await?;
-        for play in plays.iter().filter(|play| play.is_written) {
+        if let Err(error) = write(presence, &mut plays).await {
+            for Play {
+                user, owner, known, ..
+            } in plays
+            {
+                if let Some(status) = known.or(owner.map(|owner| owner.status)) {
+                    let untold = Action::Untold(Box::new(status));
+                    presence.push(user, Command::silent(untold));
+                }
+            }
+            return Err(error);
+        }
+        for play in plays.iter_mut().filter(|play| play.is_written) {
             tell(presence, play);
         }
         plays.retain(|play| !(is_alone && play.is_written));
@@ -304,8 +328,10 @@ async fn write(presence: &Presence, plays: &mut [Play]) -> Result<(), Error> {
     Ok(())
 }
 
-fn tell(presence: &Presence, play: &Play) {
-    if let Some(owner) = &play.owner {
-        presence.tell(owner, &play.after);
+fn tell(presence: &Presence, play: &mut Play) {
+    let known = play.known.take();
+    if let Some(mut owner) = play.owner.clone() {
+        owner.status = known.unwrap_or(owner.status);
+        presence.tell(&owner, &play.after);
     }
 }

@@ -177,6 +177,8 @@ impl Presence {
         if !self.engine.swap(true, Relaxed) {
             tracing::info!(why, "presence follows the rules of 8.6 from now on");
             self.tell_rules();
+            // Claims may have expired meanwhile. Full: it looks every minute anyway.
+            let _ = self.house.try_send(News::Expires(0));
         }
     }
 

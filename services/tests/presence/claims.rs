@@ -184,6 +184,19 @@ async fn the_first_claim_switches_to_the_rules_of_8_6() {
 }
 
 #[tokio::test]
+async fn what_expired_before_the_rules_of_8_6_were_known_ends_with_the_first_claim() {
+    let store = store::Store::embedded(None).unwrap();
+    let past = DateTime::from_millis(1_000);
+    let claimed = doc! { "statusDefault": "busy", "statusSource": "external", "statusExpiresAt": past, "status": "offline" };
+    add_user(&store, "u", claimed).await;
+    let it = It::start(store, config(Mode::Auto), &["v"]).await;
+    it.call("setActiveState", json!(["v", internal("c")])).await;
+    while it.user("u").await.status.claim.source.is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn the_server_s_version_switches_too() {
     let it = It::on_mongo(config(Mode::Auto), &["u"]).await;
     let database = it.database.as_ref().unwrap();

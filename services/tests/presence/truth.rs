@@ -291,6 +291,39 @@ async fn a_removal_that_a_frozen_database_did_not_take_is_done_when_it_thaws() {
 }
 
 #[tokio::test]
+async fn a_status_whose_write_was_not_acknowledged_is_told_all_the_same() {
+    let server = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]))
+        .await
+        .unwrap();
+    let (store, database) = open(&server, Duration::from_secs(10)).await;
+    let mut it = It::start(store, config(Mode::Legacy), &["u", "end"]).await;
+    it.call("newConnection", json!(["u", "s", "n1"])).await;
+    it.told().await;
+    // The write is carried out, and its answer is that nobody knows.
+    let command = doc! {
+        "configureFailPoint": "failCommand",
+        "mode": { "times": 1 },
+        "data": {
+            "failCommands": ["update"],
+            "namespace": format!("{}.users", database.name()),
+            "writeConcernError": { "code": 64, "errmsg": "no answer" },
+        },
+    };
+    let admin = database.client().database("admin");
+    admin.run_command(command).await.unwrap();
+    it.refused("setStatus", json!(["u", "busy", "x"])).await;
+    it.shows("u", "busy").await;
+    let told = it.told().await;
+    assert_eq!(
+        (&told["user"]["statusText"], &told["previousStatus"]),
+        (&json!("x"), &json!("online"))
+    );
+    it.call("updateUserPresence", json!(["u"])).await;
+    it.call("newConnection", json!(["end", "s", "n1"])).await;
+    assert_eq!(it.told_until("end").await, Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
 async fn what_was_taken_from_the_bus_is_written_before_the_end() {
     let it = It::start(Store::embedded(None).unwrap(), SHORT, &["u"]).await;
     let (bus, store) = (it.bus.clone(), it.store.clone());
