@@ -69,6 +69,17 @@ pub(super) enum Asked {
     Unsupported,
 }
 
+impl Action {
+    /// Whether it is somebody's wish what the status be, not news of a connection.
+    pub(super) fn chooses(&self) -> bool {
+        use Input::{Choose, Clear, End, Set};
+        match self {
+            Self::Status { input, .. } => matches!(input, Choose { .. } | Set(_) | End(_) | Clear),
+            _ => false,
+        }
+    }
+}
+
 impl Command {
     /// Nobody waits for it.
     pub(super) fn silent(action: Action) -> Self {

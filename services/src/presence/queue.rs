@@ -2,7 +2,8 @@
 //! comes in as an argument.
 //!
 //! A user's commands are taken all at once and carried out as one; meanwhile and for [`REST`] after that, what arrives for
-//! the user waits and gathers. Users do not wait for each other.
+//! the user waits and gathers. Users do not wait for each other; and who chooses a status, which a person does and looks at,
+//! does not wait behind everybody who connects in a storm.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,8 +20,10 @@ pub(super) const REST: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct Queue {
     lines: HashMap<Arc<str>, Line>,
-    /// Users with commands and nothing that keeps them.
+    /// Users with commands and nothing that keeps them; one who was taken as a chooser may still be listed.
     ready: VecDeque<Arc<str>>,
+    /// Those of them who choose a status.
+    choosers: VecDeque<Arc<str>>,
     /// Users whose commands were carried out a moment ago, by the end of their rest.
     resting: VecDeque<(Instant, Arc<str>)>,
 }
@@ -41,25 +44,28 @@ pub(super) struct Batch {
 impl Queue {
     pub(super) fn push(&mut self, user: Arc<str>, command: Command) {
         let line = self.lines.entry(user.clone()).or_default();
+        let chooses = command.action.chooses() && !line.chooses();
         line.commands.push_back(command);
-        if !line.is_held && line.commands.len() == 1 {
+        if line.is_held {
+            return;
+        }
+        if chooses {
+            self.choosers.push_back(user);
+        } else if line.commands.len() == 1 {
             self.ready.push_back(user);
         }
     }
 
-    /// The commands of up to `users` users. Each of them is held until [`done`](Self::done).
+    /// The commands of up to `users` users in the order of their arrival. Each of them is held until [`done`](Self::done).
     pub(super) fn take(&mut self, users: usize, now: Instant) -> Vec<Batch> {
-        while let Some((_, user)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
-            self.wake(user);
-        }
-        let ready = self.ready.len().min(users);
-        let batch = self.ready.drain(..ready).filter_map(|user| {
-            let line = self.lines.get_mut(&user)?;
-            line.is_held = true;
-            let commands = std::mem::take(&mut line.commands).into();
-            Some(Batch { user, commands })
-        });
-        batch.collect()
+        self.wake(now);
+        take_of(&mut self.ready, &mut self.lines, users)
+    }
+
+    /// The same of those alone who choose a status, with whatever else waits for them.
+    pub(super) fn take_choosers(&mut self, users: usize, now: Instant) -> Vec<Batch> {
+        self.wake(now);
+        take_of(&mut self.choosers, &mut self.lines, users)
     }
 
     /// These commands were carried out, but for those still in the batch: they stay in front.
@@ -72,35 +78,62 @@ impl Queue {
         }
     }
 
-    /// When the next user may be taken; `None`: nobody waits for time to pass.
-    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
-        if self.ready.is_empty() {
-            self.resting.front().map(|(until, _)| *until)
-        } else {
-            Some(now)
-        }
+    /// When the next of those who rest may be taken; `None`: nobody waits for time to pass.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.resting.front().map(|(until, _)| *until)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    fn wake(&mut self, user: Arc<str>) {
-        let Some(line) = self.lines.get_mut(&user) else {
-            return;
-        };
-        line.is_held = false;
-        if line.commands.is_empty() {
-            self.lines.remove(&user);
-        } else {
-            self.ready.push_back(user);
+    fn wake(&mut self, now: Instant) {
+        while let Some((_, user)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
+            let Some(line) = self.lines.get_mut(&user) else {
+                continue;
+            };
+            line.is_held = false;
+            if line.commands.is_empty() {
+                self.lines.remove(&user);
+            } else if line.chooses() {
+                self.choosers.push_back(user);
+            } else {
+                self.ready.push_back(user);
+            }
         }
     }
 }
 
+impl Line {
+    fn chooses(&self) -> bool {
+        let mut commands = self.commands.iter();
+        commands.any(|command| command.action.chooses())
+    }
+}
+
+fn take_of(
+    turns: &mut VecDeque<Arc<str>>,
+    lines: &mut HashMap<Arc<str>, Line>,
+    users: usize,
+) -> Vec<Batch> {
+    let mut batches = Vec::new();
+    while batches.len() < users
+        && let Some(user) = turns.pop_front()
+    {
+        if let Some(line) = lines.get_mut(&user)
+            && !line.is_held
+        {
+            line.is_held = true;
+            let commands = std::mem::take(&mut line.commands).into();
+            batches.push(Batch { user, commands });
+        }
+    }
+    batches
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::command::Action;
+    use super::super::{command::Action, engine::Input};
     use super::*;
 
     fn command(session: &str) -> Command {
@@ -158,17 +191,49 @@ mod tests {
     fn a_user_rests_after_a_write_and_others_do_not_wait_for_it() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         push(&mut queue, "a", "1");
-        assert_eq!(queue.next(now), Some(now));
         let mut batch = queue.take(9, now).remove(0);
-        assert_eq!(queue.next(now), None, "only the end of the write helps");
+        assert_eq!(queue.next(), None, "only the end of the write helps");
         batch.commands.clear();
         queue.done(batch, now);
         push(&mut queue, "a", "2");
         assert_eq!(queue.take(9, now).len(), 0);
-        assert_eq!(queue.next(now), Some(now + REST));
+        assert_eq!(queue.next(), Some(now + REST));
         push(&mut queue, "b", "1");
         assert_eq!(&*queue.take(9, now)[0].user, "b");
         assert_eq!(&*queue.take(9, now + REST)[0].user, "a");
+    }
+
+    #[test]
+    fn who_chooses_is_taken_ahead_of_those_who_came_before_and_with_what_came_before() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (user, session) in [("a", "1"), ("b", "1"), ("c", "1"), ("b", "2")] {
+            push(&mut queue, user, session);
+        }
+        let choice = || {
+            Command::silent(Action::Status {
+                input: Input::Clear,
+                hides: false,
+            })
+        };
+        for _ in 0..2 {
+            queue.push("b".into(), choice());
+        }
+        let mut taken = queue.take_choosers(9, now);
+        let mut b = taken.remove(0);
+        assert_eq!((taken.len(), &*b.user, b.commands.len()), (0, "b", 4));
+        let choices = b.commands.split_off(2);
+        assert_eq!(sessions(&b), ["1", "2"]);
+        assert!(choices.iter().all(|command| command.action.chooses()));
+        // What comes while that is carried out, and when it was: both in their turn.
+        queue.push("b".into(), choice());
+        let taken = queue.take(9, now);
+        let users: Vec<_> = taken.iter().map(|batch| &*batch.user).collect();
+        assert_eq!(users, ["a", "c"]);
+        b.commands.clear();
+        queue.done(b, now);
+        assert_eq!(queue.take_choosers(9, now).len(), 0);
+        assert_eq!(queue.next(), Some(now + REST));
+        assert_eq!(queue.take_choosers(9, now + REST)[0].commands.len(), 1);
     }
 
     #[test]
@@ -184,6 +249,6 @@ mod tests {
         assert!(!queue.is_empty());
         assert_eq!(queue.take(9, now + REST).len(), 0);
         assert!(queue.is_empty());
-        assert_eq!(queue.next(now + REST), None);
+        assert_eq!(queue.next(), None);
     }
 }

@@ -268,7 +268,7 @@ async fn write_statuses(
                 user, owner, known, ..
             } in plays
             {
-                if let Some(status) = known.or(owner.map(|owner| owner.status)) {
+                if let Some(status) = known.or_else(|| owner.map(|owner| owner.status)) {
                     let untold = Action::Untold(Box::new(status));
                     presence.push(user, Command::silent(untold));
                 }

@@ -17,9 +17,19 @@ use super::{
     shared::Presence,
 };
 
+/// What a round has done.
+struct Round {
+    batches: Vec<Batch>,
+    failed: Option<Error>,
+    took: Duration,
+    /// Of those alone who choose a status.
+    of_choices: bool,
+}
+
 /// Works until the end is near and nothing is left to do.
 pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
-    let mut rounds: JoinSet<(Vec<Batch>, Option<Error>, Duration)> = JoinSet::new();
+    let mut rounds: JoinSet<Round> = JoinSet::new();
+    let mut choices_run = false;
     let mut pace = Pace::new(Instant::now());
     let stall = (presence.config.heartbeat_timeout / 2).max(STALL_MIN);
     let mut turn = Instant::now();
@@ -37,25 +47,25 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
             });
             presence.queue().push(user, again);
         }
-        let mut next = None;
+        let next;
         if let Some(rested) = pace.rests(now) {
             next = Some(rested);
         } else {
-            while rounds.len() < pace.rounds() {
+            // A round of their own, beside all others: neither waits for the other.
+            if !choices_run {
+                let choices = presence.queue().take_choosers(pace.users(), now);
+                choices_run = begin(&mut rounds, &presence, choices, true);
+            }
+            while rounds.len() < pace.rounds() + usize::from(choices_run) {
                 let batches = presence.queue().take(pace.users(), now);
-                if batches.is_empty() {
-                    next = presence.queue().next(now);
+                if !begin(&mut rounds, &presence, batches, false) {
                     break;
                 }
-                let presence = presence.clone();
-                rounds.spawn(async move {
-                    let (batches, failed) = carry_out(&presence, batches).await;
-                    (batches, failed, now.elapsed())
-                });
             }
+            next = presence.queue().next();
         }
         let doubted = presence.doubt().next();
-        next = [next, doubted, Some(now + TURN)]
+        let next = [next, doubted, Some(now + TURN)]
             .into_iter()
             .flatten()
             .min();
@@ -63,17 +73,20 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
         tokio::select! {
             () = presence.filled.notified() => {}
             Some(round) = rounds.join_next() => {
-                let (batches, failed, took) = match round.map_err(tokio::task::JoinError::try_into_panic) {
+                let Round { batches, failed, took, of_choices } = match round.map_err(tokio::task::JoinError::try_into_panic) {
                     Ok(outcome) => outcome,
                     Err(Ok(panic)) => std::panic::resume_unwind(panic),
                     // The runtime ends.
                     Err(Err(_)) => return,
                 };
+                choices_run &= !of_choices;
                 let now = Instant::now();
                 for batch in batches {
                     presence.queue().done(batch, now);
                 }
                 match failed {
+                    // A few choices answered quickly say nothing of a storm.
+                    None if of_choices => {}
                     None => pace.succeeded(now, took),
                     Some(error) => {
                         tracing::warn!(%error, "presence will be written later");
@@ -85,6 +98,29 @@ pub(super) async fn run(presence: Arc<Presence>, ended: CancellationToken) {
             () = ended.cancelled(), if is_idle => return,
         }
     }
+}
+
+/// Has them carried out, if there are any.
+fn begin(
+    rounds: &mut JoinSet<Round>,
+    presence: &Arc<Presence>,
+    batches: Vec<Batch>,
+    of_choices: bool,
+) -> bool {
+    if batches.is_empty() {
+        return false;
+    }
+    let (presence, begun) = (presence.clone(), Instant::now());
+    rounds.spawn(async move {
+        let (batches, failed) = carry_out(&presence, batches).await;
+        Round {
+            batches,
+            failed,
+            took: begun.elapsed(),
+            of_choices,
+        }
+    });
+    true
 }
 
 /// Without anything to do it looks at the clock so often.

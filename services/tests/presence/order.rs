@@ -1,9 +1,13 @@
 //! Per user, the order of arrival on the bus is the order in the database.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use harness::MongoServer;
 use serde_json::{Value, json};
 use services::presence::Mode;
 
-use crate::place::{It, call, config};
+use crate::place::{It, call, config, open};
 
 /// Sends these calls in this order without waiting for the first, and waits for both.
 async fn together(it: &It, first: (&str, Value), second: (&str, Value)) {
@@ -94,4 +98,57 @@ async fn what_comes_together_is_written_once() {
         let told = it.told_until("end").await;
         assert!(told.len() < 20, "{} events for 400 calls", told.len());
     }
+}
+
+#[tokio::test]
+async fn who_chooses_a_status_does_not_wait_behind_everybody_who_connects() {
+    let mut server = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]))
+        .await
+        .unwrap();
+    let (store, _database) = open(&server, Duration::from_secs(60)).await;
+    let storm: Vec<String> = (0..600).map(|number| format!("u{number}")).collect();
+    let mut users: Vec<&str> = storm.iter().map(String::as_str).collect();
+    users.push("chooser");
+    let mut it = It::start(store, config(Mode::Legacy), &users).await;
+    it.call("newConnection", json!(["chooser", "s1", "n1"]))
+        .await;
+    it.told().await;
+    let bus = it.bus.clone();
+    server.freeze();
+    let mut calls: Vec<_> = storm
+        .iter()
+        .map(|user| call(&bus, "newConnection", json!([user, "s", "n1"])))
+        .collect();
+    // Those of one user stay in their order all the same.
+    for (action, more) in [
+        ("newConnection", json!(["chooser", "s2", "n1"])),
+        ("setStatus", json!(["chooser", "busy"])),
+        ("removeConnection", json!(["chooser", "s1", "n1"])),
+        ("removeConnection", json!(["chooser", "s2", "n1"])),
+    ] {
+        calls.push(call(&bus, action, more));
+    }
+    // Answered from memory, when all of these are queued.
+    let thaw = async {
+        call(&bus, "getConnectionCount", json!([])).await.unwrap();
+        server.thaw();
+    };
+    let listen = async {
+        let (mut others, mut before, mut is_over) = (0, None, false);
+        while others < storm.len() || !is_over {
+            let user = it.told().await["user"].take();
+            if user["_id"] == "chooser" {
+                before.get_or_insert(others);
+                is_over = user["status"] == "offline";
+            } else {
+                others += 1;
+            }
+        }
+        before.unwrap()
+    };
+    let (answers, (), before) = tokio::join!(join_all(calls), thaw, listen);
+    assert!(answers.iter().all(Result::is_ok));
+    assert!(before < storm.len(), "told behind everybody");
+    let claim = it.user("chooser").await.status.claim;
+    assert_eq!(claim.default.as_deref(), Some("busy"));
 }
