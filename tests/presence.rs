@@ -238,6 +238,73 @@ fn a_restart_of_presence_changes_nothing_for_those_who_are_there() {
     drop(presence);
 }
 
+#[test]
+fn a_connection_of_an_original_gateway_that_ended_while_presence_stood_still_does_not_come_back() {
+    let mut network = Network::start();
+    let nodes = |network: &mut Network| -> Vec<Value> {
+        let nodes = network.monolith.ask(&json!({ "cmd": "nodes" }))["nodes"].take();
+        let all = nodes.as_array().unwrap().iter();
+        let serving = all.filter(|node| {
+            let services = node["services"].as_array().unwrap();
+            services.iter().any(|name| name == "presence")
+        });
+        serving.map(|node| node["id"].clone()).collect()
+    };
+    let call = |action: &str, params: Value, node: &Value| {
+        let action = format!("presence.{action}");
+        json!({ "cmd": "call", "action": action, "params": params, "nodeID": node })
+    };
+    let first = network.role("presence");
+    network.wait_for("presence", 1);
+    let stands_still = nodes(&mut network).remove(0);
+    let second = network.role("presence");
+    network.wait_for("presence", 2);
+    let goes_on = nodes(&mut network);
+    let goes_on = goes_on.iter().find(|id| **id != stands_still).unwrap();
+    let alice = network.find("users", json!({ "username": "alice" }))["_id"].take();
+    let gateway = network.monolith.ready()["nodeID"].clone();
+    // Of a line without heartbeats the other service knows; of one with them the next heartbeat tells.
+    for (session, beats) in [("ghost", false), ("stale", true)] {
+        let params = json!([alice, session, gateway]);
+        if beats {
+            let real = json!([alice, "real", gateway]);
+            let beat = json!([alice, "real"]);
+            for (action, params) in [("newConnection", &real), ("updateConnection", &beat)] {
+                network
+                    .monolith
+                    .ask(&call(action, params.clone(), &stands_still));
+            }
+        }
+        first.edge.signal("STOP");
+        // Fails when that node counts as lost.
+        network
+            .monolith
+            .ask(&call("newConnection", params.clone(), &stands_still));
+        network.wait_for("presence", 1);
+        if !beats {
+            network
+                .monolith
+                .ask(&call("removeConnection", params, goes_on));
+        }
+        first.edge.signal("CONT");
+        network.wait_for("presence", 2);
+        // Answered behind what had not been read.
+        let look = call("updateUserPresence", json!([alice]), &stands_still);
+        network.monolith.ask(&look);
+        match beats {
+            false => network.shows("alice", "offline", 0),
+            true => network.shows("alice", "online", 1),
+        }
+    }
+    let beat = call("updateConnection", json!([alice, "stale"]), &stands_still);
+    assert_eq!(
+        network.monolith.ask(&beat)["result"]["connectionId"],
+        "stale"
+    );
+    network.shows("alice", "online", 2);
+    drop((first, second));
+}
+
 /// What can happen to a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {

@@ -48,7 +48,7 @@ pub use self::config::{Config, Mode};
 use self::{
     command::{Action, Asked, CHOOSES, Command, OFFERS_CLAIMS, SERVICE},
     house::House,
-    news::{CLAIMS, News},
+    news::{CLAIMS, DOUBTFUL, News},
     shared::Presence,
 };
 use crate::{
@@ -83,6 +83,7 @@ pub async fn run(bus: Bus, store: Store, config: Config, shutdown: CancellationT
             "license.module",
             "watch.settings",
             CLAIMS,
+            DOUBTFUL,
         ],
     });
     let (house, news) = mpsc::channel(NEWS_MAX);
@@ -137,6 +138,9 @@ impl Handler for Presence {
                 // At once: what was asked before this may be carried out before the house hears of it.
                 self.vanished().unsettle(Instant::now());
             }
+            if let News::Lost { served: true, .. } = news {
+                self.doubt().beside_others();
+            }
             if self.house.try_send(news).is_err() {
                 metrics::unheard();
             }
@@ -174,7 +178,7 @@ impl Presence {
     async fn answer(&self, asked: Asked) -> Outcome {
         let answer = match asked {
             Asked::Nothing | Asked::User(..) => return Ok(None),
-            Asked::Unsupported => json!(false),
+            Asked::NotDone => json!(false),
             Asked::RemoveLost(Some(node)) => {
                 json!(
                     self.sweep_node(&node, i64::MAX)

@@ -126,10 +126,11 @@ fn a_claim_ends_once_whatever_happens_when_its_time_is_up() {
     it.write("claimant", bot);
     let hour = || now() + 3_600_000;
     let date = |time: u64| json!({ "$date": time });
-    let covered = json!({ "status": "away", "statusConnection": "offline", "statusDefault": "away", "statusText": "lunch", "statusSource": "manual" });
     // The end of a claim shows nobody without a connection, not even a bot (services.md 4.6).
-    let mut restored = covered.clone();
-    restored["status"] = json!("offline");
+    let restored = json!({
+        "status": "offline", "statusConnection": "offline", "statusDefault": "away", "statusText": "lunch",
+        "statusSource": "manual",
+    });
     let cleared = json!({ "status": "offline", "statusConnection": "offline", "statusDefault": "online", "statusText": "" });
     let [first, second] = it.serve();
 

@@ -65,8 +65,8 @@ pub(super) enum Asked {
         reset: bool,
     },
     ResetPeak,
-    /// A claim of a newer server, where claims are switched off.
-    Unsupported,
+    /// A claim of a newer server, where claims are switched off, or one on nobody's status: `false`.
+    NotDone,
 }
 
 impl Action {
@@ -138,8 +138,8 @@ pub(super) fn read(call: &Call, engine: bool, now: i64) -> Result<Asked, Service
             (user, Action::SetStatus { session, status })
         }
         ("setStatus", Some(user), status) => (user, set_status(params, status, engine, now)?),
-        ("setActiveState" | "endActiveState" | "clearActiveState", Some(_), _) if !engine => {
-            return Ok(Asked::Unsupported);
+        ("setActiveState" | "endActiveState" | "clearActiveState", _, _) if !engine => {
+            return Ok(Asked::NotDone);
         }
         ("setActiveState", Some(user), _) => {
             let input = Input::Set(claim(params.get(1), now)?);
@@ -151,6 +151,14 @@ pub(super) fn read(call: &Call, engine: bool, now: i64) -> Result<Asked, Service
             (user, status(input))
         }
         ("clearActiveState", Some(user), _) => (user, status(Input::Clear)),
+        (
+            "setStatus"
+            | "setActiveState"
+            | "endActiveState"
+            | "clearActiveState"
+            | "setConnectionStatus",
+            ..,
+        ) => return Ok(Asked::NotDone),
         ("updateUserPresence", Some(user), _) => (user, status(Input::Recompute)),
         _ => return Ok(Asked::Nothing),
     };
@@ -408,7 +416,6 @@ mod tests {
             ("presence.newConnection", json!([])),
             ("presence.newConnection", json!(["u", null, "n"])),
             ("presence.removeConnection", json!([{ "$ne": "" }, "s"])),
-            ("presence.setStatus", json!([null, "busy"])),
             ("presence.unheard", json!(["u"])),
         ] {
             assert!(
@@ -416,7 +423,21 @@ mod tests {
                 "{action}"
             );
         }
-        let claimed = ask("presence.endActiveState", json!(["u"]), false);
-        assert!(matches!(claimed, Ok(Asked::Unsupported)));
+        for (action, params, engine) in [
+            ("presence.setStatus", json!([null, "busy"]), false),
+            ("presence.setStatus", json!([]), true),
+            ("presence.setActiveState", json!([null, {}]), true),
+            ("presence.endActiveState", json!([]), true),
+            ("presence.endActiveState", json!(["u"]), false),
+            ("presence.clearActiveState", json!([""]), true),
+            (
+                "presence.setConnectionStatus",
+                json!([null, "away", "s"]),
+                true,
+            ),
+        ] {
+            let asked = ask(action, params, engine);
+            assert!(matches!(asked, Ok(Asked::NotDone)), "{action}");
+        }
     }
 }

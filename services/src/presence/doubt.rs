@@ -1,9 +1,12 @@
 //! Entries whose making the database did not acknowledge. Such a write may still happen, later than whatever follows it: a
 //! frozen server carries out what waits in its sockets when it thaws. So the end of such a connection is written twice, the
-//! second time when nothing of the first attempt can be under way any more. Pure.
+//! second time when nothing of the first attempt can be under way any more.
+//!
+//! And connections whose end was told here and that nobody had made yet: another presence service that stood still, and was
+//! told of them before, may make them when it goes on. It asks about those. Pure.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +20,11 @@ pub(super) struct Doubt {
     again: HashMap<Key, Instant>,
     /// The same, the earliest first; one that is there again, or has another time, may still be listed.
     order: VecDeque<(Instant, Key)>,
+    /// Other presence services are there, or were.
+    is_beside_others: bool,
+    /// Ended before they were made, the oldest first in the list.
+    unseen: HashSet<Key>,
+    unseen_order: VecDeque<(Instant, Key)>,
 }
 
 type Key = (Arc<str>, String);
@@ -36,6 +44,9 @@ impl Doubt {
     /// It is there, and meant to be.
     pub(super) fn made(&mut self, user: &Arc<str>, session: &str) {
         // Mostly nothing is in doubt, and then nothing needs a key.
+        if !self.unseen.is_empty() {
+            self.unseen.remove(&(user.clone(), session.to_owned()));
+        }
         if !self.again.is_empty() {
             self.again.remove(&(user.clone(), session.to_owned()));
             if self.again.is_empty() {
@@ -52,6 +63,34 @@ impl Doubt {
             self.again.insert(key.clone(), at);
             self.order.push_back((at, key));
         }
+    }
+
+    /// There are other presence services, or there were until now.
+    pub(super) fn beside_others(&mut self) {
+        self.is_beside_others = true;
+    }
+
+    /// It has ended and was not there.
+    pub(super) fn unseen(&mut self, user: &Arc<str>, session: String, now: Instant) {
+        if !self.is_beside_others {
+            return;
+        }
+        let is_old = |(at, _): &mut (Instant, Key)| now.duration_since(*at) >= KEPT_FOR;
+        while let Some((_, key)) = match self.unseen_order.len() < KEPT_MAX {
+            true => self.unseen_order.pop_front_if(is_old),
+            false => self.unseen_order.pop_front(),
+        } {
+            self.unseen.remove(&key);
+        }
+        let key = (user.clone(), session);
+        if self.unseen.insert(key.clone()) {
+            self.unseen_order.push_back((now, key));
+        }
+    }
+
+    /// Whether the end of this connection was told before it was made.
+    pub(super) fn has_ended(&self, user: &Arc<str>, session: &str) -> bool {
+        self.unseen.contains(&(user.clone(), session.to_owned()))
     }
 
     /// Those to be ended once more now.
@@ -95,6 +134,29 @@ mod tests {
         assert_eq!(due, [(user.clone(), "s1".to_owned())]);
         doubt.ended(&user, "s1", now);
         assert_eq!(doubt.next(), None, "once");
+    }
+
+    #[test]
+    fn an_end_before_the_beginning_is_known_for_an_hour() {
+        let (mut doubt, now, user) = (Doubt::default(), Instant::now(), Arc::from("u"));
+        doubt.unseen(&user, "s1".to_owned(), now);
+        assert!(!doubt.has_ended(&user, "s1"), "nobody would ask");
+        doubt.beside_others();
+        for session in ["s1", "s1", "s2"] {
+            doubt.unseen(&user, session.to_owned(), now);
+        }
+        assert!(doubt.has_ended(&user, "s1") && !doubt.has_ended(&user, "s3"));
+        doubt.unseen(&user, "s3".to_owned(), now + KEPT_FOR);
+        assert!(doubt.has_ended(&user, "s3") && !doubt.has_ended(&user, "s1"));
+        assert_eq!((doubt.unseen.len(), doubt.unseen_order.len()), (1, 1));
+        for number in 0..KEPT_MAX {
+            doubt.unseen(&user, number.to_string(), now + KEPT_FOR);
+        }
+        assert!(!doubt.has_ended(&user, "s3"));
+        assert_eq!(
+            (doubt.unseen.len(), doubt.unseen_order.len()),
+            (KEPT_MAX, KEPT_MAX)
+        );
     }
 
     #[test]

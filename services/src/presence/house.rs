@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::sleep_until};
 
 use super::{
     cap,
-    command::{Action, OFFERS_CLAIMS, status},
+    command::{Action, Command, OFFERS_CLAIMS, status},
     config::Mode,
     engine::Input,
     news::{DISABLED, News, TROUBLESHOOT},
@@ -154,6 +154,16 @@ impl House {
                     .use_engine("another presence service of ours does");
             }
             News::Claims => {}
+            News::Doubtful(made) => {
+                for (user, session) in made {
+                    let user: Arc<str> = user.into();
+                    if self.presence.doubt().has_ended(&user, &session) {
+                        let node = String::new();
+                        let again = Command::silent(Action::Remove { session, node });
+                        self.presence.push(user, again);
+                    }
+                }
+            }
             News::Expires(at) => {
                 let wait = u64::try_from(at - now_ms()).unwrap_or(0).saturating_add(1);
                 let due = Instant::now() + Duration::from_millis(wait).min(EXPIRE_EVERY);

@@ -35,6 +35,8 @@ pub(super) enum News {
     Joined,
     /// A presence service of ours follows the rules of 8.6.
     Claims,
+    /// Another one has stood still and made these connections late, by user and session.
+    Doubtful(Vec<(String, String)>),
 }
 
 impl News {
@@ -75,6 +77,12 @@ impl News {
                 Some(Self::Licence(text(event.get("module")?)?, valid))
             }
             CLAIMS => Some(Self::Claims),
+            DOUBTFUL => {
+                let pairs = event.as_array()?.iter();
+                let pairs =
+                    pairs.filter_map(|pair| Some((text(pair.get(0)?)?, text(pair.get(1)?)?)));
+                Some(Self::Doubtful(pairs.collect()))
+            }
             "watch.settings" => {
                 let id = event.get("setting")?.get("_id")?.as_str()?;
                 [DISABLED, TROUBLESHOOT]
@@ -92,6 +100,8 @@ fn serves(node: &NodeInfo) -> bool {
 
 /// What our presence services tell each other: that they follow the rules of 8.6.
 pub(super) const CLAIMS: &str = "presence.claims";
+/// And which connections they made that may have ended while they stood still.
+pub(super) const DOUBTFUL: &str = "presence.doubtful";
 /// Nobody is told who is online, because the limit of connections is exceeded.
 pub(super) const DISABLED: &str = "Presence_broadcast_disabled";
 /// Nobody is told who is online, because an administrator wants that.
@@ -136,6 +146,11 @@ mod tests {
                 "watch.settings",
                 json!({ "clientAction": "updated", "setting": { "_id": "Site_Name" } }),
                 "None",
+            ),
+            (
+                DOUBTFUL,
+                json!([["u", "s"], ["odd"], 7]),
+                r#"Some(Doubtful([("u", "s")]))"#,
             ),
             ("watch.instanceStatus", json!([]), "None"),
         ] {

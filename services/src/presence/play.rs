@@ -31,6 +31,10 @@ pub(super) struct Play {
     pub(super) inputs: Vec<Input>,
     /// Nodes that have sent a heartbeat for an entry of theirs.
     pub(super) refreshing: Vec<String>,
+    /// Sessions put here of which another presence service may have heard the end.
+    pub(super) doubtful: Vec<String>,
+    /// Sessions that ended and were not there.
+    pub(super) unseen: Vec<String>,
     /// Whether the last write was carried out.
     pub(super) is_written: bool,
     is_service: bool,
@@ -47,6 +51,8 @@ pub(super) struct Setting<'a> {
     pub(super) insistent: &'a HashSet<Arc<str>>,
     /// Whoever asked before this may have counted us as lost, and have told another presence service since then.
     pub(super) stable_since: Instant,
+    /// Nodes that send heartbeats for their connections.
+    pub(super) refreshing: &'a HashSet<String>,
     /// The workspace lets people hide.
     pub(super) may_hide: bool,
 }
@@ -73,6 +79,8 @@ impl Play {
             edits: Vec::new(),
             inputs: Vec::new(),
             refreshing: Vec::new(),
+            doubtful: Vec::new(),
+            unseen: Vec::new(),
             is_written: false,
             is_service,
         }
@@ -86,29 +94,37 @@ impl Play {
         swept: &mut Swept,
     ) -> Outcome {
         let is_late = command.is_late(setting.now);
+        let is_unsettled = command.reply.is_some() && command.asked < setting.stable_since;
         let user = self.user.clone();
         match &command.action {
             Action::Put { node, .. } | Action::Remove { node, .. }
-                if command.reply.is_some()
-                    && command.asked < setting.stable_since
-                    && setting.insistent.contains(&**node) =>
+                if is_unsettled && setting.insistent.contains(&**node) =>
             {
                 Err(plain("the network was not stable meanwhile"))
             }
             // Nobody knows whether its caller, or its socket, still lives: a heartbeat will tell.
-            Action::Put { session, node } if is_late => {
+            Action::Put { session, node }
+                if is_late || (is_unsettled && setting.refreshing.contains(node)) =>
+            {
                 let (node, status) = (node.clone(), "online".to_owned());
                 swept.remember(&user, session, Entry { node, status }, setting.now);
                 Ok(None)
             }
             Action::Put { session, node } => {
+                if is_unsettled {
+                    self.doubtful.push(session.clone());
+                }
                 self.put(session, node, "online");
                 self.status(&Input::Recompute, setting);
                 answer(json!({ "uid": &*user, "connectionId": session }))
             }
             Action::Remove { session, .. } => {
                 swept.forget(&user, session);
+                let known = self.entries.len();
                 self.entries.retain(|entry| entry.id != *session);
+                if self.entries.len() == known && command.reply.is_some() {
+                    self.unseen.push(session.clone());
+                }
                 self.edits.push(ConnectionEdit::Remove(session.clone()));
                 self.status(&Input::Recompute, setting);
                 answer(json!({ "uid": &*user, "session": session }))
@@ -328,6 +344,7 @@ mod tests {
         swept: Swept,
         nodes: HashSet<Arc<str>>,
         stable_since: Instant,
+        refreshing: HashSet<String>,
     }
 
     impl Scenario {
@@ -344,6 +361,7 @@ mod tests {
                 swept: Swept::default(),
                 nodes: HashSet::from(["n1".into()]),
                 stable_since: Instant::now(),
+                refreshing: HashSet::from(["theirs".into()]),
             }
         }
 
@@ -368,6 +386,7 @@ mod tests {
                 nodes: &self.nodes,
                 insistent: &self.nodes,
                 stable_since: self.stable_since,
+                refreshing: &self.refreshing,
                 may_hide: true,
             };
             self.play.command(command, &setting, &mut self.swept)
@@ -426,8 +445,16 @@ mod tests {
             it.carry_out(&command, Instant::now()).is_err()
         };
         assert!(asked("new", "n1", false) && asked("there", "n1", true));
-        assert!(!asked("theirs", "a node of the original", false));
-        assert_eq!(it.sessions(), ["there", "theirs"]);
+        assert!(!asked("old", "a node of an old line", false));
+        assert!(!asked("new", "theirs", false) && !asked("gone", "theirs", true));
+        assert_eq!(it.sessions(), ["there", "old"]);
+        // Others may know that it is over; of one with heartbeats the next one tells that it is not.
+        assert_eq!(
+            (it.play.doubtful.as_slice(), it.play.unseen.as_slice()),
+            (&["old".to_owned()][..], &["gone".to_owned()][..])
+        );
+        assert!(it.beat("new", "n1"));
+        assert_eq!(it.sessions(), ["there", "old", "new"]);
     }
 
     #[test]

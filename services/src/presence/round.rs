@@ -112,12 +112,14 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     let nodes = presence.nodes();
     let insistent = presence.insistent_nodes();
     let stable_since = presence.vanished().stable_since();
+    let refreshing = presence.refreshing();
     let setting = Setting {
         now: Instant::now(),
         clock: now_ms(),
         nodes: &nodes,
         insistent: &insistent,
         stable_since,
+        refreshing: &refreshing,
         may_hide: may_hide(presence, batches).await?,
     };
     let (mut plays, mut outcomes) = (Vec::new(), Vec::new());
@@ -146,9 +148,19 @@ async fn try_to(presence: &Presence, batches: &mut [Batch]) -> Result<(), Error>
     edit_connections(presence, &mut plays).await?;
     let is_alone = presence.bus.nodes_with(SERVICE).is_empty();
     if !is_alone {
+        presence.doubt().beside_others();
         look_again(presence, &mut plays, edited, &setting).await?;
     }
+    let mut doubtful = Vec::new();
+    for play in &mut plays {
+        let of_user = play.doubtful.drain(..);
+        doubtful.extend(of_user.map(|session| (play.user.clone(), session)));
+        for session in play.unseen.drain(..) {
+            presence.doubt().unseen(&play.user, session, setting.now);
+        }
+    }
     write_statuses(presence, plays, &setting, is_alone).await?;
+    presence.ask_about(&doubtful);
     for (batch, outcomes) in batches.iter_mut().zip(outcomes) {
         for (command, outcome) in batch.commands.drain(..).zip(outcomes) {
             match &command.action {

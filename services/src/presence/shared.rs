@@ -21,7 +21,7 @@ use super::{
     doubt::Doubt,
     engine::is_told,
     metrics,
-    news::{CLAIMS, DISABLED, News},
+    news::{CLAIMS, DISABLED, DOUBTFUL, News},
     queue::Queue,
     swept::Swept,
     vanished::Vanished,
@@ -188,6 +188,17 @@ impl Presence {
         self.bus.broadcast(CLAIMS, "[true]");
     }
 
+    /// Asks the other presence services of ours which of these connections, made here late, have ended meanwhile.
+    pub(super) fn ask_about(&self, made: &[(Arc<str>, String)]) {
+        for part in made.chunks(ASKED_AT_ONCE) {
+            let pairs: Vec<_> = part
+                .iter()
+                .map(|(user, session)| json!([&**user, session]))
+                .collect();
+            self.bus.broadcast(DOUBTFUL, &json!([pairs]).to_string());
+        }
+    }
+
     /// The nodes that have sent a heartbeat for an entry of theirs.
     pub(super) fn refreshing(&self) -> HashSet<String> {
         lock(&self.refreshing).clone()
@@ -253,5 +264,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How long the workspace may take to write a setting: the house stands still meanwhile.
 const SETTING_WITHIN: Duration = Duration::from_secs(5);
+/// Connections in one question.
+const ASKED_AT_ONCE: usize = 500;
 /// Nodes remembered: ids are made anew with every start.
 const NODES_MAX: usize = 100_000;
