@@ -107,9 +107,12 @@ impl Handler for Presence {
         if call.action == OFFERS_CLAIMS && self.config.mode == Mode::Auto {
             self.use_engine("somebody claims a status");
         }
+        let waits = !self.knows_rules() && command::depends_on_rules(call.action);
         let asked = command::read(&call, self.is_engine(), now_ms());
         let must_ask = call.action == CHOOSES && self.asks_visibility();
         let asked = asked.map(|asked| match asked {
+            // By the rules before 8.6 a choice would end a claim for good, and nothing would end one.
+            _ if waits => Begun::Waits,
             // Queued now, before anything is spawned: this is what keeps the order of arrival. (A choice is no news of a
             // connection: it may wait for its permission.)
             Asked::User(user, action) if !must_ask => {
@@ -118,17 +121,22 @@ impl Handler for Presence {
             asked => Begun::Asked(asked),
         });
         async move {
-            let answer = match asked? {
-                Begun::Queued(answer) => answer,
-                Begun::Asked(Asked::User(user, action)) => {
-                    self.must_have_presence(&user, &call.context).await?;
-                    self.begin(user, action, deadline)
+            let asked = match asked? {
+                Begun::Queued(answer) => return answer.await.unwrap_or_else(|_| Err(ends())),
+                Begun::Asked(asked) => asked,
+                Begun::Waits => {
+                    self.rules.wait().await;
+                    command::read(&call, self.is_engine(), now_ms())?
                 }
-                Begun::Asked(asked) => return self.answer(asked).await,
             };
-            answer
-                .await
-                .unwrap_or_else(|_| Err(plain("the service ends")))
+            let Asked::User(user, action) = asked else {
+                return self.answer(asked).await;
+            };
+            if call.action == CHOOSES && self.asks_visibility() {
+                self.must_have_presence(&user, &call.context).await?;
+            }
+            let answer = self.begin(user, action, deadline);
+            answer.await.unwrap_or_else(|_| Err(ends()))
         }
     }
 
@@ -153,6 +161,12 @@ impl Handler for Presence {
 enum Begun {
     Queued(oneshot::Receiver<Outcome>),
     Asked(Asked),
+    /// Until it is known whose rules apply.
+    Waits,
+}
+
+fn ends() -> ServiceError {
+    plain("the service ends")
 }
 
 impl Presence {

@@ -98,6 +98,14 @@ impl Command {
     }
 }
 
+/// Whether it means something else before 8.6 and from there on.
+pub(super) fn depends_on_rules(action: &str) -> bool {
+    matches!(
+        action.strip_prefix("presence."),
+        Some("setStatus" | "setActiveState" | "endActiveState" | "clearActiveState")
+    )
+}
+
 /// Reads a call; `engine`: claims as from 8.6 on. `now` in ms since 1970.
 pub(super) fn read(call: &Call, engine: bool, now: i64) -> Result<Asked, ServiceError> {
     let params = &call.params;

@@ -60,8 +60,8 @@ impl House {
     pub(super) fn new(presence: Arc<Presence>, news: mpsc::Receiver<News>) -> Self {
         let now = Instant::now();
         let due = [
-            Chore::Indexes,
             Chore::Mode,
+            Chore::Indexes,
             Chore::Limit,
             Chore::Expire,
             Chore::Sweep,
@@ -273,6 +273,8 @@ impl House {
         {
             presence.use_engine("the server's version has them");
         }
+        // Whoever was faster has said the same.
+        let _ = presence.rules.set(());
         Ok(MODE_EVERY)
     }
 

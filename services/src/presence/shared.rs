@@ -12,7 +12,7 @@ use std::{
 use backplane::{Bus, CallOptions, Code, Context, ErrorKind, MeteorError, ServiceError};
 use serde_json::{Map, Value, json};
 use store::{Status, StatusOwner, Store};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, SetOnce, mpsc};
 
 use super::{
     cap::Cap,
@@ -35,6 +35,8 @@ pub(super) struct Presence {
     pub(super) config: Config,
     /// The rules of 8.6 apply; never taken back.
     engine: AtomicBool,
+    /// Set when the workspace was looked at: until then it is not known whose rules apply.
+    pub(super) rules: SetOnce<()>,
     queue: Mutex<Queue>,
     /// Something was queued.
     pub(super) filled: Notify,
@@ -60,6 +62,7 @@ impl Presence {
             store,
             config,
             engine: (config.mode == Mode::Engine).into(),
+            rules: SetOnce::new(),
             queue: Mutex::default(),
             filled: Notify::new(),
             swept: Mutex::default(),
@@ -171,6 +174,10 @@ impl Presence {
 
     pub(super) fn is_engine(&self) -> bool {
         self.engine.load(Relaxed)
+    }
+
+    pub(super) fn knows_rules(&self) -> bool {
+        self.config.mode != Mode::Auto || self.is_engine() || self.rules.initialized()
     }
 
     pub(super) fn use_engine(&self, why: &str) {

@@ -3,6 +3,7 @@
 mod cap;
 mod churn;
 mod claims;
+mod modes;
 mod nodes;
 mod order;
 mod place;

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::place::{self, add_user, call, config, listen, next_told, on_mongo, shows};
 
-struct Node {
-    bus: Bus,
+/// A node of the network.
+pub(crate) struct Node {
+    pub(crate) bus: Bus,
     driver: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -24,7 +25,11 @@ impl Node {
     }
 
     /// Counts whoever is silent for so long as lost.
-    async fn join_within(nats: &NatsServer, name: &str, heartbeat_timeout: Duration) -> Self {
+    pub(crate) async fn join_within(
+        nats: &NatsServer,
+        name: &str,
+        heartbeat_timeout: Duration,
+    ) -> Self {
         let (bus, driver) = Bus::nats(BusConfig {
             servers: backplane::Server::list(&nats.url()).unwrap(),
             node_id: name.to_owned(),
@@ -47,13 +52,18 @@ impl Node {
         self.serve_by(store, Mode::Legacy).await;
     }
 
-    async fn serve_by(&self, store: &Store, mode: Mode) {
+    pub(crate) async fn serve_by(&self, store: &Store, mode: Mode) {
         let (bus, store) = (self.bus.clone(), store.clone());
         tokio::spawn(presence::run(bus, store, config(mode), self.stop.clone()));
     }
 
     /// Asks this node, whoever else serves presence.
-    async fn answers(&self, asker: &Bus, action: &str, params: &serde_json::Value) -> String {
+    pub(crate) async fn answers(
+        &self,
+        asker: &Bus,
+        action: &str,
+        params: &serde_json::Value,
+    ) -> String {
         let options = backplane::CallOptions {
             node: Some(self.bus.node_id().to_owned()),
             ..Default::default()
@@ -65,7 +75,7 @@ impl Node {
     }
 
     /// Waits until it knows so many available nodes that offer presence.
-    async fn knows(&self, count: usize) {
+    pub(crate) async fn knows(&self, count: usize) {
         let serves = |node: &backplane::NodeInfo| {
             node.available && node.services.iter().any(|name| **name == *"presence")
         };

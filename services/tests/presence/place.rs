@@ -140,7 +140,7 @@ impl It {
 /// A store without presence, and its server.
 pub(crate) struct Place {
     pub(crate) store: Store,
-    database: Option<Database>,
+    pub(crate) database: Option<Database>,
     server: Option<Arc<MongoServer>>,
 }
 
