@@ -23,8 +23,8 @@ use crate::{
 /// What a message weighs in a publication besides what it says.
 const OVERHEAD: usize = 256;
 
-/// What successive messages say that go out in one piece, about; a client that has taken all but the last of them still holds
-/// the whole piece.
+/// What successive messages weigh that go out in one piece, at most; a client that has taken all but the last of them still
+/// holds the whole piece.
 const RUN_BYTES: usize = 32 * 1024;
 
 /// Something for all subscribers of a topic, or of one event of each of several users.
@@ -155,7 +155,7 @@ impl Publication {
             && self.is_for_all_alike()
             && next.is_for_all_alike()
             && matches!((&self.to, &next.to), (To::Topic(one), To::Topic(other)) if one == other)
-            && self.len() + next.len() <= RUN_BYTES;
+            && self.weight() + next.weight() <= RUN_BYTES;
         if !are_alike {
             return Some(next);
         }
@@ -279,6 +279,11 @@ mod tests {
             publication
         };
         let one = || message("r", "[1]");
+        let many = || {
+            let mut publication = one();
+            while publication.join(one()).is_none() {}
+            publication
+        };
         let large = || message("r", &format!("[{}1]", " ".repeat(RUN_BYTES / 2)));
         for (what, mut first, next, joins) in [
             ("the same topic", one(), one(), true),
@@ -311,11 +316,13 @@ mod tests {
             ("some see less", one(), status(one()), false),
             ("one is large", one(), large(), true),
             ("too much", large(), large(), false),
+            ("too many", many(), one(), false),
         ] {
-            let weight = first.weight() + next.weight();
+            let (weight, messages) = (first.weight() + next.weight(), first.messages());
             let rest = first.join(next);
             assert_eq!(rest.is_none(), joins, "{what}");
-            assert_eq!(first.messages(), if joins { 2 } else { 1 }, "{what}");
+            assert_eq!(first.messages(), messages + usize::from(joins), "{what}");
+            assert!(first.messages() <= 1 + RUN_BYTES / OVERHEAD, "{what}");
             let left = rest.map_or(0, |next| next.weight());
             assert_eq!(first.weight() + left, weight, "{what}");
         }
