@@ -1,5 +1,7 @@
 //! Who is online, with real processes that are killed, frozen and started in any order.
 
+#[path = "presence/churn.rs"]
+mod churn;
 #[path = "presence/claims.rs"]
 mod claims;
 
@@ -24,6 +26,7 @@ struct Network {
     mongo_url: String,
     nats: NatsServer,
     mongo: MongoServer,
+    times: &'static [(&'static str, &'static str)],
 }
 
 struct Role {
@@ -33,6 +36,11 @@ struct Role {
 
 impl Network {
     fn start() -> Self {
+        Self::start_with(&TIMES)
+    }
+
+    /// `times`: none are the usual ones.
+    fn start_with(times: &'static [(&'static str, &'static str)]) -> Self {
         let (nats, mongo) = (NatsServer::start(), MongoServer::start_own(&[]));
         let mongo_url = mongo.url(&format!("presence-{}", nats.port()));
         let transporter = nats.url();
@@ -40,7 +48,7 @@ impl Network {
             ("TRANSPORTER", transporter.as_str()),
             ("MONGO_URL", &mongo_url),
         ];
-        environment.extend(TIMES);
+        environment.extend(times);
         let services = "settings,license,meteor,accounts,authorization";
         let flags = ["--seed", "--services", services];
         let monolith = NodeProcess::start("monolith.js", &flags, &environment);
@@ -49,6 +57,7 @@ impl Network {
             mongo_url,
             nats,
             mongo,
+            times,
         }
     }
 
@@ -65,7 +74,7 @@ impl Network {
             ("TRANSPORTER", &transporter),
             ("MONGO_URL", &self.mongo_url),
         ];
-        environment.extend(TIMES);
+        environment.extend(self.times);
         environment.extend(more);
         let edge = Edge::start(BINARY, &[role], &environment);
         Role { edge, port }
@@ -213,6 +222,45 @@ fn two_presence_services_stand_in_for_each_other() {
     network.shows("alice", "offline", 0);
     network.shows("bob", "offline", 0);
     drop(second);
+}
+
+#[test]
+fn a_licensed_workspace_is_told_of_everybody_from_the_start() {
+    let mut network = Network::start();
+    // More sockets than go without a licence.
+    let instance = json!({
+        "cmd": "write", "collection": "instances", "filter": { "_id": "big" },
+        "update": { "$set": {
+            "name": "ddp-streamer", "pid": 1, "extraInformation": { "conns": 5_000 }, "_updatedAt": { "$date": 1_000 },
+        } },
+    });
+    network.monolith.ask(&instance);
+    let alice = network.find("users", json!({ "username": "alice" }))["_id"].take();
+    let node = network.monolith.ready()["nodeID"].clone();
+    // Whoever knows the licence is silent when it starts to count.
+    network.monolith.signal("STOP");
+    let mut presence = network.starting_with("presence", &[("DDP_EDGE_CREATE_INDEXES", "false")]);
+    presence.edge.wait_for_ok(presence.port, "/livez");
+    network.monolith.signal("CONT");
+    network.wait_for("presence", 1);
+    let ask =
+        |action: &str, params: Value| json!({ "cmd": "call", "action": action, "params": params });
+    let connect = ask("presence.newConnection", json!([alice, "s", node]));
+    network.monolith.ask(&connect);
+    eventually("alice told", || {
+        let received = network.monolith.ask(&json!({ "cmd": "received" }));
+        let mut lines = received["received"].as_array()?.iter();
+        let is_told = |line: &Value| {
+            line["event"] == "presence.status" && line["args"][0]["user"]["_id"] == alice
+        };
+        lines.any(is_told).then_some(())
+    });
+    let count = ask("presence.getConnectionCount", json!([]));
+    eventually("the sockets counted", || {
+        (network.monolith.ask(&count)["result"]["current"] == 5_000).then_some(())
+    });
+    let filter = json!({ "_id": "Presence_broadcast_disabled" });
+    assert_ne!(network.find("rocketchat_settings", filter)["value"], true);
 }
 
 #[test]

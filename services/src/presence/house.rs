@@ -34,6 +34,8 @@ pub(super) struct House {
     instances: HashMap<String, String>,
     /// When the licence was asked for last.
     licence_known: Option<Instant>,
+    /// The licence was asked for, or nobody has one to ask for: until then nobody knows whether there is a limit.
+    may_limit: bool,
     has_reset: bool,
 }
 
@@ -76,6 +78,7 @@ impl House {
             reaper: Reaper::default(),
             instances: HashMap::new(),
             licence_known: None,
+            may_limit: false,
             has_reset: false,
         }
     }
@@ -290,12 +293,17 @@ impl House {
         let counts = living.iter().map(|it| (it.id.clone(), it.sockets));
         self.presence.cap().count_all(counts, now);
         self.follow_settings().await?;
+        if !self.presence.bus.status().announced {
+            // Whoever has the licence was not seen yet.
+            return Ok(RETRY);
+        }
         let is_known = self
             .licence_known
             .is_some_and(|at| at.elapsed() < LICENCE_EVERY);
         if !is_known && self.presence.bus.has_service("license") {
             self.licence_known = self.ask_licence().await.then(Instant::now);
         }
+        self.may_limit = true;
         self.enforce().await?;
         if !self.has_reset {
             // A start forgets what an earlier one found, unless it still holds.
@@ -329,6 +337,9 @@ impl House {
     }
 
     async fn enforce(&self) -> Result<(), Error> {
+        if !self.may_limit {
+            return Ok(());
+        }
         let verdict = self.presence.cap().verdict();
         if let Some(disabled) = verdict {
             tracing::warn!(
