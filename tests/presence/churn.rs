@@ -21,7 +21,7 @@ fn churn(gateway: &Role) -> Vec<Client> {
         let mut last = None;
         for life in 0..lives() {
             let mut socket = client(gateway, ALICE);
-            if (number + life) % 3 == 0 {
+            if (number + life).is_multiple_of(3) {
                 socket.call("UserPresence:away", &json!([])).unwrap();
             }
             // The one before ends beside the new one.
@@ -32,7 +32,7 @@ fn churn(gateway: &Role) -> Vec<Client> {
                 }
             }
         }
-        last.filter(|_| number % 4 == 0)
+        last.filter(|_| number.is_multiple_of(4))
     };
     thread::scope(|scope| {
         let all: Vec<_> = (0..CLIENTS)
