@@ -4,6 +4,8 @@
 mod churn;
 #[path = "presence/claims.rs"]
 mod claims;
+#[path = "presence/storm.rs"]
+mod storm;
 
 use harness::{Client, Edge, MongoServer, NatsServer, NodeProcess, eventually, free_port};
 use serde_json::{Value, json};
@@ -36,11 +38,11 @@ struct Role {
 
 impl Network {
     fn start() -> Self {
-        Self::start_with(&TIMES)
+        Self::start_with(&TIMES, "settings,license,meteor,accounts,authorization")
     }
 
-    /// `times`: none are the usual ones.
-    fn start_with(times: &'static [(&'static str, &'static str)]) -> Self {
+    /// `times`: none are the usual ones; `services`: what the monolith hosts.
+    fn start_with(times: &'static [(&'static str, &'static str)], services: &str) -> Self {
         let (nats, mongo) = (NatsServer::start(), MongoServer::start_own(&[]));
         let mongo_url = mongo.url(&format!("presence-{}", nats.port()));
         let transporter = nats.url();
@@ -49,7 +51,6 @@ impl Network {
             ("MONGO_URL", &mongo_url),
         ];
         environment.extend(times);
-        let services = "settings,license,meteor,accounts,authorization";
         let flags = ["--seed", "--services", services];
         let monolith = NodeProcess::start("monolith.js", &flags, &environment);
         Self {

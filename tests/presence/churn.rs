@@ -61,7 +61,7 @@ fn tells(network: &mut Network, user: &Value, status: &str, entries: usize) {
 #[test]
 fn after_a_churn_beside_each_other_the_entries_are_the_sockets_and_the_last_word_is_true() {
     // Nobody is to count as lost on a busy machine.
-    let mut network = Network::start_with(&[]);
+    let mut network = Network::start_with(&[], "settings,license,meteor,accounts,authorization");
     for limit in [
         "IP",
         "User",
