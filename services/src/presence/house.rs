@@ -221,7 +221,9 @@ impl House {
     }
 
     async fn does(&mut self, chore: Chore) {
-        let is_told = self.presence.bus.status().connected;
+        let bus = self.presence.bus.status();
+        // An event goes to the nodes that are known, and at the very start none is.
+        let is_told = bus.connected && bus.announced;
         let done = match chore {
             // What changes while nobody hears of it would never be told.
             Chore::Sweep | Chore::Reap | Chore::Expire | Chore::Audit if !is_told => Ok(RETRY),
