@@ -648,6 +648,26 @@ fn lost_history_is_said_aloud_and_what_feeds_caches_is_sent_again() {
 }
 
 #[test]
+fn a_hub_whose_lease_was_dropped_goes_on_above_the_term_of_the_checkpoint() {
+    let place = Place::start();
+    let mut hub = place.hub(&[]);
+    hub.wait_for_state("leader");
+    let message = |id: &str| doc! { "_id": id, "rid": "r" };
+    place.write(place.store.insert_message(message("before")));
+    assert_eq!(place.wait_for("watch.messages", "before").hub["term"], 1);
+    hub.edge.kill9();
+    // As after the loss of the lease alone: the checkpoint has seen later terms than the next lease would name.
+    place.write(place.store.take_checkpoint(40));
+    place.write(place.store.insert_message(message("meanwhile")));
+    let hub = place.hub(&[]);
+    assert_eq!(
+        place.wait_for("watch.messages", "meanwhile").hub["term"],
+        41
+    );
+    assert_eq!(hub.metric("ddp_edge_hub_history_lost_total"), 0.0);
+}
+
+#[test]
 fn from_8_0_on_a_hub_is_idle_ready_and_says_why() {
     let place = Place::start();
     place.version("8.1.0");

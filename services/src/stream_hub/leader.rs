@@ -1,9 +1,13 @@
 //! The driver over MongoDB's change streams: whose turn it is, and what becomes of a stream that breaks.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use backplane::{Bus, Inbox};
-use store::{Collection, ErrorKind, Store};
+use store::{Checkpoint, Collection, ErrorKind, Store};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -35,6 +39,7 @@ pub(super) async fn run(
         health,
         shutdown,
         reaches,
+        above: AtomicI64::new(0),
     };
     tokio::select! {
         () = reach::follow(bus, inbox, &says) => {}
@@ -50,6 +55,8 @@ struct Hub<'a> {
     shutdown: &'a CancellationToken,
     /// Whether the bus carries events to everybody now.
     reaches: watch::Receiver<bool>,
+    /// Our next term is greater: that of every other hub we know of.
+    above: AtomicI64,
 }
 
 impl Hub<'_> {
@@ -96,9 +103,11 @@ impl Hub<'_> {
             self.health.set(State::Starting);
             return TURN_EVERY;
         }
-        let held = match lease::acquire(self.store, self.bus.node_id()).await {
+        let above = self.above.load(Relaxed);
+        let held = match lease::acquire(self.store, self.bus.node_id(), above).await {
             Ok(Attempt::Held(held)) => held,
-            Ok(Attempt::Taken) => {
+            Ok(Attempt::Taken(term)) => {
+                self.above.fetch_max(term, Relaxed);
                 self.health.set(State::Standby);
                 return TURN_EVERY;
             }
@@ -108,6 +117,8 @@ impl Hub<'_> {
             }
         };
         let term = held.term;
+        // It may go on in the same one.
+        self.above.fetch_max(term - 1, Relaxed);
         tracing::info!(term, "this hub works now");
         metrics::leading(Some(term));
         let pump = Pump {
@@ -147,10 +158,19 @@ impl Hub<'_> {
     async fn work(&self, pump: &Pump<'_>) -> Ended {
         let term = pump.held.term;
         let mut progress = match self.store.take_checkpoint(term).await {
-            Ok(Some(token)) => Progress::new(token),
-            Ok(None) => return Ended::Lost,
+            Ok(Checkpoint::At(token)) => Progress::new(Some(token)),
+            Ok(Checkpoint::Nowhere) => Progress::new(None),
+            // Of a hub that has the lease now, or from a time whose lease was dropped.
+            Ok(Checkpoint::Later(later)) => {
+                self.above.fetch_max(later, Relaxed);
+                return Ended::Lost;
+            }
             Err(error) => return error.into(),
         };
+        // The first hub of all begins where it comes; what has become of the place of an earlier one, nobody knows.
+        if progress.sent.is_none() && term > 1 {
+            lose(&mut progress, "no checkpoint");
+        }
         let mut pause = REOPEN_MIN;
         loop {
             let opened = Instant::now();
@@ -174,13 +194,7 @@ impl Hub<'_> {
                 }
                 // Too large even without its content: there is no way past it but to begin again.
                 ErrorKind::HistoryLost | ErrorKind::TooLarge => {
-                    metrics::history_lost();
-                    tracing::error!(
-                        %error,
-                        "changes were missed: the database cannot tell what follows the checkpoint; settings, permissions and roles are sent again"
-                    );
-                    // Not numbered within the term, which one hub may have twice.
-                    progress.lose(Uuid::new_v4().to_string());
+                    lose(&mut progress, &error);
                 }
                 _ => {
                     metrics::reopened();
@@ -197,6 +211,17 @@ impl Hub<'_> {
             }
         }
     }
+}
+
+/// Begins again from now, and says so.
+fn lose(progress: &mut Progress, error: impl fmt::Display) {
+    metrics::history_lost();
+    tracing::error!(
+        %error,
+        "changes were missed: the database cannot tell what follows the checkpoint; settings, permissions and roles are sent again"
+    );
+    // Not numbered within the term, which one hub may have twice.
+    progress.lose(Uuid::new_v4().to_string());
 }
 
 /// How often a hub without work asks whether it is its turn.

@@ -19,20 +19,20 @@ pub(super) struct Held {
 /// What came of an attempt.
 pub(super) enum Attempt {
     Held(Held),
-    /// Somebody else works.
-    Taken,
+    /// Somebody else works, in this term.
+    Taken(i64),
 }
 
-/// Takes the lease if it is free, and keeps it.
+/// Takes the lease if it is free, for a term greater than `above`, and keeps it.
 ///
 /// # Errors
 /// The database did not answer.
-pub(super) async fn acquire(store: &Store, holder: &str) -> Result<Attempt, Error> {
+pub(super) async fn acquire(store: &Store, holder: &str, above: i64) -> Result<Attempt, Error> {
     // Counted from before the request: the server's clock cannot have begun earlier.
     let asked = Instant::now();
-    let lease = store.acquire_lease(holder, LASTS).await?;
+    let lease = store.acquire_lease(holder, LASTS, above).await?;
     if lease.holder != holder {
-        return Ok(Attempt::Taken);
+        return Ok(Attempt::Taken(lease.term));
     }
     let (renewed, until) = watch::channel(asked + SAFE);
     let renewal = tokio::spawn({
@@ -44,7 +44,8 @@ pub(super) async fn acquire(store: &Store, holder: &str) -> Result<Attempt, Erro
             loop {
                 tick.tick().await;
                 let asked = Instant::now();
-                match store.acquire_lease(&holder, LASTS).await {
+                // A lease that somebody has dropped is made again as it was.
+                match store.acquire_lease(&holder, LASTS, lease.term - 1).await {
                     Ok(now) if now == lease => {
                         renewed.send_replace(asked + SAFE);
                     }

@@ -4,7 +4,7 @@ use bson::{Bson, Document};
 
 use crate::edit::{Edit, Update};
 use crate::lookup::Lookup;
-use crate::mongo::hub::{Lease, Token};
+use crate::mongo::hub::{Checkpoint, Lease, Token};
 use crate::mongo::stream::{ChangeStream, Detail};
 use crate::{Backend, Collection, Error, ErrorKind, Store, raw};
 
@@ -84,13 +84,15 @@ impl Store {
     }
 
     /// Takes the hub's lease for `lasts` if it is free or held by `holder`, by the server's clock; tells who holds it
-    /// then.
+    /// then. A term of `holder` is greater than `above`, the greatest that it has heard of: whoever damages or drops the
+    /// lease does not make terms begin again.
     pub async fn acquire_lease(
         &self,
         holder: &str,
         lasts: std::time::Duration,
+        above: i64,
     ) -> Result<Lease, Error> {
-        self.shared()?.acquire_lease(holder, lasts).await
+        self.shared()?.acquire_lease(holder, lasts, above).await
     }
 
     /// Gives the lease back, if `holder` has it: the next one need not wait until it runs out.
@@ -98,9 +100,8 @@ impl Store {
         self.shared()?.release_lease(holder).await
     }
 
-    /// Where the hub of an earlier term stopped; `None` inside if none ever did. From then on checkpoints of earlier
-    /// terms are refused. `None` if a later term has been here.
-    pub async fn take_checkpoint(&self, term: i64) -> Result<Option<Option<Token>>, Error> {
+    /// Where the hub of an earlier term stopped. From then on checkpoints of earlier terms are refused.
+    pub async fn take_checkpoint(&self, term: i64) -> Result<Checkpoint, Error> {
         self.shared()?.take_checkpoint(term).await
     }
 

@@ -58,7 +58,7 @@ pub use crate::embedded::changes::Feed;
 pub use crate::error::{Error, ErrorKind};
 pub use crate::feed::{Change, ChangeKind};
 pub use crate::fields::{ROOM_FIELDS, SUBSCRIPTION_FIELDS, project};
-pub use crate::mongo::hub::{Lease, Token};
+pub use crate::mongo::hub::{Checkpoint, Lease, Token};
 pub use crate::mongo::stream::{Batch, ChangeStream, Detail};
 pub use crate::mongo::{
     DATABASE_DEFAULT, Examination, MongoConfig, database_name, masked, unsupported_options,

@@ -43,28 +43,48 @@ impl Token {
     }
 }
 
+/// Where a hub begins.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checkpoint {
+    /// Behind what the hub of an earlier term has sent.
+    At(Token),
+    /// None has said how far it came.
+    Nowhere,
+    /// The hub of this later term has been here.
+    Later(i64),
+}
+
 impl Mongo {
     pub(crate) async fn acquire_lease(
         &self,
         holder: &str,
         lasts: Duration,
+        above: i64,
     ) -> Result<Lease, Error> {
         let ms = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
         let us = doc! { "$literal": holder };
-        // As numbers: not every server compares its clock with a stored date.
-        let over = doc! { "$lt": [
-            { "$toLong": { "$ifNull": ["$expiresAt", DateTime::from_millis(0)] } },
-            { "$toLong": "$$NOW" },
+        // As numbers: not every server compares its clock with a stored date. What is no date or no term counts as none.
+        let number = |of: &str| doc! { "$convert": { "input": of, "to": "long", "onError": 0_i64, "onNull": 0_i64 } };
+        let (until, now) = (number("$expiresAt"), doc! { "$toLong": "$$NOW" });
+        let over = doc! { "$or": [
+            { "$lt": [until.clone(), now.clone()] },
+            // Nobody holds it for so long: the server's clock has gone back.
+            { "$gt": [until, { "$add": [now, ms.saturating_mul(PLAUSIBLE_LEASES)] }] },
+            { "$ne": [{ "$type": "$holder" }, "string"] },
         ] };
         let ours = doc! { "$eq": ["$holder", us.clone()] };
         let taken = |then: Bson, otherwise: &str| {
             doc! { "$cond": [{ "$or": [over.clone(), ours.clone()] }, then, otherwise] }
         };
-        let changes_hands = doc! { "$and": [over.clone(), { "$not": [ours.clone()] }] };
-        let next_term = doc! { "$add": [{ "$ifNull": ["$term", 0_i64] }, 1_i64] };
+        let known = number("$term");
+        let known = doc! { "$cond": [{ "$lte": [known.clone(), TERM_MAX] }, known.clone(), 0_i64] };
+        let next = doc! { "$add": [{ "$max": [known.clone(), above] }, 1_i64] };
+        let ours_goes_on =
+            doc! { "$cond": [{ "$gt": [known.clone(), above] }, known, next.clone()] };
+        let of_ours = doc! { "$cond": [ours.clone(), ours_goes_on, next] };
         let update = vec![doc! { "$set": {
             "holder": taken(us.into(), "$holder"),
-            "term": { "$cond": [changes_hands, next_term, "$term"] },
+            "term": taken(of_ours.into(), "$term"),
             "expiresAt": taken(doc! { "$add": ["$$NOW", ms] }.into(), "$expiresAt"),
             "version": { "$max": ["$version", VERSION] },
         } }];
@@ -80,7 +100,7 @@ impl Mongo {
         let lease = lease.as_ref().and_then(|lease| {
             Some(Lease {
                 holder: lease.get_str("holder").ok()?.to_owned(),
-                term: whole(lease.get("term"))?,
+                term: whole(lease.get("term")).unwrap_or_default(),
             })
         });
         lease.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the lease of the hub"))
@@ -95,7 +115,7 @@ impl Mongo {
         Ok(())
     }
 
-    pub(crate) async fn take_checkpoint(&self, term: i64) -> Result<Option<Option<Token>>, Error> {
+    pub(crate) async fn take_checkpoint(&self, term: i64) -> Result<Checkpoint, Error> {
         let state = self.hub_state();
         let filter = self.cursor_up_to(term);
         let update = doc! { "$set": { "term": term }, "$max": { "version": VERSION } };
@@ -106,12 +126,17 @@ impl Mongo {
                 .return_document(ReturnDocument::After)
                 .await
         };
-        Ok(unless_later(self.deadline.run(take).await)?.map(|cursor| {
-            match cursor.and_then(|mut cursor| cursor.remove("token")) {
-                Some(Bson::Document(token)) => Some(Token::new(token)),
-                _ => None,
-            }
-        }))
+        let Some(cursor) = unless_later(self.deadline.run(take).await)? else {
+            let id = doc! { "_id": self.cursor_id() };
+            let state = self.hub_state();
+            let later = self.deadline.run(async move { state.find_one(id).await });
+            let later = later.await?.and_then(|cursor| whole(cursor.get("term")));
+            return Ok(Checkpoint::Later(later.unwrap_or(term)));
+        };
+        Ok(match cursor.and_then(|mut cursor| cursor.remove("token")) {
+            Some(Bson::Document(token)) => Checkpoint::At(Token::new(token)),
+            _ => Checkpoint::Nowhere,
+        })
     }
 
     pub(crate) async fn save_checkpoint(&self, term: i64, token: &Token) -> Result<bool, Error> {
@@ -177,14 +202,23 @@ impl Mongo {
         self.database.collection_with_options(STATE, options)
     }
 
-    /// Matches the checkpoint unless a later term has written it; an upsert is a conflict then.
+    /// Matches the checkpoint unless a later term has written it; an upsert is a conflict then. What is no term counts as
+    /// none, so that a damaged checkpoint keeps nobody from working.
     fn cursor_up_to(&self, term: i64) -> Document {
-        doc! { "_id": format!("cursor:{}", self.database.name()), "term": { "$lte": term } }
+        doc! { "_id": self.cursor_id(), "$nor": [{ "term": { "$gt": term, "$lte": TERM_MAX } }] }
+    }
+
+    fn cursor_id(&self) -> String {
+        format!("cursor:{}", self.database.name())
     }
 }
 
 const STATE: &str = "rocketchat_rs_stream_hub";
 const LEASE: &str = "lease";
+/// The largest term, one per change of holder, that is not taken for damage; every kind of number can say it.
+const TERM_MAX: i64 = 1 << 53;
+/// Leases on end that one which is held may seem to last.
+const PLAUSIBLE_LEASES: i64 = 6;
 /// Of the shape of both documents, for hubs of other versions beside or after this one; the newest that wrote them.
 const VERSION: i32 = 1;
 

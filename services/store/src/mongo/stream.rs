@@ -91,8 +91,7 @@ impl ChangeStream {
             let mut session = database.client().start_session().await?;
             match database.run_command(command).session(&mut session).await {
                 Ok(reply) => Ok(Ok((session, reply))),
-                // What servers say to a token that they cannot read, besides InvalidResumeToken.
-                Err(error) if is_resumed && matches!(failure::code(&error), Some(9 | 50811)) => Ok(
+                Err(error) if is_resumed && failure::code(&error).is_some_and(is_unreadable) => Ok(
                     Err(Error::new(ErrorKind::HistoryLost, "an unreadable token")),
                 ),
                 outcome => Ok(told(outcome)?.map(|reply| (session, reply))),
@@ -160,6 +159,12 @@ impl fmt::Debug for ChangeStream {
 
 /// Changes at most in one batch: what a hub announces between two checkpoints.
 const BATCH_MAX: i32 = 500;
+
+/// What servers say to a token that they cannot read, besides InvalidResumeToken: BadValue, FailedToParse, TypeMismatch,
+/// and what their decoder of keys asserts.
+fn is_unreadable(code: i32) -> bool {
+    matches!(code, 2 | 9 | 14 | 50_800..=50_899)
+}
 
 /// A reply, or that the server holds a change that does not fit into one (BSONObjectTooLarge); any other error stays.
 fn told(

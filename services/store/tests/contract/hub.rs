@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use store::bson::{Bson, Document, doc};
+use store::bson::{Bson, DateTime, Document, doc};
 use store::{
-    Batch, Change, ChangeKind, ChangeStream, Collection, Detail, ErrorKind, Token, Update,
+    Batch, Change, ChangeKind, ChangeStream, Checkpoint, Collection, Detail, ErrorKind, Token,
+    Update,
 };
 
 use crate::places;
@@ -168,37 +169,37 @@ async fn an_idle_change_stream_says_how_far_it_has_looked() {
 async fn the_lease_has_one_holder_and_a_term_that_grows_when_it_changes_hands() {
     let place = places::mongodb().await;
     let store = &place.store;
-    let first = store.acquire_lease("a", LONG).await.unwrap();
+    let first = store.acquire_lease("a", LONG, 0).await.unwrap();
     assert_eq!((first.holder.as_str(), first.term), ("a", 1));
     assert_eq!(
-        store.acquire_lease("b", LONG).await.unwrap(),
+        store.acquire_lease("b", LONG, 0).await.unwrap(),
         first,
         "it is taken"
     );
     assert_eq!(
-        store.acquire_lease("a", LONG).await.unwrap(),
+        store.acquire_lease("a", LONG, 0).await.unwrap(),
         first,
         "renewed"
     );
     store.release_lease("b").await.unwrap();
     assert_eq!(
-        store.acquire_lease("b", LONG).await.unwrap(),
+        store.acquire_lease("b", LONG, 0).await.unwrap(),
         first,
         "not b's to give"
     );
     store.release_lease("a").await.unwrap();
-    let second = store.acquire_lease("$b", LONG).await.unwrap();
+    let second = store.acquire_lease("$b", LONG, 0).await.unwrap();
     assert_eq!((second.holder.as_str(), second.term), ("$b", 2));
-    assert_eq!(store.acquire_lease("a", LONG).await.unwrap(), second);
+    assert_eq!(store.acquire_lease("a", LONG, 0).await.unwrap(), second);
 }
 
 #[tokio::test]
 async fn a_lease_that_ran_out_is_free() {
     let place = places::mongodb().await;
     let store = &place.store;
-    store.acquire_lease("a", NOTHING).await.unwrap();
+    store.acquire_lease("a", NOTHING, 0).await.unwrap();
     let taken = until(|| async {
-        let lease = store.acquire_lease("b", LONG).await.unwrap();
+        let lease = store.acquire_lease("b", LONG, 0).await.unwrap();
         (lease.holder == "b").then_some(lease.term)
     });
     assert_eq!(taken.await, 2);
@@ -222,21 +223,88 @@ async fn a_checkpoint_of_an_earlier_term_is_refused_once_a_later_one_has_begun()
         .await
         .unwrap();
     let token = stream.next(NOTHING).await.unwrap().token.unwrap();
-    assert_eq!(store.take_checkpoint(1).await.unwrap(), Some(None));
+    assert_eq!(store.take_checkpoint(1).await.unwrap(), Checkpoint::Nowhere);
     assert!(store.save_checkpoint(1, &token).await.unwrap());
     assert_eq!(
         store.take_checkpoint(2).await.unwrap(),
-        Some(Some(token.clone()))
+        Checkpoint::At(token.clone())
     );
     assert!(!store.save_checkpoint(1, &token).await.unwrap());
-    assert_eq!(store.take_checkpoint(1).await.unwrap(), None);
+    assert_eq!(
+        store.take_checkpoint(1).await.unwrap(),
+        Checkpoint::Later(2)
+    );
     assert!(store.save_checkpoint(2, &token).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lease_that_somebody_has_damaged_or_dropped_is_free_and_its_terms_go_on() {
+    let place = places::mongodb().await;
+    let store = &place.store;
+    let state = place
+        .database
+        .collection::<Document>("rocketchat_rs_stream_hub");
+    let mut term = store.acquire_lease("a", LONG, 0).await.unwrap().term;
+    let year = DateTime::from_millis(DateTime::now().timestamp_millis() + 31_536_000_000);
+    for damage in [
+        doc! { "expiresAt": "soon" },
+        doc! { "expiresAt": null },
+        // By a clock that was a year ahead.
+        doc! { "expiresAt": year },
+        doc! { "holder": 7 },
+        doc! { "term": "x", "expiresAt": 0 },
+        doc! { "term": i64::MAX, "expiresAt": 0 },
+        doc! { "term": f64::NAN, "expiresAt": 0 },
+    ] {
+        state
+            .update_one(doc! { "_id": "lease" }, doc! { "$set": damage.clone() })
+            .await
+            .unwrap();
+        let lease = store.acquire_lease("b", LONG, term).await.unwrap();
+        term += 1;
+        assert_eq!((lease.holder.as_str(), lease.term), ("b", term), "{damage}");
+        let again = doc! { "$set": { "holder": "a" } };
+        state
+            .update_one(doc! { "_id": "lease" }, again)
+            .await
+            .unwrap();
+    }
+    state.delete_one(doc! { "_id": "lease" }).await.unwrap();
+    // Whoever holds it goes on in its term.
+    let lease = store.acquire_lease("a", LONG, term - 1).await.unwrap();
+    assert_eq!((lease.holder.as_str(), lease.term), ("a", term));
+    let lease = store.acquire_lease("a", LONG, term + 5).await.unwrap();
+    assert_eq!(lease.term, term + 6, "a later hub has been here");
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_keeps_nobody_from_working() {
+    let place = places::mongodb().await;
+    let store = &place.store;
+    let state = place
+        .database
+        .collection::<Document>("rocketchat_rs_stream_hub");
+    assert_eq!(store.take_checkpoint(1).await.unwrap(), Checkpoint::Nowhere);
+    for (damage, expected) in [
+        (doc! { "$set": { "term": "x" } }, Checkpoint::Nowhere),
+        (doc! { "$unset": { "term": 1 } }, Checkpoint::Nowhere),
+        (doc! { "$set": { "term": i64::MAX } }, Checkpoint::Nowhere),
+        (doc! { "$set": { "token": "x" } }, Checkpoint::Nowhere),
+        (doc! { "$set": { "term": 9_i64 } }, Checkpoint::Later(9)),
+    ] {
+        state.update_one(doc! {}, damage.clone()).await.unwrap();
+        assert_eq!(
+            store.take_checkpoint(2).await.unwrap(),
+            expected,
+            "{damage}"
+        );
+    }
 }
 
 #[tokio::test]
 async fn an_embedded_store_has_nothing_to_share() {
     let store = places::in_memory();
-    let kind = store.acquire_lease("a", LONG).await.unwrap_err().kind();
+    let kind = store.acquire_lease("a", LONG, 0).await.unwrap_err().kind();
     assert_eq!(kind, ErrorKind::Unsupported);
     let kind = store
         .watch(&[], Detail::Changes, None)
