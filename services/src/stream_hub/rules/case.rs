@@ -252,12 +252,17 @@ pub(super) fn event<const N: usize>(
     vec![Announcement { event, payload }]
 }
 
-/// The value at a dotted path through sub-documents.
+/// The value at a dotted path through sub-documents and, by their places, through arrays.
 pub(super) fn at<'d>(document: &'d Document, path: &str) -> Option<&'d Bson> {
-    match path.split_once('.') {
-        Some((step, below)) => at(document.get(step)?.as_document()?, below),
-        None => document.get(path),
-    }
+    let (first, below) = path
+        .split_once('.')
+        .map_or((path, None), |(first, below)| (first, Some(below)));
+    let below = below.into_iter().flat_map(|below| below.split('.'));
+    below.fold(document.get(first), |value, step| match value? {
+        Bson::Document(document) => document.get(step),
+        Bson::Array(array) => array.get(step.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
 /// As JavaScript judges it.

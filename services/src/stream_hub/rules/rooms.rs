@@ -60,7 +60,10 @@ pub(super) fn subscription(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
             None => case.only_id(),
         }),
         false if !case.touches(SUBSCRIPTION_FIELDS) => None,
-        false => case.document(SUBSCRIPTION_FIELDS)?,
+        false => match &case.change.document {
+            Some(subscription) => Some(subscription.clone()),
+            None => case.document(SUBSCRIPTION_FIELDS)?,
+        },
     };
     let payload = doc! { "clientAction": case.action() };
     Ok(match subscription {

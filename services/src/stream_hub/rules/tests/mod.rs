@@ -359,12 +359,12 @@ fn subscriptions() {
     "_deletedAt": 1, "__collection__": "subscription" };
     check(vec![
         case(
-            "new",
+            "new: as it is",
             C::Subscriptions,
             Inserted,
-            subscription.clone(),
+            doc! { "_id": "x", "rid": "r", "internal": 1 },
             &[
-                r#"watch.subscriptions {"clientAction":"inserted","subscription":{"_id":"x","rid":"r","u":{"_id":"u"},"t":"p"}}"#,
+                r#"watch.subscriptions {"clientAction":"inserted","subscription":{"_id":"x","rid":"r","internal":1}}"#,
             ],
         ),
         case(
@@ -458,6 +458,15 @@ fn users() {
                 ],
             )
         },
+        case(
+            "an array inside of another became shorter",
+            C::Users,
+            updated(doc! { "emails.0.tags.0": "a" }, &[], &["emails.0.tags"]),
+            doc! { "_id": "x", "emails": [{ "tags": ["a"] }] },
+            &[
+                r#"watch.users {"clientAction":"updated","id":"x","diff":{"emails.0.tags":["a"]},"unset":{}}"#,
+            ],
+        ),
         case(
             "only the number of chats",
             C::Users,
