@@ -1,9 +1,10 @@
 //! The driver over the embedded store's feed: one process, nothing to lease, and every change comes with its document.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backplane::Bus;
 use store::{Change, ErrorKind, Feed, Store};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -34,7 +35,11 @@ pub(super) async fn run(bus: &Bus, store: &Store, mut feed: Feed, shutdown: &Can
         };
         tracing::error!(%error, "the change feed broke; going on from now");
         if error.kind() != ErrorKind::HistoryLost {
-            return;
+            // Such as a disk that cannot be read: not mended by asking at once.
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(AFTER_FAILURE) => {}
+            }
         }
         match store.changes(None) {
             Ok(fresh) => {
@@ -73,3 +78,5 @@ async fn announce(
     }
     Ok(())
 }
+
+const AFTER_FAILURE: Duration = Duration::from_secs(1);

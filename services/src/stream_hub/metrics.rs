@@ -3,6 +3,8 @@
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use store::{Change, ChangeKind};
 
+use crate::now_ms;
+
 pub(super) fn describe() {
     for (name, meaning) in [
         ("ddp_edge_hub_changes_total", "Changes read, by collection"),
@@ -32,6 +34,10 @@ pub(super) fn describe() {
     }
     describe_gauge!("ddp_edge_hub_leader", "1 while this hub works");
     describe_gauge!("ddp_edge_hub_term", "The term in which it works");
+    describe_gauge!(
+        "ddp_edge_hub_lag_seconds",
+        "Whole seconds from the last change to its event; 0 while there is none"
+    );
 }
 
 pub(super) fn change(change: &Change) {
@@ -65,6 +71,12 @@ pub(super) fn leading(term: Option<i64>) {
     if let Some(term) = term {
         gauge!("ddp_edge_hub_term").set(term as f64);
     }
+}
+
+/// What has happened in this second since 1970 has been sent now; `None`: there is nothing to send.
+pub(super) fn sent(happened: Option<u32>) {
+    let lag = happened.map_or(0, |at| (now_ms() / 1_000 - i64::from(at)).max(0));
+    gauge!("ddp_edge_hub_lag_seconds").set(lag as f64);
 }
 
 pub(super) fn history_lost() {

@@ -113,6 +113,7 @@ impl Pump<'_> {
             let is_first = progress.sent.is_none();
             let is_over = progress.is_blocked && !batch.changes.is_empty();
             self.announce(&batch, progress, &mut facts).await?;
+            metrics::sent(batch.happened);
             if let Some(token) = batch.token {
                 progress.advance(token, 0);
             }

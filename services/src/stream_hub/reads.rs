@@ -113,7 +113,8 @@ impl Question {
             Self::Names => {
                 let name = |id: &Bson| {
                     let name = with_id(id)?.get_str("name").ok()?;
-                    Some((id.as_str()?.to_owned(), name.to_owned()))
+                    // Who has none keeps the one that the message has.
+                    (!name.is_empty()).then_some((id.as_str()?.to_owned(), name.to_owned()))
                 };
                 known.names = Some(ids.iter().filter_map(name).collect());
             }

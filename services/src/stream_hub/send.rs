@@ -40,7 +40,14 @@ pub(super) fn send(
         match bus.broadcast_with_meta(event, &args, &meta) {
             Ok(()) => metrics::event(event),
             // It will not become smaller by waiting.
-            Err(ErrorKind::TooLarge) => metrics::too_large(event),
+            Err(ErrorKind::TooLarge) => {
+                tracing::error!(
+                    event,
+                    bytes = args.len(),
+                    "a change is larger than the bus carries: raise max_payload of nats-server"
+                );
+                metrics::too_large(event);
+            }
             Err(_) => return Err(Disconnected),
         }
     }

@@ -82,7 +82,7 @@ impl Facts {
         Self {
             is_read: true,
             hidden_messages: hidden.map(str::to_owned).collect(),
-            use_real_names: value(REAL_NAMES).is_some_and(is_truthy),
+            use_real_names: value(REAL_NAMES) == Some(&Bson::Boolean(true)),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Batch {
     pub changes: Vec<(Token, Change)>,
     /// Behind everything that the server has looked at so far, changes of other collections too.
     pub token: Option<Token>,
+    /// When the last of the changes happened, by the server's clock: seconds since 1970.
+    pub happened: Option<u32>,
 }
 
 struct Cursor {
@@ -77,7 +79,7 @@ impl ChangeStream {
         };
         let mut pipeline = vec![doc! { "$changeStream": stage }, doc! { "$match": wanted }];
         if detail == Detail::Least {
-            let least = doc! { "operationType": 1, "ns": 1, "documentKey": 1 };
+            let least = doc! { "operationType": 1, "ns": 1, "documentKey": 1, "clusterTime": 1 };
             pipeline.push(doc! { "$project": least });
         }
         let command = doc! {
@@ -191,7 +193,7 @@ fn read(reply: &mut Document, batch: &str) -> Result<(i64, Batch), Error> {
         return Err(odd());
     };
     let mut changes = Vec::with_capacity(events.len());
-    let mut last = None;
+    let (mut last, mut happened) = (None, None);
     for event in events {
         let Bson::Document(mut event) = event else {
             return Err(odd());
@@ -201,10 +203,18 @@ fn read(reply: &mut Document, batch: &str) -> Result<(i64, Batch), Error> {
         };
         let token = Token::new(token);
         last = Some(token.clone());
+        if let Ok(at) = event.get_timestamp("clusterTime") {
+            happened = Some(at.time);
+        }
         changes.extend(change(event).map(|change| (token, change)));
     }
     let token = token.or(last);
-    Ok((id, Batch { changes, token }))
+    let batch = Batch {
+        changes,
+        token,
+        happened,
+    };
+    Ok((id, batch))
 }
 
 /// A change event; `None` for what is about no document of ours.

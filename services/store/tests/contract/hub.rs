@@ -20,7 +20,9 @@ async fn take(stream: &mut ChangeStream, count: usize) -> (Vec<(Token, Change)>,
         let Batch {
             changes: more,
             token,
+            happened,
         } = stream.next(Duration::from_millis(200)).await.unwrap();
+        assert_eq!(happened.is_some(), !more.is_empty());
         changes.extend(more);
         if changes.len() >= count {
             return (changes, token.unwrap());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use store::{
     ChangeKind,
-    bson::{Document, doc},
+    bson::{Bson, Document, doc},
     ejson,
 };
 
@@ -263,6 +263,21 @@ fn messages() {
             )
         },
     ]);
+}
+
+#[test]
+fn real_names_are_shown_where_the_setting_is_on_and_nothing_like_it() {
+    for (value, shows) in [
+        (Bson::Boolean(true), true),
+        (Bson::Boolean(false), false),
+        ("false".into(), false),
+        ("true".into(), false),
+        (Bson::Int32(1), false),
+        (Bson::Null, false),
+    ] {
+        let facts = Facts::read(&[doc! { "_id": REAL_NAMES, "value": value.clone() }]);
+        assert_eq!(facts.use_real_names, shows, "{value}");
+    }
 }
 
 #[test]
