@@ -127,6 +127,42 @@ async fn a_change_stream_goes_on_behind_any_token() {
 }
 
 #[tokio::test]
+async fn a_collection_or_a_database_that_is_dropped_ends_no_reading_for_good() {
+    let place = places::mongodb().await;
+    let store = &place.store;
+    let watched = [Collection::Messages];
+    let mut stream = store.watch(&watched, Detail::Changes, None).await.unwrap();
+    let message = |id: &str| store.insert_message(doc! { "_id": id });
+    message("before").await.unwrap();
+    let collection = place.database.collection::<Document>("rocketchat_message");
+    collection.drop().await.unwrap();
+    message("between").await.unwrap();
+    place.database.drop().await.unwrap();
+    message("after").await.unwrap();
+    let (mut heard, mut end) = (Vec::new(), None);
+    while heard.last() != Some(&Bson::from("after")) {
+        match stream.next(Duration::from_millis(200)).await {
+            Ok(batch) => {
+                let inserted = batch
+                    .changes
+                    .into_iter()
+                    .filter(|(_, change)| change.kind == ChangeKind::Inserted);
+                heard.extend(inserted.map(|(_, change)| change.id));
+                end = batch.token.or(end);
+            }
+            // As the hub does it: from where it stands.
+            Err(_) => {
+                stream = store
+                    .watch(&watched, Detail::Changes, end.clone())
+                    .await
+                    .unwrap()
+            }
+        }
+    }
+    assert_eq!(heard, ["before", "between", "after"].map(Bson::from));
+}
+
+#[tokio::test]
 async fn an_update_comes_with_its_document_where_that_is_asked_for() {
     let place = places::mongodb().await;
     let store = &place.store;
