@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use store::{
-    ROOM_FIELDS, SUBSCRIPTION_FIELDS,
+    ChangeKind, ROOM_FIELDS, SUBSCRIPTION_FIELDS,
     bson::{Bson, Document, doc},
     project,
 };
@@ -60,9 +60,9 @@ pub(super) fn subscription(case: &Case<'_>) -> Result<Vec<Announcement>, Ask> {
             None => case.only_id(),
         }),
         false if !case.touches(SUBSCRIPTION_FIELDS) => None,
-        false => match &case.change.document {
-            Some(subscription) => Some(subscription.clone()),
-            None => case.document(SUBSCRIPTION_FIELDS)?,
+        false => match (&case.change.kind, &case.change.document) {
+            (ChangeKind::Inserted | ChangeKind::Replaced, Some(whole)) => Some(whole.clone()),
+            _ => case.document(SUBSCRIPTION_FIELDS)?,
         },
     };
     let payload = doc! { "clientAction": case.action() };
