@@ -473,7 +473,7 @@ mod tests {
         for (what, bytes, bytes_max) in [
             ("an empty outbox", size_of::<Outbox>(), 80),
             ("a waiting part", size_of::<Part>(), 56),
-            ("a frame on its way", size_of::<Frame>(), 96),
+            ("a frame on its way", size_of::<Frame>(), 104),
         ] {
             assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
         }
