@@ -127,6 +127,20 @@ fn client(gateway: &Role, token: &str) -> Client {
     client
 }
 
+/// A socket that says who it is and waits for no answer; `None` where it is turned away.
+fn visit(port: u16, token: &str) -> Option<Client> {
+    let mut socket = Client::upgrade(port, "/websocket", &[]).ok()?;
+    let login =
+        json!({ "msg": "method", "id": "1", "method": "login", "params": [{ "resume": token }] });
+    for message in [
+        json!({ "msg": "connect", "version": "1", "support": ["1"] }),
+        login,
+    ] {
+        let _ = socket.try_send(Message::text(message.to_string()));
+    }
+    Some(socket)
+}
+
 #[test]
 fn a_gateway_that_died_while_presence_was_down_takes_nobody_with_it_for_ever() {
     let mut network = Network::start();
@@ -411,16 +425,7 @@ fn whatever_dies_freezes_and_starts_in_whichever_order_the_end_is_the_truth() {
         let (gateway, _) = running.expect("one of them runs");
         let token = [ALICE, BOB][roll(2) as usize];
         // One that has just thawed may turn a socket away: it has missed events.
-        if let Ok(mut socket) = Client::upgrade(gateway.port, "/websocket", &[]) {
-            let login = json!({ "msg": "method", "id": "1", "method": "login", "params": [{ "resume": token }] });
-            for message in [
-                json!({ "msg": "connect", "version": "1", "support": ["1"] }),
-                login,
-            ] {
-                let _ = socket.try_send(Message::text(message.to_string()));
-            }
-            clients.push(socket);
-        }
+        clients.extend(visit(gateway.port, token));
         if roll(3) == 0 {
             clients.clear();
         }

@@ -3,10 +3,8 @@
 use std::net::TcpStream;
 
 use harness::{Client, Dice, eventually};
-use serde_json::json;
-use tungstenite::Message;
 
-use super::{ALICE, BOB, Fate, Network, TIMES};
+use super::{ALICE, BOB, Fate, Network, TIMES, visit};
 
 #[test]
 fn whatever_happens_to_one_process_its_bus_and_its_database_the_end_is_the_truth() {
@@ -43,18 +41,8 @@ fn whatever_happens_to_one_process_its_bus_and_its_database_the_end_is_the_truth
         fates[index] = next;
         let token = *dice.pick(&[ALICE, BOB]);
         // Nobody waits for an answer: there may be none, and no socket either.
-        if fates[0] == Fate::Runs
-            && TcpStream::connect(("127.0.0.1", all.port)).is_ok()
-            && let Ok(mut socket) = Client::upgrade(all.port, "/websocket", &[])
-        {
-            let login = json!({ "msg": "method", "id": "1", "method": "login", "params": [{ "resume": token }] });
-            for message in [
-                json!({ "msg": "connect", "version": "1", "support": ["1"] }),
-                login,
-            ] {
-                let _ = socket.try_send(Message::text(message.to_string()));
-            }
-            clients.push(socket);
+        if fates[0] == Fate::Runs && TcpStream::connect(("127.0.0.1", all.port)).is_ok() {
+            clients.extend(visit(all.port, token));
         }
         if dice.roll(3) == 0 {
             clients.clear();

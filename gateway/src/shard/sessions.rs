@@ -6,7 +6,7 @@ use bytes::Bytes;
 use protocol::{
     close::CloseReason,
     ddp,
-    session::{Event, Session, SubKey},
+    session::{Event, Session, SubKey, make_room},
 };
 
 use super::{
@@ -225,11 +225,7 @@ impl Shard {
             .borrow_mut()
             .subscribe(topic.borrow(), entry.slot());
         let mut own = entry.topics.borrow_mut();
-        if own.len() == own.capacity() {
-            // As the session's list grows, by a quarter.
-            let more = own.len() / 4 + 1;
-            own.reserve_exact(more);
-        }
+        make_room(&mut own);
         own.push((sub, topic));
         for message in subscribed.documents {
             session.document(message);

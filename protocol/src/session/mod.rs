@@ -11,7 +11,10 @@ use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
-pub use self::event::{Event, SubKey};
+pub use self::{
+    event::{Event, SubKey},
+    live::make_room,
+};
 use self::{
     live::Live,
     timers::{Awaited, Due, Timers},

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use harness::NatsServer;
 use serde_json::json;
 use services::presence::Mode;
 use store::bson::{DateTime, Document, doc};
 
 use crate::{
     nodes::Node,
-    place::{self, It, add_user, config, on_mongo},
+    place::{self, It, add_user, config, on_mongo, own_nats},
 };
 
 fn covered() -> Document {
@@ -48,9 +47,7 @@ async fn nobody_chooses_by_older_rules_while_a_new_service_has_not_looked() {
 async fn forced_rules_stay_beside_a_service_of_the_others_in_either_order_of_start() {
     let patience = Duration::from_secs(60);
     for order in [[Mode::Legacy, Mode::Engine], [Mode::Engine, Mode::Legacy]] {
-        let nats = tokio::task::spawn_blocking(NatsServer::start)
-            .await
-            .unwrap();
+        let nats = own_nats().await;
         let asker = Node::join_within(&nats, "asker", patience).await;
         let place = on_mongo().await;
         for user in ["kept", "ended", "fresh", "claimed"] {

@@ -10,7 +10,7 @@ use store::{Store, bson::doc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::place::{self, add_user, call, config, listen, next_told, on_mongo, shows};
+use crate::place::{self, add_user, call, config, listen, next_told, on_mongo, own_nats, shows};
 
 /// A node of the network.
 pub(crate) struct Node {
@@ -87,9 +87,7 @@ impl Node {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sockets_of_a_gateway_that_fell_silent_go_with_it() {
-    let nats = tokio::task::spawn_blocking(NatsServer::start)
-        .await
-        .unwrap();
+    let nats = own_nats().await;
     let place = on_mongo().await;
     for user in ["u", "v"] {
         add_user(&place.store, user, doc! {}).await;
@@ -131,9 +129,7 @@ async fn the_sockets_of_a_gateway_that_fell_silent_go_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn presence_services_beside_each_other_agree_on_everybody() {
-    let nats = tokio::task::spawn_blocking(NatsServer::start)
-        .await
-        .unwrap();
+    let nats = own_nats().await;
     let place = on_mongo().await;
     let users: Vec<String> = (0..4).map(|number| format!("u{number}")).collect();
     for user in &users {
@@ -206,9 +202,7 @@ async fn insist(bus: &Bus, action: &str, params: serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_two_services_find_at_the_same_time_is_told_once() {
-    let nats = tokio::task::spawn_blocking(NatsServer::start)
-        .await
-        .unwrap();
+    let nats = own_nats().await;
     let place = on_mongo().await;
     let users: Vec<String> = (0..120).map(|number| format!("u{number}")).collect();
     for user in users.iter().map(String::as_str).chain(["p1", "p2"]) {
@@ -272,12 +266,7 @@ async fn what_two_services_find_at_the_same_time_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_node_of_the_original_leaves_behind_when_it_dies_is_made_true_by_ours() {
-    let (nats, place) = (
-        tokio::task::spawn_blocking(NatsServer::start)
-            .await
-            .unwrap(),
-        on_mongo().await,
-    );
+    let (nats, place) = (own_nats().await, on_mongo().await);
     let users: Vec<String> = (0..12).map(|number| format!("u{number}")).collect();
     for user in &users {
         add_user(&place.store, user, doc! {}).await;
@@ -369,9 +358,7 @@ async fn what_a_node_of_the_original_leaves_behind_when_it_dies_is_made_true_by_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn presence_services_of_ours_keep_the_rules_of_their_workspace_and_change_them_together() {
-    let nats = tokio::task::spawn_blocking(NatsServer::start)
-        .await
-        .unwrap();
+    let nats = own_nats().await;
     let store = Store::embedded(None).unwrap();
     add_user(&store, "u", doc! {}).await;
     let patience = Duration::from_secs(60);

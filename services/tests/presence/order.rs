@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use harness::MongoServer;
 use serde_json::{Value, json};
 use services::presence::Mode;
 
-use crate::place::{It, call, config, open};
+use crate::place::{It, call, config, open, own_mongo};
 
 /// Sends these calls in this order without waiting for the first, and waits for both.
 async fn together(it: &It, first: (&str, Value), second: (&str, Value)) {
@@ -102,9 +101,7 @@ async fn what_comes_together_is_written_once() {
 
 #[tokio::test]
 async fn who_chooses_a_status_does_not_wait_behind_everybody_who_connects() {
-    let mut server = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]))
-        .await
-        .unwrap();
+    let mut server = own_mongo().await;
     let (store, _database) = open(&server, Duration::from_secs(60)).await;
     let storm: Vec<String> = (0..600).map(|number| format!("u{number}")).collect();
     let mut users: Vec<&str> = storm.iter().map(String::as_str).collect();

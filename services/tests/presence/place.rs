@@ -10,7 +10,7 @@ use std::{
 };
 
 use backplane::{Bus, CallOptions, ErrorKind, Inbox, Incoming, Service};
-use harness::MongoServer;
+use harness::{MongoServer, NatsServer};
 use mongodb::{Client, Database};
 use serde_json::{Value, json};
 use services::presence::{self, Config, Mode};
@@ -171,6 +171,17 @@ pub(crate) async fn on_mongo() -> Place {
         database: Some(database),
         server: Some(server),
     }
+}
+
+/// A database server that only this test kills or freezes.
+pub(crate) async fn own_mongo() -> MongoServer {
+    let start = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]));
+    start.await.unwrap()
+}
+
+pub(crate) async fn own_nats() -> NatsServer {
+    let start = tokio::task::spawn_blocking(NatsServer::start);
+    start.await.unwrap()
 }
 
 /// A service of the workspace with one action, which gives this answer; what it is asked comes out of the channel.

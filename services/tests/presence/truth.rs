@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use harness::MongoServer;
 use serde_json::json;
 use services::presence::Mode;
 use store::{
@@ -10,7 +9,7 @@ use store::{
     bson::{DateTime, Document, doc},
 };
 
-use crate::place::{It, SHORT, add_user, config, embedded, on_mongo, open};
+use crate::place::{It, SHORT, add_user, config, embedded, on_mongo, open, own_mongo};
 
 #[tokio::test]
 async fn the_entries_of_a_node_that_exists_nowhere_go_after_a_grace() {
@@ -266,9 +265,7 @@ async fn a_word_that_is_no_status_is_never_told() {
 
 #[tokio::test]
 async fn a_removal_that_a_frozen_database_did_not_take_is_done_when_it_thaws() {
-    let mut server = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]))
-        .await
-        .unwrap();
+    let mut server = own_mongo().await;
     let (store, _database) = open(&server, Duration::from_millis(500)).await;
     let it = It::start(store, config(Mode::Legacy), &["a", "b"]).await;
     it.call("newConnection", json!(["a", "s1", "n2"])).await;
@@ -292,9 +289,7 @@ async fn a_removal_that_a_frozen_database_did_not_take_is_done_when_it_thaws() {
 
 #[tokio::test]
 async fn a_status_whose_write_was_not_acknowledged_is_told_all_the_same() {
-    let server = tokio::task::spawn_blocking(|| MongoServer::start_own(&[]))
-        .await
-        .unwrap();
+    let server = own_mongo().await;
     let (store, database) = open(&server, Duration::from_secs(10)).await;
     let mut it = It::start(store, config(Mode::Legacy), &["u", "end"]).await;
     it.call("newConnection", json!(["u", "s", "n1"])).await;

@@ -13,6 +13,9 @@ use crate::places;
 const LONG: Duration = Duration::from_secs(60);
 const NOTHING: Duration = Duration::ZERO;
 
+/// Lease and checkpoint.
+const STATE: &str = "rocketchat_rs_stream_hub";
+
 /// Reads until so many changes have come, and the token behind all of them.
 async fn take(stream: &mut ChangeStream, count: usize) -> (Vec<(Token, Change)>, Token) {
     let mut changes = Vec::new();
@@ -279,9 +282,7 @@ async fn a_checkpoint_of_an_earlier_term_is_refused_once_a_later_one_has_begun()
 async fn a_lease_that_somebody_has_damaged_or_dropped_is_free_and_its_terms_go_on() {
     let place = places::mongodb().await;
     let store = &place.store;
-    let state = place
-        .database
-        .collection::<Document>("rocketchat_rs_stream_hub");
+    let state = place.database.collection::<Document>(STATE);
     let mut term = store.acquire_lease("a", LONG, 0).await.unwrap().term;
     let year = DateTime::from_millis(DateTime::now().timestamp_millis() + 31_536_000_000);
     for damage in [
@@ -319,9 +320,7 @@ async fn a_lease_that_somebody_has_damaged_or_dropped_is_free_and_its_terms_go_o
 async fn a_damaged_checkpoint_keeps_nobody_from_working() {
     let place = places::mongodb().await;
     let store = &place.store;
-    let state = place
-        .database
-        .collection::<Document>("rocketchat_rs_stream_hub");
+    let state = place.database.collection::<Document>(STATE);
     assert_eq!(store.take_checkpoint(1).await.unwrap(), Checkpoint::Nowhere);
     for (damage, expected) in [
         (doc! { "$set": { "term": "x" } }, Checkpoint::Nowhere),
